@@ -1,0 +1,147 @@
+"""Events: the durable, provable record of every decision. Not measurements, which are lossy and aggregated."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from fastness.core.clock import Entropy, Instant, uuid7
+from fastness.core.findings import Decision, Finding
+from fastness.core.identity import PrincipalId, TenantId
+
+
+class EventKind(StrEnum):
+    """Everything that leaves evidence."""
+
+    HOME_CREATED = "home.created"
+    SERVER_STARTED = "server.started"
+    SERVER_STOPPED = "server.stopped"
+    PRINCIPAL_CREATED = "principal.created"
+    PRINCIPAL_ENROLLED = "principal.enrolled"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+    ACCESS_DENIED = "access.denied"
+    ALLOWANCE_GRANTED = "allowance.granted"
+    BLOB_INTAKE = "blob.intake"
+    BLOB_COMMITTED = "blob.committed"
+    BLOB_SHREDDED = "blob.shredded"
+    BLOB_CORRUPT = "blob.corrupt"
+    MODEL_PUSHED = "model.pushed"
+    MODEL_SCANNED = "model.scanned"
+    MODEL_ASSESSED = "model.assessed"
+    MODEL_REFUSED = "model.refused"
+    MODEL_REGISTERED = "model.registered"
+    MODEL_APPROVED = "model.approved"
+    MODEL_DEPLOYED = "model.deployed"
+    MODEL_ROLLED_BACK = "model.rolled-back"
+    MODEL_QUARANTINED = "model.quarantined"
+    ALIAS_MOVED = "alias.moved"
+    ADMISSION_DENIED = "admission.denied"
+    WORKER_STARTED = "worker.started"
+    WORKER_LOST = "worker.lost"
+    WORKER_REFUSED = "worker.refused"
+    REQUEST_ALLOWED = "request.allowed"
+    REQUEST_REFUSED = "request.refused"
+    REQUEST_FAILED = "request.failed"
+    LEDGER_REPAIRED = "ledger.repaired"
+    JOB_FAILED = "job.failed"
+
+
+class FindingRecord(msgspec.Struct, frozen=True, gc=False):
+    """A finding as it stands in an event: rule and place, no evidence values."""
+
+    rule: str
+    severity: int
+    where: str
+
+
+Detail = str | int | float | bool
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One audit record. It maps to OCSF without loss; its JSON is the ledger's leaf.
+
+    Attributes:
+        id: UUID version 7.
+        at: nanoseconds since 1970 UTC.
+        kind: what happened.
+        tenant: whose record it is.
+        principal: who caused it; empty where nobody was authenticated.
+        action: the action asked for, or empty.
+        resource: `kind:id` of what was acted on, or empty.
+        decision: the outcome, where there was one.
+        reason: stable code of a refusal or failure.
+        request: id of the request that caused it.
+        epoch: epoch of the snapshot it was decided on.
+        findings: the findings behind the decision.
+        details: named values; never a raw secret or personal value.
+    """
+
+    id: str
+    at: int
+    kind: EventKind
+    tenant: TenantId
+    principal: PrincipalId
+    action: str = ""
+    resource: str = ""
+    decision: Decision | None = None
+    reason: str = ""
+    request: str = ""
+    epoch: int = 0
+    findings: tuple[FindingRecord, ...] = ()
+    details: dict[str, Detail] = msgspec.field(default_factory=dict)
+
+
+class EventFactory:
+    """Makes events for one principal at one instant, so that call sites name only what differs."""
+
+    def __init__(self, tenant: TenantId, principal: PrincipalId, now: Instant, entropy: Entropy) -> None:
+        self.tenant = tenant
+        self.principal = principal
+        self.now = now
+        self._entropy = entropy
+
+    def make(  # noqa: PLR0913 - the optional fields of Event, by keyword only
+        self,
+        kind: EventKind,
+        resource: str = "",
+        *,
+        action: str = "",
+        decision: Decision | None = None,
+        reason: str = "",
+        findings: tuple[Finding, ...] = (),
+        details: dict[str, Detail] | None = None,
+    ) -> Event:
+        """An event of `kind` about `resource`."""
+        return Event(
+            id=uuid7(self.now, self._entropy),
+            at=self.now,
+            kind=kind,
+            tenant=self.tenant,
+            principal=self.principal,
+            action=action,
+            resource=resource,
+            decision=decision,
+            reason=reason,
+            findings=tuple(FindingRecord(f.rule, int(f.severity), f.where) for f in findings),
+            details=details or {},
+        )
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODER = msgspec.json.Decoder(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as canonical JSON: what the journal holds and the ledger hashes."""
+    return _ENCODER.encode(event)
+
+
+def decode_event(data: bytes | memoryview) -> Event:
+    """The event behind `encode_event`'s bytes.
+
+    Raises:
+        msgspec.MsgspecError: not an event.
+    """
+    return _DECODER.decode(data)

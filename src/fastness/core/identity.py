@@ -1,0 +1,103 @@
+"""Who acts, and in whose house: principals, tenants, scopes, resources and actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+from fastness.core.clock import Instant
+
+TenantId = NewType("TenantId", str)
+PrincipalId = NewType("PrincipalId", str)
+"""Kind and name, such as `user:alice` or `service:gateway`."""
+
+DEFAULT_TENANT = TenantId("default")
+
+
+class PrincipalKind(StrEnum):
+    """What sort of actor a principal is."""
+
+    USER = "user"
+    SERVICE = "service"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+class Strength(IntEnum):
+    """How a principal proved who it is; higher is stronger."""
+
+    NONE = 0
+    KEY = 1
+    PASSWORD = 2
+    SIGNED = 3
+    MFA = 4
+
+
+class Role(StrEnum):
+    """The roles shipped; what each may do stands in the policies of `access`."""
+
+    VIEWER = "viewer"
+    DEVELOPER = "developer"
+    PUBLISHER = "publisher"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    SECURITY_OFFICER = "security-officer"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated actor."""
+
+    kind: PrincipalKind
+    id: PrincipalId
+    tenant: TenantId
+    roles: frozenset[Role]
+    strength: Strength
+    authenticated_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """In whose name stored things are read or written: everything stored belongs to a tenant."""
+
+    tenant: TenantId
+    principal: PrincipalId
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is acted on, such as Resource("model", "digits")."""
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+class Action(StrEnum):
+    """What can be asked of the house. Policies name these, and nothing else."""
+
+    MODEL_INFER = "model.infer"
+    MODEL_READ = "model.read"
+    MODEL_PUSH = "model.push"
+    MODEL_PULL = "model.pull"
+    MODEL_APPROVE = "model.approve"
+    MODEL_DEPLOY = "model.deploy"
+    MODEL_ROLLBACK = "model.rollback"
+    MODEL_QUARANTINE = "model.quarantine"
+    ALLOWANCE_GRANT = "allowance.grant"
+    ACCESS_READ = "access.read"
+    PRINCIPAL_CREATE = "principal.create"
+    KEY_CREATE = "key.create"
+    KEY_REVOKE = "key.revoke"
+    AUDIT_READ = "audit.read"
+    METRICS_READ = "metrics.read"
+    SYSTEM_READ = "system.read"
+
+
+SYSTEM = PrincipalId("system:fastness")
+SYSTEM_SCOPE = Scope(DEFAULT_TENANT, SYSTEM)
