@@ -57,8 +57,9 @@ def later(now: Instant, seconds: float) -> Instant:
 
 
 def rfc3339(at: Instant) -> str:
-    """`at` as RFC 3339 text in UTC with microseconds, such as 2026-01-02T03:04:05.000006Z."""
-    return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """`at` as RFC 3339 text in UTC with microseconds (cut, not rounded), such as 2026-01-02T03:04:05.000006Z."""
+    seconds, rest = divmod(at, SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
 
 
 def uuid7(now: Instant, entropy: Entropy) -> str:

@@ -40,10 +40,18 @@ class Invalid(FastnessError):
 
 
 class Unauthenticated(FastnessError):
-    """It is not known who asks."""
+    """It is not known who asks.
+
+    Args:
+        audit_code: what the audit event says where the caller is told less; `code` if empty.
+    """
 
     status = 401
     exit = 77
+
+    def __init__(self, code: str, message: str, hint: str = "", audit_code: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.audit_code = audit_code or code
 
 
 class Forbidden(FastnessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import msgspec
@@ -19,8 +20,11 @@ class EventKind(StrEnum):
     SERVER_STOPPED = "server.stopped"
     PRINCIPAL_CREATED = "principal.created"
     PRINCIPAL_ENROLLED = "principal.enrolled"
+    PRINCIPAL_DEACTIVATED = "principal.deactivated"
+    ROLES_CHANGED = "roles.changed"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
+    APPROVAL_RECORDED = "approval.recorded"
     ACCESS_DENIED = "access.denied"
     ALLOWANCE_GRANTED = "allowance.granted"
     BLOB_INTAKE = "blob.intake"
@@ -121,12 +125,25 @@ class EventFactory:
             tenant=self.tenant,
             principal=self.principal,
             action=action,
-            resource=resource,
+            resource=_text(resource),
             decision=decision,
             reason=reason,
-            findings=tuple(FindingRecord(f.rule, int(f.severity), f.where) for f in findings),
-            details=details or {},
+            findings=tuple(FindingRecord(f.rule, int(f.severity), _text(f.where)) for f in findings),
+            details={_text(name): _detail(value) for name, value in details.items()} if details else {},
         )
+
+
+def _text(text: str) -> str:
+    """`text` with lone surrogates, as file names that are not UTF-8 have them, written out: no event may fail to encode."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _detail(value: Detail) -> Detail:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has none of them; null would not decode
+        return str(value)
+    return value
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -144,4 +161,7 @@ def decode_event(data: bytes | memoryview) -> Event:
     Raises:
         msgspec.MsgspecError: not an event.
     """
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+        raise msgspec.DecodeError(str(error)) from error

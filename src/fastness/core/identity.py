@@ -49,7 +49,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated actor."""
+    """An authenticated actor.
+
+    Attributes:
+        actions: what the credential is narrowed to; None leaves all that the roles permit. It never widens.
+    """
 
     kind: PrincipalKind
     id: PrincipalId
@@ -57,6 +61,7 @@ class Principal:
     roles: frozenset[Role]
     strength: Strength
     authenticated_at: Instant
+    actions: frozenset[Action] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class Action(StrEnum):
     ALLOWANCE_GRANT = "allowance.grant"
     ACCESS_READ = "access.read"
     PRINCIPAL_CREATE = "principal.create"
+    ROLE_GRANT = "role.grant"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     AUDIT_READ = "audit.read"

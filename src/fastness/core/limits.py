@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NewType
 
 import msgspec
@@ -19,8 +20,8 @@ class Limit(msgspec.Struct, frozen=True):
     burst: float
 
     def __post_init__(self) -> None:
-        if not (self.per_s > 0 and self.burst >= 1):
-            raise Invalid("limit-range", "a limit needs per_s above 0 and burst of at least 1")
+        if not (0 < self.per_s < math.inf and 1 <= self.burst < math.inf):
+            raise Invalid("limit-range", "a limit needs a finite per_s above 0 and a finite burst of at least 1")
 
 
 class Taken(msgspec.Struct, frozen=True):

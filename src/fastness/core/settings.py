@@ -7,15 +7,17 @@ settings dataclass; ranges are checked by the dataclass's own `__post_init__`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastness.core.errors import FastnessError, Invalid
 
 T = TypeVar("T")
+Scalar = bool | int | float | str
 PREFIX = "FASTNESS_"
 
 
@@ -38,12 +40,7 @@ def load(root: type[T], file: Path | None, environment: Mapping[str, str], flags
     Raises:
         InvalidSetting: anything in it is not understood.
     """
-    tree: dict[str, Any] = {}
-    if file is not None and file.exists():
-        try:
-            tree = tomllib.loads(file.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidSetting(str(file.name), f"not TOML: {error}") from error
+    tree = _read(file) if file is not None else {}
     for name, value in environment.items():
         if name.startswith(PREFIX):
             _put(tree, name.removeprefix(PREFIX).lower().split("__"), value)
@@ -52,18 +49,30 @@ def load(root: type[T], file: Path | None, environment: Mapping[str, str], flags
     return _build(root, tree, "")
 
 
-def _put(tree: dict[str, Any], path: list[str], value: str) -> None:
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InvalidSetting(file.name, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise InvalidSetting(file.name, f"not TOML: {error}") from error
+
+
+def _put(tree: dict[str, object], path: list[str], value: str) -> None:
     for part in path[:-1]:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
+        below = tree.setdefault(part, {})
+        if not isinstance(below, dict):
             raise InvalidSetting(".".join(path), "is a value and a table at once")
+        tree = below
     tree[path[-1]] = value
 
 
-def _build(kind: type[T], tree: Mapping[str, Any], at: str) -> T:
+def _build(kind: type[T], tree: Mapping[str, object], at: str) -> T:
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # T is a dataclass by contract
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, value in tree.items():
         key = f"{at}{name}"
         if name not in names:
@@ -77,33 +86,44 @@ def _build(kind: type[T], tree: Mapping[str, Any], at: str) -> T:
         raise InvalidSetting(at.rstrip("."), error.message) from error
 
 
-def _value(hint: Any, value: Any, key: str) -> Any:
+def _value(hint: object, value: object, key: str) -> object:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise InvalidSetting(key, "is a table")
         return _build(hint, value, f"{key}.")
     if typing.get_origin(hint) is tuple:
-        items = value.split(",") if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
-            raise InvalidSetting(key, "is a list of texts")
-        return tuple(i.strip() for i in items if i.strip())
-    if isinstance(value, str) and hint is not str:
-        value = _parse(hint, value, key)
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise InvalidSetting(key, f"is a {hint.__name__}, not a {type(value).__name__}")
+        return _texts(value, key)
+    if hint not in (bool, int, float, str):
+        raise TypeError(f"setting {key}: fields hold bool, int, float, str, tuple[str, ...] or a dataclass, not {hint}")
+    return _scalar(hint, value, key)
+
+
+def _texts(value: object, key: str) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
+        raise InvalidSetting(key, "is a list of texts")
+    return tuple(i.strip() for i in items if i.strip())
+
+
+def _scalar(kind: type[Scalar], value: object, key: str) -> Scalar:
+    """`value` as a `kind`; text is parsed, a whole number may stand for a fraction, nothing else is converted."""
+    if (isinstance(value, str) and kind is not str) or (kind is float and type(value) is int):
+        value = _parse(kind, str(value), key)
+    if type(value) is not kind:
+        raise InvalidSetting(key, f"is a {kind.__name__}, not a {type(value).__name__}")
+    if isinstance(value, float) and math.isnan(value):  # no range check would ever refuse it
+        raise InvalidSetting(key, "is a number, not nan")
     return value
 
 
-def _parse(hint: Any, text: str, key: str) -> Any:
-    if hint is bool:
+def _parse(kind: type[Scalar], text: str, key: str) -> Scalar:
+    if kind is bool:
         if text.lower() in ("true", "1", "yes", "on"):
             return True
         if text.lower() in ("false", "0", "no", "off"):
             return False
         raise InvalidSetting(key, "is true or false")
     try:
-        return hint(text)
+        return kind(text)
     except ValueError as error:
-        raise InvalidSetting(key, f"is a {hint.__name__}, not {text!r}") from error
+        raise InvalidSetting(key, f"is a {kind.__name__}, not {text[:80]!r}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import msgspec
@@ -43,6 +44,15 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     high: float | None = None
     nullable: bool = False
 
+    def __post_init__(self) -> None:
+        if any(length < 1 and length != -1 for length in self.shape):
+            raise Invalid("signature-shape", f"{self.name}: a length is -1 (any) or at least 1")
+        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        if not all(math.isfinite(bound) for bound in bounds):  # every value would pass a comparison with nan
+            raise Invalid("signature-range", f"{self.name}: low and high are finite, or left out")
+        if bounds != sorted(bounds):
+            raise Invalid("signature-range", f"{self.name}: low is above high")
+
 
 class ModelSignature(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model takes and gives.
@@ -60,11 +70,10 @@ class ModelSignature(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
             raise Invalid("signature-empty", "a model signature needs at least one input and one output")
-        names = [spec.name for spec in self.inputs]
-        if len(set(names)) != len(names):
-            raise Invalid("signature-duplicate", "two inputs share a name")
-        for spec in self.inputs:
-            if spec.low is not None and spec.high is not None and spec.low > spec.high:
-                raise Invalid("signature-range", f"input {spec.name}: low is above high")
+        for side in (self.inputs, self.outputs):
+            if len({spec.name for spec in side}) != len(side):
+                raise Invalid("signature-duplicate", "two inputs or two outputs share a name")
+        if self.probabilities and self.probabilities not in {spec.name for spec in self.outputs}:
+            raise Invalid("signature-probabilities", f"no output is called {self.probabilities!r}")
         if not 0 <= self.min_confidence <= 1:
             raise Invalid("signature-confidence", "min_confidence lies in [0, 1]")

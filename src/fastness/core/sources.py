@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
 from fastness.core.digests import Digest
+from fastness.core.errors import Invalid
 
 Buffer = bytes | bytearray | memoryview
 
@@ -64,12 +66,20 @@ class FileSource:
 
     Raises:
         OSError: it cannot be opened, or is a symbolic link.
+        Invalid: it is a folder, a pipe, a device or a socket.
     """
 
     def __init__(self, path: Path, name: str | None = None, chunk: int = 1 << 20) -> None:
         self.name = name if name is not None else path.name
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self._size = os.fstat(self._fd).st_size
+        # Not blocking: opening a pipe would wait for a writer that may never come.
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise Invalid(
+                "file-irregular", f"{self.name} is not a regular file", "Name a file, not a folder or a device."
+            )
+        self._size = status.st_size
         self._chunk = chunk
 
     @property
@@ -79,7 +89,10 @@ class FileSource:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The bytes from `offset`."""
-        return os.pread(self._fd, length, offset)
+        data = os.pread(self._fd, length, offset)
+        while 0 < len(data) < length and (more := os.pread(self._fd, length - len(data), offset + len(data))):
+            data += more  # one call reads at most 2 GiB
+        return data
 
     def chunks(self) -> Iterator[Buffer]:
         """The file in pieces, from its beginning."""
