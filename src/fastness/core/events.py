@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     MODEL_DEPLOYED = "model.deployed"
     MODEL_ROLLED_BACK = "model.rolled-back"
     MODEL_QUARANTINED = "model.quarantined"
+    MODEL_RETIRED = "model.retired"
     ALIAS_MOVED = "alias.moved"
     ADMISSION_DENIED = "admission.denied"
     WORKER_STARTED = "worker.started"
