@@ -1,6 +1,4 @@
 # The commands of this house. `make` alone lists them.
-SHELL := bash
-.SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -8,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Wheels only: building a package would run its code, with build tools that no lock holds.
+LOCKED := --require-hashes --only-binary :all: -r
 # Nothing published after this day enters a lock: at least a week old when it is moved on.
 LOCK_BEFORE := 2026-11-14
 LOCK_VENV := .env-lock
@@ -46,6 +46,7 @@ format: $(VENV)/.test ## format and mend what can be mended by itself
 .PHONY: bench
 bench: $(VENV)/.test ## run every comparison under benchmarks
 	@failed=0; for file in benchmarks/[!_]*.py; do \
+		[ -e "$$file" ] || continue; \
 		printf '\n== %s\n' "$$file"; $(BIN)/python "$$file" || failed=1; \
 	done; exit $$failed
 
@@ -66,19 +67,21 @@ clean: ## remove what was installed and built; the home folder stays
 # versions, so a test environment serves the demo too.
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Fastness needs Python 3.11 or newer: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment (on Debian: python3-venv)"; exit 1; }
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r $<
+	@echo "installing $<"
+	$(PIP) install $(LOCKED) $<
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.test: requirements/test.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r $<
+	@echo "installing $<"
+	$(PIP) install $(LOCKED) $<
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.demo
 
 $(LOCK_VENV)/.uv: requirements/lock.txt
 	$(PYTHON) -m venv $(LOCK_VENV)
-	$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $(LOCKED) $<
 	touch $@
