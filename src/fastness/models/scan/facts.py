@@ -1,0 +1,140 @@
+"""What readers hand to checks: facts about a file, members within it, and findings about its form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import RandomAccess
+from fastness.models.scan.budget import Budget
+
+Detail = str | int
+
+
+class FactKind(StrEnum):
+    """The kinds of fact that checks can ask for."""
+
+    SPAN = "span"
+    """Bytes that a reader accounts for; `length` in the detail."""
+    IMPORT = "import"
+    """A global that loading resolves; `standing`, `opcode` in the detail."""
+    CALL = "call"
+    """A callable that loading calls; `standing`, `opcode`, `arguments` in the detail."""
+    TAMPER = "tamper"
+    """An imported object that loading changes; `opcode` in the detail."""
+    OPERATOR = "operator"
+    """An operator of a graph; `domain`, `local` (1 where the model defines it itself) in the detail."""
+    REFERENCE = "reference"
+    """Another file that loading reads; the name is its location."""
+    TEXT = "text"
+    """Free text that travels with the model; the name is its key, `text` in the detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that stands in the file, without judgement.
+
+    Attributes:
+        source: path of the file and of the member in it.
+        offset: byte offset within that.
+        name: what it is about.
+    """
+
+    kind: FactKind
+    source: str
+    offset: int
+    name: str
+    detail: Mapping[str, Detail] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file within the file.
+
+    Attributes:
+        source: its bytes; its name begins with the outer one.
+        offset: where it stands in the outer file.
+        reader: name of a reader that must read it, whatever it looks like; empty for none.
+    """
+
+    source: RandomAccess
+    offset: int = 0
+    reader: str = ""
+
+
+class Facts:
+    """The facts of one file, by kind."""
+
+    def __init__(self, facts: Iterable[Fact] = ()) -> None:
+        self._by_kind: dict[FactKind, list[Fact]] = {}
+        for fact in facts:
+            self.add(fact)
+
+    def add(self, fact: Fact) -> None:
+        """Take in one more."""
+        self._by_kind.setdefault(fact.kind, []).append(fact)
+
+    def of(self, *kinds: FactKind) -> Iterator[Fact]:
+        """The facts of these kinds, in the order in which they were read within a kind."""
+        for kind in kinds:
+            yield from self._by_kind.get(kind, ())
+
+    def explained(self, size: int) -> int:
+        """How many of `size` bytes the spans cover."""
+        total = reached = 0
+        for span in sorted(self._by_kind.get(FactKind.SPAN, ()), key=lambda f: f.offset):
+            start = max(span.offset, reached)
+            stop = min(span.offset + int(span.detail["length"]), size)
+            if stop > start:
+                total += stop - start
+                reached = stop
+        return total
+
+
+class Reader(Protocol):
+    """One format: bytes to facts. It never runs, imports or loads anything of them."""
+
+    name: ClassVar[str]
+
+    def claims(self, head: bytes, path: str) -> bool:
+        """Whether a file that begins with `head` may be of this format. All claimants run, and the worst wins."""
+        ...
+
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+        """What stands in it. Spans must cover every byte that is accounted for.
+
+        Raises:
+            TooLarge: the budget is spent.
+        """
+        ...
+
+
+class Check(Protocol):
+    """One judgement over facts, whatever format they came from."""
+
+    name: ClassVar[str]
+    wants: ClassVar[AbstractSet[FactKind]]
+
+    def check(self, facts: Facts) -> Iterator[Finding]:
+        """What is wrong with them."""
+        ...
+
+
+def span(source: str, offset: int, length: int) -> Fact:
+    """The fact that these bytes are accounted for."""
+    return Fact(FactKind.SPAN, source, offset, "", {"length": length})
+
+
+def found(rule: Rule, source: str, offset: int, message: str, **evidence: str | int) -> Finding:
+    """A finding of `rule` at a byte offset of a file or member."""
+    return Finding(rule.id, rule.severity, f"{source}@{offset}", message, {"offset": offset, **evidence})
+
+
+def found_as(severity: Severity, rule: Rule, fact: Fact, message: str, **evidence: str | int) -> Finding:
+    """A finding of `rule` about `fact`, with a severity other than the rule's default."""
+    kept = {"offset": fact.offset, **evidence}
+    return Finding(rule.id, severity, f"{fact.source}@{fact.offset}", message, kept)

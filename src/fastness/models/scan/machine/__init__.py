@@ -1,0 +1,8 @@
+"""The symbolic pickle machine: what a stream would import, call and change, found without running any of it."""
+
+from fastness.models.scan.machine.run import run
+from fastness.models.scan.machine.standing import catalogue
+from fastness.models.scan.machine.trace import Event, Sight, Trace
+from fastness.models.scan.machine.values import Standing, masked
+
+__all__ = ["Event", "Sight", "Standing", "Trace", "catalogue", "masked", "run"]

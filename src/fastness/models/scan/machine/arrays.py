@@ -1,0 +1,111 @@
+"""How many raw bytes follow a joblib array wrapper, from its abstract state.
+
+Source: joblib 1.6.0, `numpy_pickle.NumpyArrayWrapper.read_array`; numpy 2.4, `arraydescr_setstate`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.machine.values import Items, Made
+
+WRAPPERS = frozenset({
+    "joblib.numpy_pickle.NumpyArrayWrapper",
+    "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper",
+})  # fmt: skip
+DTYPES = frozenset({"numpy.dtype"})
+_DESCR = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGucSUVOmM])(\d{0,9})(?:\[.{1,20}\])?")
+_FIXED = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "e": 2, "q": 8, "Q": 8, "c": 1, "d": 8, "D": 16, "M": 8, "m": 8}
+
+
+class NotUnderstood(Exception):
+    """The state does not say how many bytes follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawArray:
+    """What follows: `size` bytes behind the padding, or another pickle where it holds objects."""
+
+    size: int
+    padded: bool
+    objects: bool
+
+
+def raw_array(wrapper: Made, budget: Budget) -> RawArray:
+    """What stands behind the wrapper in the stream.
+
+    Raises:
+        TooLarge: the element type has more parts than the budget has instructions.
+        NotUnderstood: a part of its state is missing or odd.
+    """
+    state = _whole(wrapper.state, "dict", "the array's description")
+    alignment = state.get("numpy_array_alignment_bytes")
+    if alignment is not None and not isinstance(alignment, int):
+        raise NotUnderstood("the array's alignment is not a whole number")
+    width = _width(state.get("dtype"), 4, budget)
+    count = _count(_whole(state.get("shape"), "tuple", "the array's shape"))
+    return RawArray(count * (width or 0), alignment is not None, width is None)
+
+
+def _whole(value: object, kind: str, what: str) -> Items:
+    """`value` as a container of that kind, all of which is known."""
+    if not isinstance(value, Items) or value.kind != kind or value.count != len(value.kept):
+        raise NotUnderstood(f"{what} is not a plain {kind}")
+    return value
+
+
+def _count(shape: Items) -> int:
+    count = 1
+    for length in shape.kept:
+        if not isinstance(length, int) or not 0 <= length < 1 << 62:
+            raise NotUnderstood("the array's shape is not made of whole numbers")
+        count *= length
+    return count
+
+
+def _width(dtype: object, depth: int, budget: Budget) -> int | None:
+    """Bytes an element, or None where it holds objects."""
+    budget.spend("opcodes")
+    if not isinstance(dtype, Made) or dtype.maker not in DTYPES or depth < 0:
+        raise NotUnderstood("the array's element type is not a numpy.dtype")
+    letter, digits = _letter(dtype)
+    if letter == "O":
+        return None
+    if letter in "SUV":
+        return _flexible(dtype, int(digits or 0) * (4 if letter == "U" else 1), depth, budget)
+    width = int(digits) if letter in "biufc" and digits else _FIXED.get(letter)
+    if width is None:
+        raise NotUnderstood(f"the width of element type {letter} depends on the machine")
+    return width
+
+
+def _letter(dtype: Made) -> tuple[str, str]:
+    args = _whole(dtype.args, "tuple", "the element type's description")
+    match = _DESCR.fullmatch(str(args.kept[0])) if args.kept else None
+    if match is None:
+        raise NotUnderstood("the array's element type is not a known one")
+    return match[1], match[2]
+
+
+def _flexible(dtype: Made, named: int, depth: int, budget: Budget) -> int | None:
+    """The width of a text, raw or structured type, which its state may set again."""
+    if dtype.state is None:
+        return named
+    state = _whole(dtype.state, "tuple", "the element type's state")
+    if len(state.kept) < 6 or state.kept[2] is not None:
+        raise NotUnderstood("the element type is an array itself, or not a known one")
+    fields, width = state.kept[4], state.kept[5]
+    if fields is not None and _holds_objects(_whole(fields, "dict", "the element type's fields"), depth, budget):
+        return None
+    if not isinstance(width, int) or width < 0 or (named and width != named):
+        raise NotUnderstood("the element type names two widths")
+    return width
+
+
+def _holds_objects(fields: Items, depth: int, budget: Budget) -> bool:
+    inner = [_whole(value, "tuple", "a field").kept for value in fields.kept[1::2]]
+    if not all(inner):
+        raise NotUnderstood("a field of the element type is empty")
+    return any(_width(parts[0], depth - 1, budget) is None for parts in inner)

@@ -1,0 +1,302 @@
+"""What each pickle instruction does to the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastness.models.scan.machine.machine import Machine
+from fastness.models.scan.machine.trace import Sight
+from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made
+
+HIGHEST_PROTOCOL = 5
+AMPLIFIED = 10**9
+Effect = Callable[[Machine, object], None]
+
+
+def _constant(value: object) -> Effect:
+    return lambda m, _: m.push(value)
+
+
+def _literal(m: Machine, argument: object) -> None:
+    m.stack.append(argument)
+
+
+def _empty(kind: str) -> Effect:
+    return lambda m, _: m.push(Items(kind))
+
+
+def _marked(kind: str) -> Effect:
+    def effect(m: Machine, _: object) -> None:
+        _push_items(m, kind, m.pop_mark())
+
+    return effect
+
+
+def _tuple(length: int) -> Effect:
+    def effect(m: Machine, _: object) -> None:
+        items = [m.pop() for _ in range(length)]
+        _push_items(m, "tuple", items[::-1])
+
+    return effect
+
+
+def _push_items(m: Machine, kind: str, items: list[object]) -> None:
+    value = Items(kind)
+    value.extend(items)
+    _watch(m, value)
+    m.push(value)
+
+
+def _watch(m: Machine, value: Items) -> None:
+    if value.amplification >= AMPLIFIED:
+        m.see(Sight.AMPLIFIED, "containers that repeat each other")
+
+
+def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, ...]) -> None:
+    """APPEND, SETITEM and their like: a method of the target is called with each of `items`."""
+    if isinstance(target, Items):
+        if target.kind not in kinds:
+            m.stumble(f"fills a {target.kind}")
+        target.extend(items)
+        _watch(m, target)
+    elif isinstance(target, Global):
+        m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
+    elif isinstance(target, Made):
+        inner = Items("list")
+        inner.extend(items)
+        target.amplification = max(target.amplification, inner.amplification)
+    elif target is not OPAQUE:
+        m.stumble("fills a value that is no container")
+
+
+def _append(m: Machine, _: object) -> None:
+    item = m.pop()
+    _put_in(m, m.top(), [item], ("list",))
+
+
+def _appends(m: Machine, _: object) -> None:
+    items = m.pop_mark()
+    _put_in(m, m.top(), items, ("list",))
+
+
+def _additems(m: Machine, _: object) -> None:
+    items = m.pop_mark()
+    _put_in(m, m.top(), items, ("set",))
+
+
+def _setitem(m: Machine, _: object) -> None:
+    value, key = m.pop(), m.pop()
+    _put_in(m, m.top(), [key, value], ("dict", "list"))
+
+
+def _setitems(m: Machine, _: object) -> None:
+    items = m.pop_mark()
+    if len(items) % 2:
+        m.stumble("sets an odd number of keys and values")
+    _put_in(m, m.top(), items, ("dict", "list"))
+
+
+def _dict(m: Machine, _: object) -> None:
+    items = m.pop_mark()
+    if len(items) % 2:
+        m.stumble("makes a dict of an odd number of keys and values")
+    _push_items(m, "dict", items)
+
+
+def _pop(m: Machine, _: object) -> None:
+    if m.stack:
+        m.stack.pop()  # a value, or the mark itself, as in CPython
+    else:
+        m.stumble("takes a value from an empty stack")
+
+
+def _dup(m: Machine, _: object) -> None:
+    m.push(m.top())
+
+
+def _mark(m: Machine, _: object) -> None:
+    m.stack.append(MARK)
+
+
+def _pop_mark(m: Machine, _: object) -> None:
+    m.pop_mark()
+
+
+def _get(m: Machine, argument: object) -> None:
+    key = _key(m, argument)
+    if key not in m.memo:
+        m.stumble("reads a memo entry that was never written")
+    m.push(m.memo.get(key, OPAQUE))
+
+
+def _put(m: Machine, argument: object) -> None:
+    m.memo[_key(m, argument)] = m.top()
+
+
+def _key(m: Machine, argument: object) -> int:
+    if isinstance(argument, int) and argument >= 0:
+        return argument
+    m.stumble("names a negative memo entry")
+    return -1
+
+
+def _memoize(m: Machine, _: object) -> None:
+    m.memo[len(m.memo)] = m.top()
+
+
+def _extension(m: Machine, argument: object) -> None:
+    m.see(Sight.EXTENSION, f"code {argument}")
+    m.push(OPAQUE)
+
+
+def _global(m: Machine, argument: object) -> None:
+    module, name = argument if isinstance(argument, tuple) else ("", "")
+    m.push(m.find(module, name))
+
+
+def _stack_global(m: Machine, _: object) -> None:
+    name, module = m.pop(), m.pop()
+    if isinstance(name, str) and isinstance(module, str):
+        m.push(m.find(module, name))
+        return
+    m.see(Sight.UNRESOLVED, "a global whose name is not written in the file")
+    m.push(OPAQUE)
+
+
+def _reduce(m: Machine, _: object) -> None:
+    args = m.pop()
+    m.push(m.call(m.pop(), args))
+
+
+def _build(m: Machine, _: object) -> None:
+    state = m.pop()
+    m.build(m.top(), state)
+
+
+def _inst(m: Machine, argument: object) -> None:
+    module, name = argument if isinstance(argument, tuple) else ("", "")
+    args = Items("tuple")
+    args.extend(m.pop_mark())
+    m.push(m.call(m.find(module, name), args))
+
+
+def _obj(m: Machine, _: object) -> None:
+    items = m.pop_mark()
+    if not items:
+        m.stumble("calls nothing")
+        items = [OPAQUE]
+    args = Items("tuple")
+    args.extend(items[1:])
+    m.push(m.call(items[0], args))
+
+
+def _newobj(m: Machine, _: object) -> None:
+    args = m.pop()
+    m.push(m.call(m.pop(), args, new=True))
+
+
+def _newobj_ex(m: Machine, _: object) -> None:
+    named, args, kind = m.pop(), m.pop(), m.pop()
+    both = Items("tuple")
+    both.extend([args, named])
+    m.push(m.call(kind, both, new=True))
+
+
+def _proto(m: Machine, argument: object) -> None:
+    m.proto = argument if isinstance(argument, int) else 0
+    if m.proto > HIGHEST_PROTOCOL:
+        m.stumble(f"names protocol {m.proto}")
+
+
+def _frame(m: Machine, argument: object) -> None:
+    length = argument if isinstance(argument, int) else 0
+    if m.frame_end >= 0:
+        m.see(Sight.STRADDLE, "a frame begins within a frame")
+    m.frame_end = m.cursor.position + length
+    if m.frame_end > m.cursor.end:
+        m.see(Sight.TRUNCATED, "a frame is longer than the file")
+        m.frame_end = -1
+
+
+def _stop(m: Machine, _: object) -> None:
+    if not m.stack:
+        m.stumble("returns nothing")
+    m.trace.stopped = True
+
+
+def _persistent(m: Machine, argument: object) -> None:
+    m.see(Sight.PERSISTENT, "an object that only the loader can give", args=argument)
+    m.push(OPAQUE)
+
+
+def _persistent_of_stack(m: Machine, _: object) -> None:
+    _persistent(m, m.pop())
+
+
+def _next_buffer(m: Machine, _: object) -> None:
+    m.see(Sight.OUTSIDE, "a buffer from outside of the file")
+    m.push(OPAQUE)
+
+
+def _readonly_buffer(m: Machine, _: object) -> None:
+    m.top()
+
+
+EFFECTS: dict[str, Effect] = {
+    **dict.fromkeys(
+        (
+            "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING", "BINSTRING", "SHORT_BINSTRING",
+            "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE",
+            "BINUNICODE8", "FLOAT", "BINFLOAT",
+        ),
+        _literal,
+    ),
+    "NONE": _constant(None),
+    "NEWTRUE": _constant(value=True),
+    "NEWFALSE": _constant(value=False),
+    "NEXT_BUFFER": _next_buffer,
+    "READONLY_BUFFER": _readonly_buffer,
+    "EMPTY_LIST": _empty("list"),
+    "EMPTY_TUPLE": _empty("tuple"),
+    "EMPTY_DICT": _empty("dict"),
+    "EMPTY_SET": _empty("set"),
+    "LIST": _marked("list"),
+    "TUPLE": _marked("tuple"),
+    "FROZENSET": _marked("frozenset"),
+    "DICT": _dict,
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "APPEND": _append,
+    "APPENDS": _appends,
+    "ADDITEMS": _additems,
+    "SETITEM": _setitem,
+    "SETITEMS": _setitems,
+    "POP": _pop,
+    "DUP": _dup,
+    "MARK": _mark,
+    "POP_MARK": _pop_mark,
+    "GET": _get,
+    "BINGET": _get,
+    "LONG_BINGET": _get,
+    "PUT": _put,
+    "BINPUT": _put,
+    "LONG_BINPUT": _put,
+    "MEMOIZE": _memoize,
+    "EXT1": _extension,
+    "EXT2": _extension,
+    "EXT4": _extension,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _stack_global,
+    "REDUCE": _reduce,
+    "BUILD": _build,
+    "INST": _inst,
+    "OBJ": _obj,
+    "NEWOBJ": _newobj,
+    "NEWOBJ_EX": _newobj_ex,
+    "PROTO": _proto,
+    "STOP": _stop,
+    "FRAME": _frame,
+    "PERSID": _persistent,
+    "BINPERSID": _persistent_of_stack,
+}  # fmt: skip

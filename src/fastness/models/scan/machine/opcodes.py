@@ -1,0 +1,231 @@
+"""How each pickle instruction's argument is read, for protocols 0 to 5.
+
+Source: the opcode table of CPython's `pickletools`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable
+
+from fastness.models.scan.cursor import Cursor, Truncated
+from fastness.models.scan.machine.values import SHORT_TEXT, Text
+
+HEAD = 16
+LINE_LIMIT = 1 << 20
+NUMBER_LIMIT = 4000
+
+
+class BadArgument(Exception):
+    """An argument that no unpickler accepts."""
+
+
+def _unsigned(width: int) -> Callable[[Cursor], int]:
+    return lambda cursor: int.from_bytes(cursor.take(width), "little")
+
+
+def _signed4(cursor: Cursor) -> int:
+    return int.from_bytes(cursor.take(4), "little", signed=True)
+
+
+def _double(cursor: Cursor) -> float:
+    return float(struct.unpack(">d", cursor.take(8))[0])
+
+
+def _number_line(cursor: Cursor) -> int | bool:
+    line = cursor.line(LINE_LIMIT)
+    if line in {b"00", b"01"}:
+        return line == b"01"
+    return _whole(line)
+
+
+def _long_line(cursor: Cursor) -> int:
+    return _whole(cursor.line(LINE_LIMIT).removesuffix(b"L"))
+
+
+def _whole(line: bytes) -> int:
+    if len(line) > NUMBER_LIMIT:
+        raise BadArgument(f"a number of {len(line)} digits")
+    try:
+        return int(line)
+    except ValueError as error:
+        raise BadArgument("a line that is not a number") from error
+
+
+def _float_line(cursor: Cursor) -> float:
+    try:
+        return float(cursor.line(LINE_LIMIT))
+    except ValueError as error:
+        raise BadArgument("a line that is not a number") from error
+
+
+def _text_line(cursor: Cursor) -> str | Text:
+    line = cursor.line(LINE_LIMIT)
+    try:
+        return _kept(line.decode("raw-unicode-escape"))
+    except UnicodeDecodeError as error:
+        raise BadArgument("a line that is not escaped text") from error
+
+
+def _plain_line(cursor: Cursor) -> str:
+    try:
+        return cursor.line(LINE_LIMIT).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadArgument("a line that is not UTF-8") from error
+
+
+def _two_lines(cursor: Cursor) -> tuple[str, str]:
+    return _plain_line(cursor), _plain_line(cursor)
+
+
+def _quoted_line(cursor: Cursor) -> str | Text:
+    line = cursor.line(LINE_LIMIT).strip()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in {b"'", b'"'}:
+        raise BadArgument("a string without its quotes")
+    try:
+        text, _ = codecs.escape_decode(line[1:-1])
+    except ValueError as error:
+        raise BadArgument("a string with a broken escape") from error
+    return _kept(text.decode("latin-1"))
+
+
+def _kept(value: str) -> str | Text:
+    return value if len(value) <= SHORT_TEXT else Text(len(value), value[:HEAD])
+
+
+def _counted(width: int, *, signed: bool = False) -> Callable[[Cursor], tuple[int, bytes]]:
+    def read(cursor: Cursor) -> tuple[int, bytes]:
+        length = int.from_bytes(cursor.take(width), "little", signed=signed)
+        if length < 0:
+            raise BadArgument("a negative length")
+        if length > cursor.end - cursor.position:
+            raise Truncated(cursor.position)
+        head = cursor.take(min(length, SHORT_TEXT * 4))
+        cursor.skip(length - len(head))
+        return length, head
+
+    return read
+
+
+def _text(width: int) -> Callable[[Cursor], str | Text]:
+    counted = _counted(width)
+
+    def read(cursor: Cursor) -> str | Text:
+        length, head = counted(cursor)
+        if length > len(head):
+            return Text(length, head[:HEAD].decode("utf-8", "replace"))
+        try:
+            return _kept(head.decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError as error:
+            raise BadArgument("a text that is not UTF-8") from error
+
+    return read
+
+
+def _string(width: int, *, signed: bool = False) -> Callable[[Cursor], str | Text]:
+    counted = _counted(width, signed=signed)
+
+    def read(cursor: Cursor) -> str | Text:
+        length, head = counted(cursor)
+        text = head.decode("latin-1")
+        return Text(length, text[:HEAD]) if length > SHORT_TEXT else text
+
+    return read
+
+
+def _bytes(width: int) -> Callable[[Cursor], bytes | Text]:
+    counted = _counted(width)
+
+    def read(cursor: Cursor) -> bytes | Text:
+        length, head = counted(cursor)
+        return Text(length, head[:HEAD]) if length > SHORT_TEXT else head
+
+    return read
+
+
+def _long(width: int) -> Callable[[Cursor], int | Text]:
+    counted = _counted(width, signed=width == 4)
+
+    def read(cursor: Cursor) -> int | Text:
+        length, head = counted(cursor)
+        return Text(length, head[:8]) if length > len(head) else int.from_bytes(head, "little", signed=True)
+
+    return read
+
+
+Argument = Callable[[Cursor], object]
+
+OPCODES: dict[int, tuple[str, Argument | None]] = {
+    ord(code): (name, argument)
+    for code, name, argument in (
+        ("I", "INT", _number_line),
+        ("J", "BININT", _signed4),
+        ("K", "BININT1", _unsigned(1)),
+        ("M", "BININT2", _unsigned(2)),
+        ("L", "LONG", _long_line),
+        ("\x8a", "LONG1", _long(1)),
+        ("\x8b", "LONG4", _long(4)),
+        ("S", "STRING", _quoted_line),
+        ("T", "BINSTRING", _string(4, signed=True)),
+        ("U", "SHORT_BINSTRING", _string(1)),
+        ("B", "BINBYTES", _bytes(4)),
+        ("C", "SHORT_BINBYTES", _bytes(1)),
+        ("\x8e", "BINBYTES8", _bytes(8)),
+        ("\x96", "BYTEARRAY8", _bytes(8)),
+        ("\x97", "NEXT_BUFFER", None),
+        ("\x98", "READONLY_BUFFER", None),
+        ("N", "NONE", None),
+        ("\x88", "NEWTRUE", None),
+        ("\x89", "NEWFALSE", None),
+        ("V", "UNICODE", _text_line),
+        ("\x8c", "SHORT_BINUNICODE", _text(1)),
+        ("X", "BINUNICODE", _text(4)),
+        ("\x8d", "BINUNICODE8", _text(8)),
+        ("F", "FLOAT", _float_line),
+        ("G", "BINFLOAT", _double),
+        ("]", "EMPTY_LIST", None),
+        ("a", "APPEND", None),
+        ("e", "APPENDS", None),
+        ("l", "LIST", None),
+        (")", "EMPTY_TUPLE", None),
+        ("t", "TUPLE", None),
+        ("\x85", "TUPLE1", None),
+        ("\x86", "TUPLE2", None),
+        ("\x87", "TUPLE3", None),
+        ("}", "EMPTY_DICT", None),
+        ("d", "DICT", None),
+        ("s", "SETITEM", None),
+        ("u", "SETITEMS", None),
+        ("\x8f", "EMPTY_SET", None),
+        ("\x90", "ADDITEMS", None),
+        ("\x91", "FROZENSET", None),
+        ("0", "POP", None),
+        ("2", "DUP", None),
+        ("(", "MARK", None),
+        ("1", "POP_MARK", None),
+        ("g", "GET", _number_line),
+        ("h", "BINGET", _unsigned(1)),
+        ("j", "LONG_BINGET", _unsigned(4)),
+        ("p", "PUT", _number_line),
+        ("q", "BINPUT", _unsigned(1)),
+        ("r", "LONG_BINPUT", _unsigned(4)),
+        ("\x94", "MEMOIZE", None),
+        ("\x82", "EXT1", _unsigned(1)),
+        ("\x83", "EXT2", _unsigned(2)),
+        ("\x84", "EXT4", _signed4),
+        ("c", "GLOBAL", _two_lines),
+        ("\x93", "STACK_GLOBAL", None),
+        ("R", "REDUCE", None),
+        ("b", "BUILD", None),
+        ("i", "INST", _two_lines),
+        ("o", "OBJ", None),
+        ("\x81", "NEWOBJ", None),
+        ("\x92", "NEWOBJ_EX", None),
+        ("\x80", "PROTO", _unsigned(1)),
+        (".", "STOP", None),
+        ("\x95", "FRAME", _unsigned(8)),
+        ("P", "PERSID", _plain_line),
+        ("Q", "BINPERSID", None),
+    )
+}

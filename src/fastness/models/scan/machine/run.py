@@ -1,0 +1,116 @@
+"""Walk a pickle stream, instruction by instruction.
+
+After a broken instruction the walk goes on with an unknown value where the stream still has a meaning, for a loader has
+by then run what stood before; an unknown instruction, or the end of the file, ends the stream. Where C and Python
+unpicklers differ (an instruction that crosses its frame's end), the difference itself is an event.
+
+Cost: one step an instruction; memory in proportion to instructions, not to the sizes they name.
+"""
+
+from __future__ import annotations
+
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.cursor import Cursor, Truncated
+from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
+from fastness.models.scan.machine.effects import EFFECTS, Effect
+from fastness.models.scan.machine.machine import Machine
+from fastness.models.scan.machine.opcodes import OPCODES, Argument, BadArgument
+from fastness.models.scan.machine.standing import catalogue
+from fastness.models.scan.machine.trace import Sight, Trace
+from fastness.models.scan.machine.values import Made
+
+BATCH = 1024
+_STEPS: dict[int, tuple[str, Argument | None, Effect]] = {
+    code: (name, argument, EFFECTS[name]) for code, (name, argument) in OPCODES.items()
+}
+
+
+def run(cursor: Cursor, budget: Budget, *, arrays: bool = True, depth: int = 0) -> Trace:
+    """The trace of the stream at `cursor`, up to its STOP or to an instruction that no unpickler gets past.
+
+    Args:
+        cursor: left behind the last instruction.
+        arrays: whether raw arrays stand behind joblib's wrappers, as joblib reads them.
+        depth: of streams within streams.
+
+    Raises:
+        TooLarge: the budget is spent.
+    """
+    budget.require("depth", depth)
+    machine = Machine(cursor, budget, catalogue(), arrays=arrays)
+    trace = machine.trace
+    left = 0
+    while not trace.stopped and trace.broken < 0:
+        if not left:
+            left = BATCH
+            budget.spend("opcodes", BATCH)
+            budget.require("stack", len(machine.stack) + len(machine.memo))
+        left -= 1
+        machine.at = cursor.position
+        _step(machine)
+        if machine.frame_end >= 0:
+            _check_frame(machine)
+        if machine.wrapper is not None:
+            wrapper, machine.wrapper = machine.wrapper, None
+            _step_over(machine, wrapper, depth)
+    trace.end = cursor.position
+    return trace
+
+
+def _step(machine: Machine) -> None:
+    code = machine.cursor.byte()
+    step = _STEPS.get(code)
+    if step is None:
+        _unknown(machine, code)
+        return
+    machine.opcode, read, effect = step
+    try:
+        effect(machine, read(machine.cursor) if read is not None else None)
+    except Truncated:
+        machine.give_up(Sight.TRUNCATED, f"the file ends within {machine.opcode}")
+    except BadArgument as error:
+        machine.stumble(str(error))
+
+
+def _unknown(machine: Machine, code: int) -> None:
+    if code < 0:
+        machine.opcode = ""
+        machine.give_up(Sight.TRUNCATED, "the file ends without a STOP")
+    else:
+        machine.opcode = f"0x{code:02x}"
+        machine.give_up(Sight.MALFORMED, f"byte 0x{code:02x} is no pickle instruction")
+
+
+def _check_frame(machine: Machine) -> None:
+    position = machine.cursor.position
+    if position == machine.frame_end:
+        machine.frame_end = -1
+    elif position > machine.frame_end:
+        machine.frame_end = -1
+        machine.see(Sight.STRADDLE, "an instruction crosses the end of its frame")
+    elif machine.trace.stopped or machine.wrapper is not None:
+        machine.see(Sight.STRADDLE, "a frame goes on behind its last instruction")
+
+
+def _step_over(machine: Machine, wrapper: Made, depth: int) -> None:
+    """Pass over the raw array behind a joblib wrapper; the objects of an array are a stream of their own."""
+    cursor, trace = machine.cursor, machine.trace
+    if trace.array < 0:
+        trace.array = cursor.position
+    try:
+        array = raw_array(wrapper, machine.budget)
+        if not array.objects:
+            if array.padded:
+                cursor.skip(cursor.take(1)[0])
+            cursor.skip(array.size)
+            return
+    except NotUnderstood as error:
+        machine.give_up(Sight.MALFORMED, f"a raw array cannot be stepped over: {error}")
+        return
+    except Truncated:
+        machine.give_up(Sight.TRUNCATED, "the file ends within a raw array")
+        return
+    inner = run(cursor, machine.budget, arrays=machine.arrays, depth=depth + 1)
+    trace.events += inner.events
+    if not inner.stopped:
+        trace.broken = machine.at

@@ -1,0 +1,96 @@
+"""What one run of the pickle machine saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.machine.values import Standing, render
+
+SHOWN_PER_NAME = 16
+
+
+class Sight(StrEnum):
+    """The kinds of event."""
+
+    IMPORT = "import"
+    CALL = "call"
+    TAMPER = "tamper"
+    UNRESOLVED = "unresolved"
+    EXTENSION = "extension"
+    PERSISTENT = "persistent"
+    OUTSIDE = "outside"
+    STRADDLE = "straddle"
+    MALFORMED = "malformed"
+    TRUNCATED = "truncated"
+    ARRAY = "array"
+    AMPLIFIED = "amplified"
+    TEXT = "text"
+
+
+@dataclass(slots=True)
+class Event:
+    """One thing seen, at the offset of its instruction.
+
+    Attributes:
+        name: of what is imported, called or changed; or a description.
+        opcode: name of the instruction.
+        arguments: rendered and masked.
+    """
+
+    sight: Sight
+    offset: int
+    name: str
+    opcode: str = ""
+    standing: Standing = Standing.REVIEWED
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Trace:
+    """The events of one stream, in order, each kind of thing a bounded number of times.
+
+    Attributes:
+        start: offset of the first instruction.
+        end: offset behind the last instruction read.
+        stopped: whether a STOP was reached.
+        broken: offset of the instruction that no unpickler gets past, or -1.
+        array: offset of the first raw array stepped over, or -1.
+    """
+
+    start: int
+    budget: Budget
+    end: int = 0
+    stopped: bool = False
+    broken: int = -1
+    array: int = -1
+    events: list[Event] = field(default_factory=list)
+    _times: dict[tuple[Sight, str, Standing], int] = field(default_factory=dict)
+
+    def see(
+        self,
+        sight: Sight,
+        offset: int,
+        name: str,
+        opcode: str = "",
+        standing: Standing = Standing.REVIEWED,
+        args: object = None,
+    ) -> None:
+        """Record an event, unless the same was recorded often enough.
+
+        What is told apart is what a judgement depends on: kind, name and standing; calls with other arguments only
+        add examples.
+
+        Raises:
+            TooLarge: too many different things.
+        """
+        key = (sight, name, standing)
+        times = self._times.get(key, 0)
+        if times >= (1 if standing is Standing.REVIEWED and sight in {Sight.IMPORT, Sight.CALL} else SHOWN_PER_NAME):
+            return
+        if not times:
+            self.budget.spend("facts")
+        self._times[key] = times + 1
+        arguments = "" if args is None else render(args)
+        self.events.append(Event(sight, offset, name, opcode, standing, arguments))

@@ -1,0 +1,199 @@
+"""Pickles of protocols 0 to 5, and joblib's files: pickles between whose instructions raw arrays stand.
+
+Every stream in the file is walked by the symbolic machine. What follows a stream must be another one; anything else is
+unexplained, and searched for further streams. A file with raw arrays is walked a second time as `pickle.load` would
+read it, for then the arrays' bytes are instructions: only what would be called there counts.
+
+Misses: what a loader's own `find_class` or `persistent_load` does with a name. Cost: linear in the instructions; array
+bytes are stepped over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastness.core.errors import TooLarge
+from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import BytesSource, RandomAccess
+from fastness.models.scan.budget import Budget, ScanSettings
+from fastness.models.scan.cursor import Cursor
+from fastness.models.scan.facts import Fact, FactKind, Member, found, span
+from fastness.models.scan.machine import Event, Sight, Standing, Trace, run
+from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
+
+MALFORMED = undecided(
+    "pickle-malformed", "A pickle with a broken instruction",
+    "A loader runs everything that stands before the break; tools that stop at it see nothing.",
+    "Do not load it. Save the model again with the library that made it.",
+)  # fmt: skip
+TRUNCATED = undecided(
+    "pickle-truncated", "A pickle that ends early",
+    "A loader runs everything up to the end, and then reports an error.",
+    "Fetch the file again; do not load it as it is.",
+)  # fmt: skip
+TRAILING = undecided(
+    "pickle-trailing-bytes", "Bytes behind the last pickle",
+    "What follows the end is read by loaders that go on, or seek; it can hold another payload.",
+    "Save the model again with the library that made it.",
+)  # fmt: skip
+STACKED = Rule(
+    "pickle-stacked", "More than one pickle in the file", Severity.LOW,
+    "Some loaders read only the first, others all of them. All were scanned.",
+    "Save one object to a file.", PICKLE_MAPS,
+)  # fmt: skip
+STRADDLE = Rule(
+    "pickle-frame-straddle", "Instructions and frames disagree", Severity.HIGH,
+    "Python's two unpicklers read such a stream differently, so that a scanner sees another program than the victim.",
+    f"No honest library writes this. {SAFE_FORMAT}", PICKLE_MAPS,
+)  # fmt: skip
+UNRESOLVED = Rule(
+    "pickle-unresolved-global", "An imported name that is computed", Severity.HIGH,
+    "The name of what is imported comes from a call, so that it cannot be read from the file.",
+    f"No honest library writes this. {SAFE_FORMAT}", PICKLE_MAPS,
+)  # fmt: skip
+EXTENSION = Rule(
+    "pickle-extension", "A global by its registry code", Severity.HIGH,
+    "What the code stands for depends on the registry of the process that loads the file.",
+    f"Save the model without copyreg extensions. {SAFE_FORMAT}", PICKLE_MAPS,
+)  # fmt: skip
+PERSISTENT = Rule(
+    "pickle-persistent-id", "An object that the loader must supply", Severity.MEDIUM,
+    "What the id stands for is decided by the loading program, not by the file.",
+    f"Find out which program reads it. {SAFE_FORMAT}", PICKLE_MAPS,
+)  # fmt: skip
+OUTSIDE = Rule(
+    "pickle-outside-buffer", "A buffer from outside of the file", Severity.MEDIUM,
+    "A part of the object is not in this file and was not scanned.",
+    "Save the model in one file, without a buffer callback.", PICKLE_MAPS,
+)  # fmt: skip
+AMPLIFIED = Rule(
+    "pickle-amplification", "Containers that repeat each other", Severity.HIGH,
+    "A few bytes stand for billions of items: printing, comparing or copying the object exhausts the machine.",
+    f"No honest library writes this. {SAFE_FORMAT}", {**PICKLE_MAPS, "cwe": "CWE-776", "atlas": "AML.T0029"},
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (
+    MALFORMED, TRUNCATED, TRAILING, STACKED, STRADDLE, UNRESOLVED, EXTENSION, PERSISTENT, OUTSIDE, AMPLIFIED,
+)  # fmt: skip
+
+_FINDINGS = {
+    Sight.MALFORMED: MALFORMED,
+    Sight.TRUNCATED: TRUNCATED,
+    Sight.STRADDLE: STRADDLE,
+    Sight.UNRESOLVED: UNRESOLVED,
+    Sight.EXTENSION: EXTENSION,
+    Sight.PERSISTENT: PERSISTENT,
+    Sight.OUTSIDE: OUTSIDE,
+    Sight.AMPLIFIED: AMPLIFIED,
+}
+_FACTS = {Sight.IMPORT: FactKind.IMPORT, Sight.CALL: FactKind.CALL, Sight.TAMPER: FactKind.TAMPER}
+_DRY = ScanSettings(opcodes=4096, facts=256, depth=2)
+_STREAM = re.compile(
+    rb"\x80[\x02-\x05](?:\x95.{6}\x00\x00|[\x8c\x8dXUTcCB(}\])\x8f\x8aKMJGNI\x88\x89])"
+    rb"|c(?:os|posix|nt|builtins|__builtin__|subprocess|sys|runpy|importlib)\n[A-Za-z_]+\n[(q\x85)]",
+    re.DOTALL,
+)
+_SEARCHED = 64 << 20
+_CANDIDATES = 256
+_WINDOW = 1 << 20
+_OVERLAP = 64
+
+
+@dataclass(frozen=True)
+class PickleReader:
+    """Reads pickles and joblib files."""
+
+    name: ClassVar[str] = "pickle"
+
+    def claims(self, head: bytes, path: str) -> bool:
+        """By the PROTO instruction, or, since protocols 0 and 1 have no magic, by a trial of the first instructions."""
+        del path
+        if head[:1] == b"\x80":
+            return len(head) > 1 and head[1] <= 16
+        return _runs(head)
+
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+        """The globals, calls and changes of every stream.
+
+        Raises:
+            TooLarge: the budget is spent.
+        """
+        cursor = Cursor(source)
+        streams = 0
+        while cursor.position < source.size:
+            start = cursor.position
+            if streams and not self.claims(source.read_at(start, 4096), source.name):
+                yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
+                yield from _search(source, start, budget)
+                return
+            if streams == 1:
+                yield found(STACKED, source.name, start, "a second pickle begins here")
+            streams += 1
+            trace = run(cursor, budget)
+            yield from _told(source.name, trace.events)
+            yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
+            if trace.array >= 0:
+                yield from _as_plain_pickle(source, trace, budget)
+            if trace.broken >= 0:
+                yield from _search(source, trace.broken + 1, budget)
+                return
+
+
+def _told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
+    for event in events:
+        kind, rule = _FACTS.get(event.sight), _FINDINGS.get(event.sight)
+        if kind is not None:
+            detail: dict[str, str | int] = {
+                "standing": int(event.standing),
+                "opcode": event.opcode,
+                "arguments": event.arguments,
+            }
+            yield Fact(kind, name, event.offset, event.name, detail)
+        elif rule is not None:
+            message = f"{event.opcode}: {event.name}" if event.opcode else event.name
+            yield found(rule, name, event.offset, message, opcode=event.opcode)
+
+
+def _runs(head: bytes) -> bool:
+    """Whether a trial gets somewhere without a broken instruction: to the end, to a call, or through all of `head`."""
+    try:
+        trace = run(Cursor(BytesSource("", head)), Budget(_DRY))
+    except TooLarge:
+        return True
+    for event in trace.events:
+        if event.sight in {Sight.CALL, Sight.UNRESOLVED}:
+            return True
+        if event.sight is Sight.MALFORMED:
+            return False
+    return trace.stopped or (len(head) >= 4096 and trace.end > 1024)
+
+
+def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
+    """What `pickle.load` would do with the bytes of the raw arrays; that it fails on honest ones is no news."""
+    trace = run(Cursor(source, joblib.start), budget, arrays=False)
+    yield from _told(source.name, [e for e in trace.events if e.offset >= joblib.array and _acts(e)])
+
+
+def _acts(event: Event) -> bool:
+    if event.sight is Sight.IMPORT:
+        return event.standing is Standing.DANGEROUS
+    return event.sight in {Sight.CALL, Sight.TAMPER} and event.standing > Standing.MISUSED
+
+
+def _search(source: RandomAccess, start: int, budget: Budget) -> Iterator[Fact | Finding]:
+    """Streams in unexplained bytes that would act; what is no stream there stays unexplained."""
+    tried = 0
+    for base in range(start, min(source.size, start + _SEARCHED), _WINDOW):
+        window = source.read_at(base, _WINDOW + _OVERLAP)
+        for match in _STREAM.finditer(window):
+            if match.start() >= _WINDOW or tried >= _CANDIDATES:
+                break
+            tried += 1
+            trace = run(Cursor(source, base + match.start()), budget)
+            yield from _told(source.name, [e for e in trace.events if _acts(e)])
+
+
+READER = PickleReader
