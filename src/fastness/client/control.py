@@ -1,0 +1,239 @@
+"""Run the control plane: the calls behind every command that changes state."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from fastness.client.transport import Body, Reply, Transport
+from fastness.core.errors import Unavailable
+from fastness.wire import control, problems
+
+T = TypeVar("T")
+API = "/api/v1"
+_FAILED = 400
+
+
+class _Calls:
+    """One principal's calls over one transport."""
+
+    def __init__(self, transport: Transport, key: str) -> None:
+        self._transport = transport
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    def send(self, method: str, path: str, body: Body | None, kind: str = "application/json") -> Reply:
+        headers = dict(self._headers)
+        if body is not None:
+            headers["content-type"] = kind
+        reply = self._transport.send(method, API + path, headers, body)
+        if reply.status >= _FAILED:
+            raise problems.decode(reply.status, reply.read(), reply.headers)
+        return reply
+
+    def call(self, method: str, path: str, answer: type[T], message: msgspec.Struct | None = None) -> T:
+        data = self.send(method, path, msgspec.json.encode(message) if message is not None else None).read()
+        try:
+            return msgspec.json.decode(data, type=answer)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(
+                "reply-malformed", f"the house gave an answer that this client does not know: {error}"
+            ) from error
+
+
+class AccessCalls:
+    """Who may do what."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def enrol(self, code: str, public_pem: str) -> control.EnrolmentReply:
+        """Redeem a one-time code for a public key of one's own."""
+        return self._calls.call(
+            "POST", "/enrolments", control.EnrolmentReply, control.EnrolmentRequest(code, public_pem)
+        )
+
+    def create_principal(self, request: control.PrincipalRequest) -> control.PrincipalReply:
+        """Create a principal; the reply holds its one-time code."""
+        return self._calls.call("POST", "/principals", control.PrincipalReply, request)
+
+    def principals(self) -> list[control.PrincipalView]:
+        """All principals of the tenant."""
+        return self._calls.call("GET", "/principals", list[control.PrincipalView])
+
+    def create_key(self, request: control.KeyRequest) -> control.KeyReply:
+        """Create an API key; the reply holds its text, once."""
+        return self._calls.call("POST", "/keys", control.KeyReply, request)
+
+    def keys(self) -> list[control.KeyView]:
+        """All keys of the tenant, without their secrets."""
+        return self._calls.call("GET", "/keys", list[control.KeyView])
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke a key; in force in every worker within a second."""
+        self._calls.send("DELETE", f"/keys/{quote(key_id, safe='')}", None).read()
+
+    def grant_allowance(self, environment: str, request: control.AllowanceRequest) -> control.AllowanceView:
+        """Let measures that were not run pass in an environment for a while."""
+        return self._calls.call(
+            "POST", f"/environments/{quote(environment, safe='')}/allowances", control.AllowanceView, request
+        )
+
+    def allowances(self, environment: str) -> list[control.AllowanceView]:
+        """Standing allowances of an environment."""
+        return self._calls.call(
+            "GET", f"/environments/{quote(environment, safe='')}/allowances", list[control.AllowanceView]
+        )
+
+
+class ModelCalls:
+    """From push to rollback."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def push(
+        self,
+        model: str,
+        file_name: str,
+        body: Iterable[bytes],
+        options: dict[str, str],
+        progress: Callable[[control.StepView], None],
+    ) -> control.AdmissionReply:
+        """Push an artifact and follow its admission.
+
+        Args:
+            body: the file's bytes, in pieces.
+            options: `range.INPUT` = `LOW:HIGH`, `probabilities` = output name, `min_confidence` = number.
+            progress: called with each step as it begins and ends.
+
+        Raises:
+            FastnessError: the push could not be decided, or is not allowed. A refusal is a reply.
+        """
+        query = urlencode({"file": file_name, **options})
+        reply = self._calls.send("POST", f"{_model(model)}/versions?{query}", body, "application/octet-stream")
+        for line in _push_lines(reply):
+            if line.step is not None:
+                progress(line.step)
+            if line.problem is not None:
+                raise problems.decode(int(line.problem.get("status", 500)), msgspec.json.encode(line.problem), {})
+            if line.outcome is not None:
+                return line.outcome
+        raise Unavailable("reply-incomplete", "the push ended without an outcome", "See `fastness models list`.")
+
+    def list(self) -> builtins.list[control.ModelView]:
+        """All models."""
+        return self._calls.call("GET", "/models", builtins.list[control.ModelView])
+
+    def versions(self, model: str) -> builtins.list[control.VersionView]:
+        """All versions of a model, newest first."""
+        return self._calls.call("GET", _model(model), builtins.list[control.VersionView])
+
+    def version(self, model: str, version: int) -> control.VersionView:
+        """One version, whole."""
+        return self._calls.call("GET", _version(model, version), control.VersionView)
+
+    def history(self, model: str) -> builtins.list[control.HistoryView]:
+        """How the aliases of a model moved, newest first."""
+        return self._calls.call("GET", f"{_model(model)}/history", builtins.list[control.HistoryView])
+
+    def verify(self, model: str, version: int, environment: str) -> control.VersionView:
+        """Verify everything about a version again: signatures, approvals, policy and every stored byte."""
+        return self._calls.call(
+            "POST", f"{_version(model, version)}/verifications", control.VersionView, control.DeployRequest(environment)
+        )
+
+    def approval_subject(self, model: str, version: int, environment: str) -> control.ApprovalSubject:
+        """What an approver signs."""
+        return self._calls.call(
+            "GET", f"{_version(model, version)}/approvals/{quote(environment, safe='')}", control.ApprovalSubject
+        )
+
+    def approve(self, model: str, version: int, request: control.ApprovalRequest) -> control.VersionView:
+        """Hand in a signed approval."""
+        return self._calls.call("POST", f"{_version(model, version)}/approvals", control.VersionView, request)
+
+    def deploy(self, model: str, version: int, environment: str) -> control.RevisionView:
+        """Put a version into an environment."""
+        return self._calls.call(
+            "POST", f"{_version(model, version)}/deployments", control.RevisionView, control.DeployRequest(environment)
+        )
+
+    def rollback(self, model: str, environment: str, reason: str) -> control.RevisionView:
+        """Move the environment's alias back to the revision before."""
+        return self._calls.call(
+            "POST", f"{_model(model)}/rollbacks", control.RevisionView, control.ReasonRequest(reason, environment)
+        )
+
+    def quarantine(self, model: str, version: int, reason: str) -> control.VersionView:
+        """Take a version out of service for good."""
+        return self._calls.call(
+            "POST", f"{_version(model, version)}/quarantine", control.VersionView, control.ReasonRequest(reason)
+        )
+
+
+class AuditCalls:
+    """What happened, with proof, and how the house stands."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def entries(self, after: int, limit: int, kinds: Iterable[str] = ()) -> list[control.EntryView]:
+        """Ledger entries with an index above `after`, oldest first."""
+        query = urlencode([("after", after), ("limit", limit), *(("kind", k) for k in kinds)])
+        return self._calls.call("GET", f"/audit/entries?{query}", list[control.EntryView])
+
+    def proof(self, index: int) -> control.ProofView:
+        """Proof that an entry is in the log."""
+        return self._calls.call("GET", f"/audit/proofs/{index}", control.ProofView)
+
+    def system(self) -> control.SystemView:
+        """How the house stands."""
+        return self._calls.call("GET", "/system", control.SystemView)
+
+
+class ControlClient:
+    """The control plane of a house, as one principal.
+
+    Args:
+        transport: over which the house is reached.
+        key: the principal's API key; empty only for `access.enrol`.
+
+    Attributes:
+        access: principals, keys and allowances.
+        models: from push to rollback.
+        audit: the ledger and the state of the house.
+    """
+
+    def __init__(self, transport: Transport, key: str = "") -> None:
+        calls = _Calls(transport, key)
+        self.access = AccessCalls(calls)
+        self.models = ModelCalls(calls)
+        self.audit = AuditCalls(calls)
+        self._transport = transport
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._transport.close()
+
+
+def _push_lines(reply: Reply) -> Iterator[control.PushLine]:
+    decoder = msgspec.json.Decoder(control.PushLine)
+    for line in reply.lines():
+        try:
+            yield decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(
+                "reply-malformed", f"the push gave a line that this client does not know: {error}"
+            ) from error
+
+
+def _model(model: str) -> str:
+    return f"/models/{quote(model, safe='')}"
+
+
+def _version(model: str, version: int) -> str:
+    return f"{_model(model)}/versions/{version}"

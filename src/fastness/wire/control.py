@@ -1,0 +1,289 @@
+"""Messages of the control plane, `/api/v1`: shared by the server, the SDK and the command line.
+
+All are JSON objects. Times are RFC 3339 text in UTC, durations carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request or reply; unknown fields are refused, so that a misspelt one is not ignored."""
+
+
+class EnrolmentRequest(Message):
+    """Redeems a one-time code for a principal's own public key and API key."""
+
+    code: str
+    public_pem: str
+
+
+class EnrolmentReply(Message):
+    """The API key is shown this once."""
+
+    principal: str
+    key_id: str
+    api_key: str
+
+
+class PrincipalRequest(Message):
+    """Creates a principal; kind is user, service or agent."""
+
+    name: str
+    roles: tuple[str, ...]
+    kind: str = "user"
+
+
+class PrincipalReply(Message):
+    """The one-time code is shown this once."""
+
+    principal: str
+    code: str
+    expires_at: str
+
+
+class PrincipalView(Message):
+    """A principal as it stands."""
+
+    principal: str
+    kind: str
+    roles: tuple[str, ...]
+    enrolled: bool
+    active: bool
+
+
+class KeyRequest(Message):
+    """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
+
+    principal: str
+    name: str
+    per_s: float = 100.0
+    burst: float = 200.0
+    days: float = 90.0
+
+
+class KeyReply(Message):
+    """The API key is shown this once."""
+
+    key_id: str
+    api_key: str
+    expires_at: str
+
+
+class KeyView(Message):
+    """A key without its secret."""
+
+    key_id: str
+    name: str
+    principal: str
+    created_at: str
+    expires_at: str
+    revoked: bool
+    per_s: float
+    burst: float
+
+
+class FindingView(Message):
+    """A finding with what its rule says about mending it."""
+
+    rule: str
+    severity: str
+    where: str
+    message: str
+    fix: str = ""
+    evidence: dict[str, str | int | float] = msgspec.field(default_factory=dict)
+
+
+class StepView(Message):
+    """Progress of a push: one line for each step begun or done."""
+
+    step: str
+    state: str
+    detail: str = ""
+    elapsed_ms: float = 0.0
+
+
+class AdmissionReply(Message):
+    """The outcome of a push; `version` is 0 if it was refused."""
+
+    model: str
+    decision: str
+    version: int = 0
+    digest: str = ""
+    findings: tuple[FindingView, ...] = ()
+
+
+class PushLine(Message):
+    """One line of the reply to a push: a step, or last the outcome, or a problem document."""
+
+    step: StepView | None = None
+    outcome: AdmissionReply | None = None
+    problem: dict[str, str | int | float] | None = None
+
+
+class MeasureView(Message):
+    """One measurement of a version; `allowance` says until when one stands in for it."""
+
+    name: str
+    area: str
+    state: str
+    detail: str = ""
+    value: float | None = None
+    unit: str = ""
+    allowance: str = ""
+
+
+class ApprovalView(Message):
+    """A decision of an approver on one version for one environment."""
+
+    principal: str
+    environment: str
+    decision: str
+    at: str
+    valid: bool
+
+
+class AttestationView(Message):
+    """A signed statement about a version."""
+
+    predicate_type: str
+    key_id: str
+    at: str
+
+
+class VersionView(Message):
+    """A version with everything that speaks for or against it."""
+
+    model: str
+    version: int
+    state: str
+    digest: str
+    author: str
+    created_at: str
+    size: int
+    format: str
+    findings: tuple[FindingView, ...] = ()
+    scores: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)
+    measures: tuple[MeasureView, ...] = ()
+    approvals: tuple[ApprovalView, ...] = ()
+    attestations: tuple[AttestationView, ...] = ()
+    aliases: tuple[str, ...] = ()
+    signature: dict[str, object] = msgspec.field(default_factory=dict)
+
+
+class ModelView(Message):
+    """A model in a listing."""
+
+    model: str
+    versions: int
+    latest_state: str
+    aliases: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class ApprovalSubject(Message):
+    """What an approver signs with their own key: the server proposes, the approver's program checks and signs."""
+
+    subject: str
+    digest: str
+    predicate_type: str
+    predicate: dict[str, object]
+
+
+class ApprovalRequest(Message):
+    """A signed approval: a DSSE envelope around an in-toto statement."""
+
+    environment: str
+    envelope: str
+
+
+class DeployRequest(Message):
+    """Puts a version into an environment."""
+
+    environment: str
+
+
+class ReasonRequest(Message):
+    """An act that must say why."""
+
+    reason: str
+    environment: str = ""
+
+
+class RevisionView(Message):
+    """What an alias points at."""
+
+    revision: str
+    model: str
+    version: int
+    environment: str
+
+
+class HistoryView(Message):
+    """One move of an alias."""
+
+    alias: str
+    sequence: int
+    version: int
+    revision: str
+    principal: str
+    at: str
+    reason: str = ""
+
+
+class AllowanceRequest(Message):
+    """Lets named measures pass in an environment although they were not run, for a while and for a reason."""
+
+    measures: tuple[str, ...]
+    days: float
+    reason: str
+
+
+class AllowanceView(Message):
+    """A standing allowance."""
+
+    id: str
+    environment: str
+    measures: tuple[str, ...]
+    reason: str
+    granted_by: str
+    expires_at: str
+
+
+class EntryView(Message):
+    """A ledger entry; `event` is the leaf's JSON."""
+
+    index: int
+    event: dict[str, object]
+
+
+class ProofView(Message):
+    """An inclusion proof: check it with the entry's bytes, the checkpoint and the log's public key."""
+
+    index: int
+    size: int
+    entry: str
+    hashes: tuple[str, ...]
+    checkpoint: str
+
+
+class ModelStatus(Message):
+    """A served model."""
+
+    key: str
+    version: int
+    revision: str
+    state: str
+    detail: str = ""
+    pid: int = 0
+
+
+class SystemView(Message):
+    """A running house."""
+
+    version: str
+    home: str
+    url: str
+    ledger_size: int
+    models: tuple[ModelStatus, ...] = ()
+    gateways: int = 0
