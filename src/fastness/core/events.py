@@ -23,12 +23,14 @@ class EventKind(StrEnum):
     PRINCIPAL_DEACTIVATED = "principal.deactivated"
     ROLES_CHANGED = "roles.changed"
     KEY_CREATED = "key.created"
+    KEY_NARROWED = "key.narrowed"
     KEY_REVOKED = "key.revoked"
     APPROVAL_RECORDED = "approval.recorded"
     ACCESS_DENIED = "access.denied"
     ALLOWANCE_GRANTED = "allowance.granted"
     BLOB_INTAKE = "blob.intake"
     BLOB_COMMITTED = "blob.committed"
+    BLOB_RELEASED = "blob.released"
     BLOB_SHREDDED = "blob.shredded"
     BLOB_CORRUPT = "blob.corrupt"
     MODEL_PUSHED = "model.pushed"
@@ -49,6 +51,7 @@ class EventKind(StrEnum):
     REQUEST_ALLOWED = "request.allowed"
     REQUEST_REFUSED = "request.refused"
     REQUEST_FAILED = "request.failed"
+    BLOBS_SWEPT = "blobs.swept"
     LEDGER_REPAIRED = "ledger.repaired"
     JOB_FAILED = "job.failed"
 
@@ -105,7 +108,7 @@ class EventFactory:
         self.tenant = tenant
         self.principal = principal
         self.now = now
-        self._entropy = entropy
+        self.entropy = entropy
 
     def make(  # noqa: PLR0913 - the optional fields of Event, by keyword only
         self,
@@ -120,7 +123,7 @@ class EventFactory:
     ) -> Event:
         """An event of `kind` about `resource`."""
         return Event(
-            id=uuid7(self.now, self._entropy),
+            id=uuid7(self.now, self.entropy),
             at=self.now,
             kind=kind,
             tenant=self.tenant,
