@@ -9,22 +9,30 @@ from __future__ import annotations
 import hmac
 import os
 
+import msgspec
 import pytest
 
 from fastness.access import Credentials, authenticate
 from fastness.access import credentials as module
+from fastness.access.apikeys import PUBLIC_KEYS, format_key, mint
 from fastness.access.credentials import KeyRecord
-from fastness.access.keys import PUBLIC_KEYS, format_key, mint
 from fastness.core.clock import Instant
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import PrincipalId, PrincipalKind, Role, TenantId
+from fastness.core.limits import Limit
 
 NOW = Instant(1_700_000_000_000_000_000)
 PEPPER = os.urandom(32)
 KEY_ID, TEXT = mint(os.urandom)
 GOOD = TEXT.encode()
 RECORD = KeyRecord(
-    KEY_ID, PrincipalId("user:alice"), PrincipalKind.USER, TenantId("default"), frozenset({Role.DEVELOPER})
+    KEY_ID,
+    PrincipalId("user:alice"),
+    PrincipalKind.USER,
+    TenantId("default"),
+    frozenset({Role.DEVELOPER}),
+    Limit(per_s=5, burst=10),
+    NOW + 1,
 )
 CREDENTIALS = Credentials(PEPPER, {hmac.digest(PEPPER, GOOD, "sha256"): RECORD})
 
@@ -125,10 +133,8 @@ def test_unknown_expired_and_revoked_keys_take_the_same_steps(monkeypatch: pytes
     assert set(taken.values()) == {("digest", "compare")}
 
 
-def _changed(*, expires_at: int | None = None, revoked: bool = False) -> KeyRecord:
-    return KeyRecord(
-        KEY_ID, RECORD.principal, RECORD.kind, RECORD.tenant, RECORD.roles, expires_at=expires_at, revoked=revoked
-    )
+def _changed(*, expires_at: int = NOW + 1, revoked: bool = False) -> KeyRecord:
+    return msgspec.structs.replace(RECORD, expires_at=expires_at, revoked=revoked)
 
 
 def test_the_key_of_the_documentation_is_never_accepted() -> None:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastness.access import Credentials, Policies, authenticate, decide
+from fastness.access.apikeys import PUBLIC_KEYS, format_key, key_id_of, well_formed
 from fastness.access.credentials import KeyRecord
-from fastness.access.keys import PUBLIC_KEYS, format_key, key_id_of, well_formed
 from fastness.core.clock import Instant
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import Action, Principal, PrincipalId, PrincipalKind, Resource, Role, Strength, TenantId
+from fastness.core.limits import Limit
 
 PEPPER = os.urandom(32)
 NOW = Instant(1_700_000_000_000_000_000)
@@ -22,7 +23,9 @@ SECRETS = st.binary(min_size=32, max_size=32)
 
 
 def record(key_id: str) -> KeyRecord:
-    return KeyRecord(key_id, PrincipalId("user:a"), PrincipalKind.USER, TenantId("default"), frozenset())
+    return KeyRecord(
+        key_id, PrincipalId("user:a"), PrincipalKind.USER, TenantId("default"), frozenset(), Limit(1, 1), NOW + 1
+    )
 
 
 @given(IDS, SECRETS)

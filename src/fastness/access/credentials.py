@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import msgspec
 
-from fastness.access.keys import KEY_LENGTH, PUBLIC_KEYS, key_id_of, well_formed
+from fastness.access.apikeys import KEY_LENGTH, PUBLIC_KEYS, key_id_of, well_formed
 from fastness.core.clock import Instant
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import Action, Principal, PrincipalId, PrincipalKind, Role, Strength, TenantId
@@ -24,15 +24,14 @@ from fastness.core.limits import Limit
 
 _SCHEME = b"Bearer "
 _HEADER_LENGTH = len(_SCHEME) + KEY_LENGTH
-_FOREVER = 1 << 63
 
 
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a worker knows of a key: enough to recognise it, nothing to make it from.
 
     Attributes:
-        limit: rate of this key; None leaves the gateway's default.
-        expires_at: ns since 1970 UTC; None never expires.
+        limit: rate of this key.
+        expires_at: ns since 1970 UTC, from which on it is refused.
         revoked: also true where its principal is no longer active.
         actions: what it is narrowed to; None leaves all that the roles permit.
     """
@@ -42,8 +41,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: PrincipalKind
     tenant: TenantId
     roles: frozenset[Role]
-    limit: Limit | None = None
-    expires_at: int | None = None
+    limit: Limit
+    expires_at: int
     revoked: bool = False
     actions: frozenset[Action] | None = None
 
@@ -68,14 +67,18 @@ class Credentials(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """Who asks, by which key, and that key's rate (None: the gateway's default)."""
+    """Who asks, by which key, and that key's rate."""
 
     principal: Principal
     key_id: str
-    limit: Limit | None
+    limit: Limit
+
+    def permits(self, action: Action) -> bool:
+        """Whether the key was left this action; `decide` asks that too."""
+        return self.principal.actions is None or action in self.principal.actions
 
 
-_NOBODY = KeyRecord("--------", PrincipalId(""), PrincipalKind.SYSTEM, TenantId(""), frozenset(), revoked=True)
+_NOBODY = KeyRecord("--------", PrincipalId(""), PrincipalKind.SYSTEM, TenantId(""), frozenset(), Limit(1, 1), 0)
 
 
 def authenticate(authorization: bytes | None, credentials: Credentials, now: Instant) -> Authenticated:
@@ -102,7 +105,7 @@ def authenticate(authorization: bytes | None, credentials: Credentials, now: Ins
     key_id = key_id_of(text)
     record = credentials.keys.get(hmac.digest(credentials.pepper, text, "sha256"), _NOBODY)
     known = hmac.compare_digest(record.key_id, key_id)
-    expired = (_FOREVER if record.expires_at is None else record.expires_at) <= now
+    expired = record.expires_at <= now
     if not known or expired or record.revoked or text in PUBLIC_KEYS:
         _refuse(text, known=known, expired=expired)
     principal = Principal(record.kind, record.principal, record.tenant, record.roles, Strength.KEY, now, record.actions)

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from fastness.access.apikeys import PUBLIC_KEYS, mint
 from fastness.access.credentials import Credentials, KeyRecord, authenticate
-from fastness.access.keys import PUBLIC_KEYS, mint
 from fastness.core.clock import Instant
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import Action, PrincipalId, PrincipalKind, Role, Strength, TenantId
@@ -26,6 +26,7 @@ def record(key_id: str, /, **changes: object) -> KeyRecord:
         TenantId("default"),
         frozenset({Role.DEVELOPER}),
         Limit(per_s=5, burst=10),
+        NOW + 1,
     )
     return msgspec.structs.replace(plain, **changes)
 

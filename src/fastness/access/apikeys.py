@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 
 from fastness.core.clock import Entropy, Instant
 from fastness.core.errors import Unavailable
-from fastness.core.identity import Action, PrincipalId
-from fastness.core.limits import Limit
+from fastness.core.identity import PrincipalId
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -62,23 +61,6 @@ PUBLIC_KEYS = frozenset({format_key("0" * 8, bytes(_SECRET_BYTES)).encode()})
 
 
 @dataclass(frozen=True, slots=True)
-class KeyTerms:
-    """What a new key is good for.
-
-    Attributes:
-        name: for people, to tell keys apart.
-        limit: rate of this key; None leaves the gateway's default.
-        expires_at: None never expires.
-        actions: narrows the key to these; None leaves all that the owner's roles permit.
-    """
-
-    name: str = ""
-    limit: Limit | None = None
-    expires_at: Instant | None = None
-    actions: frozenset[Action] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A new key; printing it does not show its text.
 
@@ -89,7 +71,7 @@ class ApiKey:
 
     key_id: str
     principal: PrincipalId
-    expires_at: Instant | None
+    expires_at: Instant
     text: str = field(repr=False)
 
 

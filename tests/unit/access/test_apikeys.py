@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from fastness.access.keys import (
+from fastness.access.apikeys import (
     KEY_LENGTH,
     KEY_PATTERN,
     PUBLIC_KEYS,
