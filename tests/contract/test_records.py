@@ -314,8 +314,7 @@ def test_a_body_that_fails_takes_nobody_with_it(records: Records) -> None:
             with records.begin(SCOPE, NOW) as tx:
                 add(tx, f"{number:02}")
                 note(tx)
-                if number % 2:
-                    raise ZeroDivisionError
+                _ = 1 // (1 - number % 2)
             outcomes[number] = "kept"
         except ZeroDivisionError:
             outcomes[number] = "undone"

@@ -91,7 +91,7 @@ class Outbox(Protocol):
         """How many rows have an index of at least `first`, and how many numbers were given in all."""
         ...
 
-    def release(self, journals: Path) -> int:
+    def release(self, journals: Path, now: Instant) -> int:
         """Remove the journal files that are wholly numbered and closed; how many."""
         ...
 

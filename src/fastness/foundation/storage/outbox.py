@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt
@@ -83,11 +83,16 @@ class SqlOutbox:
             last = reading.execute(_LAST).first()
             return int(counted[0][0]), last.idx + 1 if last is not None else 0
 
-    def release(self, journals: Path) -> int:
-        """Remove the journal files that are wholly numbered and closed; their rows go with the next numbering."""
+    def release(self, journals: Path, now: Instant) -> int:
+        """Remove the journal files that are wholly numbered and closed; how many."""
         with self._records.read(SYSTEM_SCOPE) as reading:
             offsets = {row.file: row.next_offset for row in reading.execute(select(JOURNALS))}
-        return len(remove_finished(journals, offsets))
+        removed = remove_finished(journals, offsets)
+        gone = [file for file in offsets if not (journals / file).exists()]  # also those a crash left behind
+        if gone:
+            with self._records.begin_unrecorded(SYSTEM_SCOPE, now, Exempt.SEQUENCER) as tx:
+                tx.execute(delete(JOURNALS).where(JOURNALS.c.file.in_(gone)))
+        return len(removed)
 
 
 def _checked_next(last: int | None, floor: int) -> int:

@@ -73,7 +73,9 @@ class SqliteRecords:
         self._entropy = entropy
         self._settings = settings or StorageSettings()
         self._durable = path != _IN_MEMORY
-        self._path = Path(path) if path != _IN_MEMORY else _memory_file(self)
+        self._path = Path(path) if path != _IN_MEMORY else _memory_file()
+        if not self._durable:
+            self._remove = weakref.finalize(self, shutil.rmtree, self._path.parent, ignore_errors=True)
         if not self._path.exists():
             with suppress(OSError):  # what is wrong, connecting says better
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -157,6 +159,8 @@ class SqliteRecords:
         finally:
             self._group.drop()
         self._reads.dispose()
+        if not self._durable:
+            self._remove()
 
     def _connect(self, pragma: str) -> sqlite3.Connection:
         raw = sqlite3.connect(
@@ -415,9 +419,6 @@ _FAULTS: Final[tuple[tuple[str, FastnessError], ...]] = (
 )
 
 
-def _memory_file(owner: object) -> Path:
-    """A database file in memory, deleted with its owner or with the process."""
+def _memory_file() -> Path:
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp makes a private folder in it
-    folder = tempfile.mkdtemp(prefix="fastness-", dir=place)
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder) / "records.db"
+    return Path(tempfile.mkdtemp(prefix="fastness-", dir=place)) / "records.db"
