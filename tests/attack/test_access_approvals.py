@@ -73,7 +73,7 @@ def test_the_author_does_not_approve_their_own(house: House, alice: Person, bob:
     assert decision.rules == ("author-may-not-approve",)
     house.approve(alice)  # even if the door were left open
     house.approve(bob)
-    assert rules(house, 2, alice) == ["approvals-missing", "approval-not-counted", "approval-counted"]
+    assert sorted(rules(house, 2, alice)) == ["approval-counted", "approval-not-counted", "approvals-missing"]
 
 
 def test_one_person_with_two_public_keys_counts_once(house: House, bob: Person) -> None:

@@ -95,7 +95,7 @@ def authenticate(authorization: bytes | None, credentials: Credentials, now: Ins
     """
     if not authorization:
         raise Unauthenticated("key-missing", "no API key was sent", "Send the header Authorization: Bearer fst_…")
-    text = authorization[len(_SCHEME) :]
+    text = authorization[len(_SCHEME) : _HEADER_LENGTH]  # a flood is not copied
     if len(authorization) != _HEADER_LENGTH or not authorization.startswith(_SCHEME) or not well_formed(text):
         raise Unauthenticated(
             "key-malformed",
