@@ -2,8 +2,8 @@
 
 Only the segments that are asked for are read and decrypted. What it misses: rollback to an older container cannot
 happen, for the id and the data key are new for every blob; but whoever holds the data key can forge, so compare
-`core.sources.digest_of` with the signed digest where that matters. Cost: one segment of memory for the sealed bytes and
-one for the last one read in part.
+`core.sources.digest_of` with the signed digest where that matters. Cost: at most 1 MiB for sealed bytes on their way,
+which stay in the cache between reading and decrypting, and one segment of plain bytes for reads of less than that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from fastness.core.sources import Buffer
 from fastness.foundation.crypto import FloeReader
 from fastness.foundation.storage import Blobs
 
+_AT_ONCE = 1 << 20
+
 
 class Segments:
     """The plain bytes of one blob, as `RandomAccess`; threads may share it. Close it to wipe its buffers."""
@@ -30,7 +32,8 @@ class Segments:
         self._reader = reader
         self._count = max(1, -(-size // reader.plain_len))
         self._lock = threading.Lock()
-        self._sealed = memoryview(bytearray(reader.segment))
+        self._span = min(self._count, max(1, _AT_ONCE // reader.segment))
+        self._sealed = memoryview(bytearray(self._span * reader.segment))
         self._plain = memoryview(bytearray(reader.plain_len))
         self._held = -1
         self._open = True
@@ -68,14 +71,11 @@ class Segments:
         target = target.cast("B")
         if len(target) < self._size:
             raise TooLarge("buffer-short", f"the blob has {self._size} bytes, the buffer {len(target)}")
-        step = self._reader.plain_len
         whole = False
         with self._lock:
             self._check_open()
             try:
-                for number in range(self._count):
-                    at = number * step
-                    self._decrypt(number, target[at : min(at + step, self._size)])
+                self._decrypt(0, self._count, target[: self._size])
                 whole = True
             finally:
                 if not whole:
@@ -91,7 +91,7 @@ class Segments:
                 part = piece[: min(step, self._size - number * step)]
                 with self._lock:
                     self._check_open()
-                    self._decrypt(number, part)
+                    self._decrypt(number, 1, part)
                 yield part
         finally:
             _wipe(piece)
@@ -115,32 +115,52 @@ class Segments:
         done = 0
         while done < len(out):
             number, skip = divmod(offset + done, step)
-            length = min(step, self._size - number * step)
-            count = min(length - skip, len(out) - done)
-            if count == length:
-                self._decrypt(number, out[done : done + count])
-            else:
-                if self._held != number:
-                    self._held = -1
-                    self._decrypt(number, self._plain[:length])
-                    self._held = number
-                out[done : done + count] = self._plain[skip : skip + count]
-            done += count
+            left = len(out) - done
+            to_the_end = offset + len(out) == self._size
+            whole = 0 if skip else self._count - number if to_the_end else left // step
+            if whole:
+                self._decrypt(number, whole, out[done:])
+                done += min(whole * step, left)
+                continue
+            part = self._hold(number)[skip : skip + left]
+            out[done : done + len(part)] = part
+            done += len(part)
 
-    def _decrypt(self, number: int, out: memoryview) -> None:
-        last = number == self._count - 1
-        sealed = self._sealed[: len(out) + self._reader.OVERHEAD]
-        offset = self._reader.HEADER + number * self._reader.segment
+    def _hold(self, number: int) -> memoryview:
+        """One segment's plain bytes, in the buffer."""
+        step = self._reader.plain_len
+        plain = self._plain[: min(step, self._size - number * step)]
+        if self._held != number:
+            self._held = -1
+            self._decrypt(number, 1, plain)
+            self._held = number
+        return plain
+
+    def _decrypt(self, first: int, count: int, out: memoryview) -> None:
+        """Read and open `count` segments into `out`."""
+        step, room = self._reader.plain_len, self._reader.segment
+        for start in range(first, first + count, self._span):
+            stop = min(start + self._span, first + count)
+            sealed = self._read(start, stop)
+            for number in range(start, stop):
+                at = (number - first) * step
+                try:
+                    segment = sealed[(number - start) * room : (number - start + 1) * room]
+                    self._reader.open_into(segment, number, number == self._count - 1, out[at : at + step])
+                except Corrupt as error:
+                    raise corrupt(self._blob, f"segment {number} was changed") from error
+
+    def _read(self, start: int, stop: int) -> memoryview:
+        """The sealed segments from `start` to before `stop`, in the buffer."""
+        plain = min(stop * self._reader.plain_len, self._size) - start * self._reader.plain_len
+        sealed = self._sealed[: plain + (stop - start) * self._reader.OVERHEAD]
         try:
-            count = self._blobs.read_into(self._blob, offset, sealed)
+            count = self._blobs.read_into(self._blob, self._reader.HEADER + start * self._reader.segment, sealed)
         except NotFound as error:
             raise missing(self._blob) from error
         if count != len(sealed):
             raise corrupt(self._blob, "it was cut")
-        try:
-            self._reader.open_into(sealed, number, last, out)
-        except Corrupt as error:
-            raise corrupt(self._blob, f"segment {number} was changed") from error
+        return sealed
 
     def _check_open(self) -> None:
         if not self._open:
