@@ -227,6 +227,20 @@ def test_the_newest_event_is_made_to_look_like_something_else(house: House) -> N
     rolled_back(house)
 
 
+def test_the_older_row_is_put_back_and_the_newest_event_overwritten_with_another(house: House) -> None:
+    old = two_moves(house, numbered=True)
+    newest = house.events(EventKind.ALIAS_MOVED)[-1]
+    cover = msgspec.structs.replace(newest, kind=EventKind.ACCESS_DENIED, resource="", details={})
+    events = METADATA.tables["events"]
+    house.tamper(
+        update(events)
+        .where(events.c.id == newest.id)
+        .values(kind=cover.kind.value, resource="", data=encode_event(cover))
+    )
+    put(house, "model_alias", sequence=old["sequence"], envelope=old["envelope"])
+    rolled_back(house)
+
+
 def test_the_event_is_changed_to_fit_the_older_row(house: House) -> None:
     old = two_moves(house, numbered=False)
     events = METADATA.tables["events"]

@@ -14,13 +14,13 @@ import msgspec
 from fastness.core.clock import rfc3339
 from fastness.core.digests import Digest, parse_name
 from fastness.core.errors import Corrupt, NotFound
-from fastness.core.events import EventKind
+from fastness.core.events import Detail, EventKind
 from fastness.core.identity import PrincipalId, TenantId
 from fastness.foundation.crypto import Signer, sign_statement, verify_statement
 from fastness.foundation.ledger import Ledger
 from fastness.foundation.storage import Reading, Transaction
 from fastness.models.registry import records
-from fastness.models.registry.evidence import recorded, without_gap
+from fastness.models.registry.evidence import check_recorded, recorded
 from fastness.models.registry.manifest import Predicate, digest_bytes
 from fastness.models.registry.revisions import Revision, revision
 
@@ -67,7 +67,7 @@ def move_alias(tx: Transaction, signer: Signer, name: str, target: Revision, res
     move = Alias(tx.scope.tenant, kept.model, name, max(known) + 1, kept.id, kept.version, restores, by, at)
     envelope = sign_statement(signer, {"revision": kept.digest}, Predicate.ALIAS, msgspec.to_builtins(move))
     records.put_alias(tx, kept.model, name, move.sequence, envelope)
-    details = {
+    details: dict[str, Detail] = {
         "sequence": move.sequence,
         "revision": kept.id,
         "version": kept.version,
@@ -103,7 +103,7 @@ def alias(reading: Reading, trusted: Mapping[str, bytes], ledger: Ledger, model:
         message = f"alias {name!r} of {model!r} {stands}, but the ledger's newest is move {newest}"
         raise Corrupt("alias-rolled-back", message, _HINT)
     try:
-        without_gap(reading, ledger, EventKind.ALIAS_MOVED, _resource(model, name))
+        check_recorded(ledger, EventKind.ALIAS_MOVED, _resource(model, name))
     except Corrupt as error:
         raise Corrupt("alias-rolled-back", f"alias {name!r} of {model!r}: {error.message}", _HINT) from error
     return _opened(reading, trusted, row, (model, name))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from fastness.core.clock import Instant, rfc3339
 from fastness.core.digests import Digest, parse_name
 from fastness.core.errors import Conflict, Corrupt, NotFound
-from fastness.core.events import EventKind
+from fastness.core.events import Detail, EventKind
 from fastness.core.signature import ModelSignature
 from fastness.foundation.crypto import Statement, verify_statement
 from fastness.foundation.storage import Reading, Transaction
@@ -175,7 +175,7 @@ def register(tx: Transaction, manifest: bytes, envelopes: Sequence[bytes], trust
     records.add_envelopes(tx, parsed.model, parsed.number, envelopes)
     new = version(tx, parsed.model, parsed.number)
     new.statement(Predicate.MANIFEST, trusted)
-    details = {"digest": new.digest, "files": len(parsed.files)}
+    details: dict[str, Detail] = {"digest": new.digest, "files": len(parsed.files)}
     tx.emit(tx.events.make(EventKind.MODEL_REGISTERED, new.resource, details=details))
     return new
 
@@ -213,7 +213,7 @@ def set_state(tx: Transaction, model: str, number: int, state: VersionState, rea
             f"{before.resource} is {before.state} and cannot become {state}",
             "Push the model again: it is judged anew, as a new version.",
         )
-    details = {"reason": reason, "digest": before.digest}
+    details: dict[str, Detail] = {"reason": reason, "digest": before.digest}
     tx.emit(tx.events.make(_STATE_EVENTS[state], before.resource, reason=f"version-{state}", details=details))
     return version(tx, model, number)
 

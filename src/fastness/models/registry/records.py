@@ -122,19 +122,11 @@ def alias_moves(reading: Reading, model: str, name: str) -> list[tuple[int, byte
     return [(int(sequence), bytes(envelope)) for sequence, envelope in rows]
 
 
-def events_about(reading: Reading, kind: str, resource: str) -> list[tuple[int | None, bytes]]:
-    """Number (None while it waits for one) and JSON of the events of this kind about `resource`, oldest first."""
+def events_about(reading: Reading, kind: str, resource: str) -> list[bytes]:
+    """The JSON of the events of this kind about `resource`, oldest first."""
     c = METADATA.tables["events"].c
-    here = (c.tenant == reading.scope.tenant, c.kind == kind, c.resource == resource)
-    query = select(c.idx, c.data).where(*here)
+    query = select(c.data).where(c.tenant == reading.scope.tenant, c.kind == kind, c.resource == resource)
     # Two queries, so that each finds its partial index.
     numbered = reading.execute(query.where(c.idx.is_not(None)).order_by(c.idx))
     waiting = reading.execute(query.where(c.idx.is_(None)).order_by(c.seq))
-    return [(index, bytes(data)) for rows in (numbered, waiting) for index, data in rows]
-
-
-def events_after(reading: Reading, index: int) -> tuple[int, int]:
-    """How many numbered events stand after `index`, whosever they are, and the number of the last (or `index`)."""
-    c = METADATA.tables["events"].c
-    count, last = reading.execute(select(func.count(), func.max(c.idx)).where(c.idx > index))[0]
-    return int(count), int(last) if last is not None else index
+    return [bytes(row[0]) for rows in (numbered, waiting) for row in rows]

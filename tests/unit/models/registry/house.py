@@ -37,9 +37,9 @@ class House:
         self.records.create_all()
         self.keyring = SealedKeyRing.in_memory(system_entropy)
         signer = self.keyring.signer(Purpose.CHECKPOINT)
-        self.sequencer = Sequencer(folder / "ledger", self.records, folder / "journal", signer, self.clock)
+        self.sequencer = Sequencer(folder / "ledger", self.records, None, signer, self.clock)
         self.sequencer.recover()
-        self.ledger = Ledger(folder / "ledger", self.records, signer.public_raw)
+        self.ledger = Ledger(folder / "ledger", self.records, self.sequencer.vkey)
 
     @property
     def attesting(self) -> Mapping[str, bytes]:
@@ -90,6 +90,7 @@ class House:
             return [decode_event(row.data) for row in rows]
 
     def close(self) -> None:
+        self.sequencer.close()
         self.records.close()
 
 
