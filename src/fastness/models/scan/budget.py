@@ -31,7 +31,7 @@ class ScanSettings:
     depth: int = 8
     members: int = 10_000
     inflated_bytes: int = 4 << 30
-    header_bytes: int = 32 << 20
+    header_bytes: int = 16 << 20
     fields: int = 20_000_000
     facts: int = 20_000
 

@@ -30,8 +30,8 @@ class FactKind(StrEnum):
     """An operator of a graph; `domain`, `local` (1 where the model defines it itself) in the detail."""
     REFERENCE = "reference"
     """Another file that loading reads; the name is its location."""
-    TEXT = "text"
-    """Free text that travels with the model; the name is its key, `text` in the detail."""
+    CREDENTIAL = "credential"
+    """A text that is a credential; the name is its kind. The text itself is never kept."""
 
 
 @dataclass(frozen=True, slots=True)

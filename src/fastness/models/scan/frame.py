@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastness.core.errors import TooLarge
+from fastness.core.errors import FastnessError, TooLarge
 from fastness.core.findings import Finding, Severity, judge
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
@@ -58,6 +58,7 @@ def scan(source: RandomAccess, settings: ScanSettings | None = None) -> Report:
 
     Raises:
         OSError: the source cannot be read.
+        FastnessError: the source cannot be trusted, such as Corrupt from an encrypted one.
     """
     state = _Scan(Budget(settings or ScanSettings()))
     explained = 0
@@ -121,7 +122,7 @@ def _guarded(reader: Reader, source: RandomAccess, budget: Budget, depth: int) -
     """What the reader yields; a spent budget or a failure ends it with a finding that refuses the file.
 
     Raises:
-        OSError: the source cannot be read.
+        OSError, FastnessError: the source cannot be read.
     """
     try:
         budget.require("depth", depth + 1)
@@ -131,7 +132,7 @@ def _guarded(reader: Reader, source: RandomAccess, budget: Budget, depth: int) -
             yield item
     except TooLarge as spent:
         yield found(BUDGET_SPENT, source.name, 0, f"{reader.name}: {spent.message}")
-    except OSError:
+    except (OSError, FastnessError):
         raise
     except Exception as error:  # the boundary: a reader that fails on hostile bytes refuses the file
         yield found(READER_FAILED, source.name, 0, f"{reader.name}: {type(error).__name__}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.machine import Machine
 from fastness.models.scan.machine.trace import Sight
-from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made
+from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Text
 
 HIGHEST_PROTOCOL = 5
 AMPLIFIED = 10**9
@@ -19,6 +20,13 @@ def _constant(value: object) -> Effect:
 
 def _literal(m: Machine, argument: object) -> None:
     m.stack.append(argument)
+
+
+def _text(m: Machine, argument: object) -> None:
+    m.stack.append(argument)
+    text = argument.head if isinstance(argument, Text) else argument
+    if isinstance(text, str) and len(text) >= SHORTEST and (kind := credential_in(text)):
+        m.see(Sight.CREDENTIAL, kind)
 
 
 def _empty(kind: str) -> Effect:
@@ -245,11 +253,13 @@ def _readonly_buffer(m: Machine, _: object) -> None:
 EFFECTS: dict[str, Effect] = {
     **dict.fromkeys(
         (
-            "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING", "BINSTRING", "SHORT_BINSTRING",
-            "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE",
-            "BINUNICODE8", "FLOAT", "BINFLOAT",
+            "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+            "BYTEARRAY8", "FLOAT", "BINFLOAT",
         ),
         _literal,
+    ),
+    **dict.fromkeys(
+        ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _text
     ),
     "NONE": _constant(None),
     "NEWTRUE": _constant(value=True),

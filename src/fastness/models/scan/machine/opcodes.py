@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.machine.values import SHORT_TEXT, Text
 
-HEAD = 16
+HEAD = 64
 LINE_LIMIT = 1 << 20
 NUMBER_LIMIT = 4000
 

@@ -26,7 +26,7 @@ class Sight(StrEnum):
     TRUNCATED = "truncated"
     ARRAY = "array"
     AMPLIFIED = "amplified"
-    TEXT = "text"
+    CREDENTIAL = "credential"
 
 
 @dataclass(slots=True)

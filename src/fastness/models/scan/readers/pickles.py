@@ -89,7 +89,12 @@ _FINDINGS = {
     Sight.OUTSIDE: OUTSIDE,
     Sight.AMPLIFIED: AMPLIFIED,
 }
-_FACTS = {Sight.IMPORT: FactKind.IMPORT, Sight.CALL: FactKind.CALL, Sight.TAMPER: FactKind.TAMPER}
+_FACTS = {
+    Sight.IMPORT: FactKind.IMPORT,
+    Sight.CALL: FactKind.CALL,
+    Sight.TAMPER: FactKind.TAMPER,
+    Sight.CREDENTIAL: FactKind.CREDENTIAL,
+}
 _DRY = ScanSettings(opcodes=4096, facts=256, depth=2)
 _STREAM = re.compile(
     rb"\x80[\x02-\x05](?:\x95.{6}\x00\x00|[\x8c\x8dXUTcCB(}\])\x8f\x8aKMJGNI\x88\x89])"

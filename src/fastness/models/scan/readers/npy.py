@@ -1,0 +1,167 @@
+"""NumPy's array files: the header against the size, and the pickle inside where elements are objects.
+
+Source: numpy 2.4, `numpy.lib.format`, versions 1.0, 2.0 and 3.0. Cost: the header only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import RandomAccess
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.cursor import Part
+from fastness.models.scan.facts import Fact, Member, found, span
+from fastness.models.scan.literals import Literal, NotALiteral, parse_literal
+from fastness.models.scan.rules import PICKLE_MAPS, undecided
+
+MALFORMED = undecided(
+    "npy-malformed", "An array file whose header is not understood",
+    "What cannot be parsed cannot be vouched for.", "Save the array again with numpy.save.",
+)  # fmt: skip
+SIZE = undecided(
+    "npy-size", "An array file whose size does not fit its header",
+    "Bytes that the header does not name can be read by another program; missing ones make loading fail.",
+    "Save the array again with numpy.save.",
+)  # fmt: skip
+OBJECTS = Rule(
+    "npy-objects", "An array of Python objects", Severity.LOW,
+    "Its elements are a pickle, which numpy loads only with allow_pickle=True. The pickle was scanned.",
+    "Save numbers and texts in arrays of their own types.", PICKLE_MAPS,
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (MALFORMED, SIZE, OBJECTS)
+
+MAGIC = b"\x93NUMPY"
+_DESCR = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGucSUVaOmM])(\d{0,9})(?:\[[^\]]{1,20}\])?")
+_FIXED = {
+    "?": 1,
+    "b": 1,
+    "B": 1,
+    "h": 2,
+    "H": 2,
+    "e": 2,
+    "f": 4,
+    "i": 4,
+    "q": 8,
+    "Q": 8,
+    "d": 8,
+    "D": 16,
+    "M": 8,
+    "m": 8,
+}
+_KEYS = {"descr", "fortran_order", "shape"}
+
+
+@dataclass(frozen=True)
+class NpyReader:
+    """Reads .npy files."""
+
+    name: ClassVar[str] = "npy"
+
+    def claims(self, head: bytes, path: str) -> bool:
+        """By the magic."""
+        del path
+        return head.startswith(MAGIC)
+
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+        """The header, the payload as a span, and the pickle inside as a member.
+
+        Raises:
+            TooLarge: the header is longer than the budget allows.
+        """
+        try:
+            start, header = _header(source, budget)
+            width = _width(header["descr"])
+            count = _count(header["shape"])
+        except NotALiteral as error:
+            yield found(MALFORMED, source.name, 0, str(error))
+            return
+        yield span(source.name, 0, start)
+        rest = source.size - start
+        if width is None:
+            yield found(OBJECTS, source.name, start, "the elements are a pickle")
+            yield span(source.name, start, rest)
+            yield Member(Part(source, f"{source.name}!objects", start, rest), start, "pickle")
+            return
+        if count * width != rest:
+            yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
+        yield span(source.name, start, min(rest, count * width))
+
+
+def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, Literal]]:
+    """Where the data begins, and what the header says."""
+    head = source.read_at(0, 12)
+    version = tuple(head[6:8])
+    if version not in {(1, 0), (2, 0), (3, 0)}:
+        raise NotALiteral("a version of the format that is not known")
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(head[8 : 8 + width], "little")
+    start = 8 + width + length
+    if start > source.size:
+        raise NotALiteral("the header is longer than the file")
+    budget.require("header_bytes", length)
+    try:
+        text = source.read_at(8 + width, length).decode("utf-8" if version == (3, 0) else "latin-1")
+    except UnicodeDecodeError as error:
+        raise NotALiteral("the header is not UTF-8") from error
+    header = parse_literal(text)
+    if not isinstance(header, dict) or set(header) != _KEYS or not isinstance(header["fortran_order"], bool):
+        raise NotALiteral("the header is not a dict of descr, fortran_order and shape")
+    return start, header
+
+
+def _count(shape: Literal) -> int:
+    if not isinstance(shape, tuple):
+        raise NotALiteral("the shape is not a tuple")
+    count = 1
+    for length in shape:
+        if type(length) is not int or length < 0:
+            raise NotALiteral("the shape is not made of whole numbers")
+        count *= length
+    return count
+
+
+def _width(descr: Literal) -> int | None:
+    """Bytes an element, or None where an object stands anywhere in it."""
+    if isinstance(descr, str):
+        return _scalar(descr)
+    if isinstance(descr, tuple) and len(descr) == 2:
+        inner = _width(descr[0])
+        lengths = descr[1] if isinstance(descr[1], tuple) else (descr[1],)
+        return None if inner is None else inner * _count(lengths)
+    if isinstance(descr, list) and descr:
+        return _record(descr)
+    raise NotALiteral("the element type is not a known one")
+
+
+def _record(fields: list[Literal]) -> int | None:
+    total: int | None = 0
+    for field in fields:
+        if not isinstance(field, tuple) or len(field) not in {2, 3}:
+            raise NotALiteral("a field of the element type is not a known one")
+        width = _width(field[1] if len(field) == 2 else (field[1], field[2]))
+        total = None if width is None or total is None else total + width
+    return total
+
+
+def _scalar(descr: str) -> int | None:
+    match = _DESCR.fullmatch(descr)
+    if match is None:
+        raise NotALiteral("the element type is not a known one")
+    letter, digits = match[1], match[2]
+    if letter == "O":
+        return None
+    if letter in "SaVU":
+        return int(digits or 0) * (4 if letter == "U" else 1)
+    if digits and letter in "biufcmM":
+        return int(digits)
+    if letter not in _FIXED or digits:
+        raise NotALiteral(f"the width of element type {letter} depends on the machine")
+    return _FIXED[letter]
+
+
+READER = NpyReader

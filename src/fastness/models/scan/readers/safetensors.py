@@ -1,0 +1,149 @@
+"""safetensors: a JSON header whose offsets must cover the data exactly. Holds no code.
+
+Source: the format's description and `safetensors` 0.5 (`tensor.rs`): no holes, no overlap, nothing behind. Cost: the
+header only; the data is not read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import RandomAccess
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.credentials import credential_in
+from fastness.models.scan.facts import Fact, FactKind, Member, found, span
+from fastness.models.scan.rules import MAPS, undecided
+
+MALFORMED = undecided(
+    "safetensors-malformed", "A safetensors file whose header is not understood",
+    "What cannot be parsed cannot be vouched for.", "Fetch the file again, or save it again with safetensors.",
+)  # fmt: skip
+DUPLICATE = Rule(
+    "safetensors-duplicate-key", "A name that stands twice in the header", Severity.HIGH,
+    "Readers differ in which of the two they take: one sees another model than the next.",
+    "No honest library writes this. Save the file again with safetensors.", {**MAPS, "cwe": "CWE-694"},
+)  # fmt: skip
+OFFSETS = Rule(
+    "safetensors-offsets", "Offsets that do not cover the data", Severity.HIGH,
+    "Tensors that overlap, leave holes or end outside of the file hide data or read what is not theirs.",
+    "No honest library writes this. Save the file again with safetensors.", {**MAPS, "cwe": "CWE-1284"},
+)  # fmt: skip
+DTYPE = undecided(
+    "safetensors-dtype", "An element type that is not known",
+    "Its width is not known, so that the offsets cannot be checked.", "Save the tensors in a standard type.",
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (MALFORMED, DUPLICATE, OFFSETS, DTYPE)
+
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64,
+    "U64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+_METADATA = "__metadata__"
+
+
+class _Wrong(Exception):
+    """The header is wrong in a way that ends the reading."""
+
+    def __init__(self, rule: Rule, problem: str) -> None:
+        super().__init__(problem)
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class SafetensorsReader:
+    """Reads .safetensors files."""
+
+    name: ClassVar[str] = "safetensors"
+
+    def claims(self, head: bytes, path: str) -> bool:
+        """By a JSON object behind eight bytes of length, or by the name: the format has no magic."""
+        return (head[8:9] == b"{" and head[6:8] == b"\0\0") or path.lower().endswith(".safetensors")
+
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+        """The header's faults, credentials in its metadata, and the spans.
+
+        Raises:
+            TooLarge: the header is longer than the budget allows.
+        """
+        try:
+            start, header = _header(source, budget)
+            metadata = _metadata(header)
+            tensors = sorted(_tensor(name, value) for name, value in header.items())
+            _cover(tensors, source.size - start)
+        except _Wrong as wrong:
+            yield found(wrong.rule, source.name, 8, str(wrong))
+            return
+        for value in (*metadata, *metadata.values()):
+            if kind := credential_in(value):
+                yield Fact(FactKind.CREDENTIAL, source.name, 8, kind)
+        yield span(source.name, 0, source.size)
+
+
+def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object]]:
+    length = int.from_bytes(source.read_at(0, 8), "little")
+    if source.size < 8 or length > source.size - 8:
+        raise _Wrong(MALFORMED, f"the header of {length} bytes is longer than the file")
+    budget.require("header_bytes", length)
+    text = source.read_at(8, length)
+    if text[:1] != b"{":
+        raise _Wrong(MALFORMED, "the header does not begin with a brace")
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise _Wrong(MALFORMED, f"the header is not JSON: {type(error).__name__}") from error
+    return 8 + length, header
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Wrong(DUPLICATE, "a name stands twice")
+    return made
+
+
+def _metadata(header: dict[str, object]) -> dict[str, str]:
+    """The free texts, taken out of the header."""
+    value = header.pop(_METADATA, {})
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise _Wrong(MALFORMED, "the metadata is not made of texts")
+    return value
+
+
+def _tensor(name: str, value: object) -> tuple[int, int]:
+    """Where a tensor's bytes begin and end, which must fit its shape."""
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        raise _Wrong(MALFORMED, f"tensor {name[:80]!a} is not dtype, shape and data_offsets")
+    shape, offsets = value["shape"], value["data_offsets"]
+    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        raise _Wrong(MALFORMED, f"tensor {name[:80]!a} has a shape or offsets that are not whole numbers")
+    bits = BITS.get(value["dtype"]) if isinstance(value["dtype"], str) else None
+    if bits is None:
+        raise _Wrong(DTYPE, f"tensor {name[:80]!a} is of an unknown type")
+    start, end = offsets
+    if (end - start) * 8 != math.prod(shape) * bits:
+        raise _Wrong(OFFSETS, f"tensor {name[:80]!a} has {end - start} bytes, and its shape asks for others")
+    return start, end
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= 64 and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
+
+
+def _cover(tensors: list[tuple[int, int]], size: int) -> None:
+    """Check that the tensors stand side by side from the first data byte to the last."""
+    edges = [(0, 0), *tensors, (size, size)]
+    for (_, end), (start, _) in pairwise(edges):
+        if start != end:
+            what = "overlap" if start < end else "leave a hole or bytes behind them"
+            raise _Wrong(OFFSETS, f"the tensors {what} at data byte {min(start, end)}")
+
+
+READER = SafetensorsReader
