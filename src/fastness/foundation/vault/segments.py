@@ -1,9 +1,12 @@
 """An opened blob: any part of it can be read, and every byte that comes out was authenticated.
 
-Only the segments that are asked for are read and decrypted. What it misses: rollback to an older container cannot
-happen, for the id and the data key are new for every blob; but whoever holds the data key can forge, so compare
-`core.sources.digest_of` with the signed digest where that matters. Cost: at most 1 MiB for sealed bytes on their way,
-which stay in the cache between reading and decrypting, and one segment of plain bytes for reads of less than that.
+Only the segments that are asked for are read and decrypted. What it misses: whoever holds the data key can forge, so
+compare `core.sources.digest_of` with the signed digest where that matters.
+
+Sealed bytes are copied into a private buffer first. Decrypting from a mapping of the file would save that copy, but who
+can write the file could change it between the authentication and the decryption of a segment; and a file cut while it
+is mapped kills the process. Cost: at most 1 MiB for sealed bytes, so that they stay in the cache between reading and
+decrypting, and one segment of plain bytes for reads of less than that.
 """
 
 from __future__ import annotations
