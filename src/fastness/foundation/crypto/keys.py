@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import rfc8785
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
@@ -36,6 +37,12 @@ class KeyContext:
     tenant: TenantId
     blob: BlobId
     epoch: int
+
+    def aad(self, container: str) -> bytes:
+        """What a container of the format `container` is bound to, RFC 8785 JSON. Not to the epoch: keys are wrapped
+        anew without touching the container.
+        """
+        return rfc8785.dumps({"format": container, "tenant": self.tenant, "blob": self.blob})
 
 
 @dataclass(frozen=True, slots=True)

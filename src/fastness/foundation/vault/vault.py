@@ -12,13 +12,11 @@ from __future__ import annotations
 import hashlib
 import threading
 
-import rfc8785
-
 from fastness.core.clock import SECOND, Entropy, Instant, later
 from fastness.core.digests import BlobId
 from fastness.core.errors import Conflict, Corrupt, Forbidden, NotFound
 from fastness.core.events import Detail, EventKind
-from fastness.core.identity import Resource, Scope, TenantId
+from fastness.core.identity import Resource, Scope
 from fastness.core.secrets import SecretBytes
 from fastness.core.sources import ByteSource
 from fastness.foundation.crypto import DestructionReceipt, FloeReader, FloeWriter, KeyContext, KeyRing, Purpose
@@ -39,6 +37,7 @@ from fastness.foundation.vault.records import (
 from fastness.foundation.vault.sealing import Progress, Sealing
 from fastness.foundation.vault.segments import Segments, corrupt, missing
 
+_FORMAT = "fastness-blob-1"
 _EPOCH = 1
 _TIME_BYTES = 5
 
@@ -78,7 +77,7 @@ class Vault:
             self._own[blob] = False
         try:
             wrapped = self._keyring.wrap(key, context)
-            writer = FloeWriter(key, _bound_to(scope.tenant, blob), self._entropy)
+            writer = FloeWriter(key, context.aad(_FORMAT), self._entropy)
             sealing = Sealing(writer, source.chunks(), progress)
             self._blobs.put(blob, sealing.pieces())
         except BaseException:
@@ -112,8 +111,10 @@ class Vault:
         shared = blob != candidate.blob
         details: dict[str, Detail] = {"digest": candidate.digest, "size": candidate.size, "deduplicated": shared}
         tx.emit(tx.events.make(EventKind.BLOB_COMMITTED, str(Resource("blob", blob)), details=details))
-        if not shared:
-            with self._lock:
+        with self._lock:
+            if shared:
+                self._own.pop(candidate.blob, None)  # not wanted any more; if nobody discards it, it is swept
+            else:
                 self._own[blob] = True
         return blob
 
@@ -145,12 +146,13 @@ class Vault:
             Corrupt: `blob-corrupt`, the container was changed, cut, extended or exchanged; `key-corrupt`, the wrapped
                 key was.
         """
-        key = self._keyring.unwrap(what.key, KeyContext(what.tenant, what.blob, what.epoch))
+        context = KeyContext(what.tenant, what.blob, what.epoch)
+        key = self._keyring.unwrap(what.key, context)
         header = bytearray(FloeReader.HEADER)
         try:
             count = self._blobs.read_into(what.blob, 0, header)
             size = self._blobs.size(what.blob)
-            reader = FloeReader(key, _bound_to(what.tenant, what.blob), bytes(header[:count]))
+            reader = FloeReader(key, context.aad(_FORMAT), bytes(header[:count]))
         except NotFound as error:
             raise missing(what.blob) from error
         except Corrupt as error:
@@ -236,10 +238,6 @@ class Vault:
         except NotFound:
             return False
         return True
-
-
-def _bound_to(tenant: TenantId, blob: BlobId) -> bytes:
-    return rfc8785.dumps({"format": "fastness-blob-1", "tenant": tenant, "blob": blob})
 
 
 def _new_id(now: Instant, entropy: Entropy) -> BlobId:

@@ -361,6 +361,15 @@ def test_the_sweep_takes_what_no_row_knows_and_nothing_else(house: House) -> Non
     assert list(house.blobs.ids()) == [stored.blob]
 
 
+def test_a_copy_that_nobody_discarded_is_swept(house: House) -> None:
+    stored = put(house, b"data")
+    put(house, b"data")
+    assert len(list(house.blobs.ids())) == 2
+    house.clock.advance(3601)
+    assert len(sweep(house)) == 1
+    assert list(house.blobs.ids()) == [stored.blob]
+
+
 def test_a_commit_that_was_just_made_is_not_swept_by_an_older_view(house: House) -> None:
     with house.records.read(house.scope) as reading:
         list(house.vault.missing(reading))  # the view begins here
