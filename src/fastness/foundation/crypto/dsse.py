@@ -166,6 +166,8 @@ def _unbase64(text: str) -> bytes:
 def _statement(payload: bytes, keyids: frozenset[str]) -> Statement:
     try:
         value = json.loads(payload.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        # What cannot be written back, such as a number beyond floats or half a surrogate pair, is not strict.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise Corrupt("statement-malformed", "the statement is not strict JSON") from error
     if not isinstance(value, dict) or value.get("_type") != STATEMENT_TYPE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastness.core.clock import system_entropy
 from fastness.core.digests import Digest
@@ -130,6 +133,9 @@ REFUSED = {
     "payload not UTF-8": (wrap(b'"\xff"'), "statement-malformed"),
     "payload deep": (wrap(b"[" * 100_000), "statement-malformed"),
     "payload with NaN": (wrap(b'{"predicate": NaN}'), "statement-malformed"),
+    "a number beyond floats": (wrap(b'{"predicate": 1e999}'), "statement-malformed"),
+    "a number too long to parse": (wrap(b'{"predicate": ' + b"9" * 5000 + b"}"), "statement-malformed"),
+    "half a surrogate pair": (wrap(json.dumps({**GOOD, "predicateType": "\ud800"}).encode()), "statement-malformed"),
     "a name twice": (wrap(json.dumps(GOOD).encode()[:-1] + b', "predicate": {}}'), "statement-malformed"),
     "another version": (wrap(json.dumps({**GOOD, "_type": "v2"}).encode()), "statement-malformed"),
     "no subject": (_without("subject"), "statement-malformed"),
@@ -155,6 +161,24 @@ def test_nobody_is_trusted_by_default() -> None:
     with pytest.raises(Corrupt) as caught:
         verify_statement(wrap(json.dumps(GOOD).encode(), keyid=""), {})
     assert caught.value.code == "signature-untrusted"
+
+
+@given(st.data())
+def test_every_change_of_an_envelope_is_refused_or_changes_nothing(data: st.DataObject) -> None:
+    document = wrap(json.dumps(GOOD).encode())
+    statement = verify_statement(document, TRUSTED)
+    start = data.draw(st.integers(0, len(document)))
+    end = data.draw(st.integers(start, min(len(document), start + 8)))
+    changed = document[:start] + data.draw(st.binary(max_size=8)) + document[end:]
+    with contextlib.suppress(Corrupt):
+        assert verify_statement(changed, TRUSTED) == statement
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_signed_is_a_statement_or_corrupt(payload: bytes) -> None:
+    with pytest.raises(Corrupt) as caught:
+        verify_statement(wrap(payload), TRUSTED)
+    assert caught.value.code == "statement-malformed"
 
 
 @pytest.mark.parametrize(
