@@ -1,0 +1,163 @@
+"""Steps 2, 4 and 5 of the request path: who asks, may they, how often. On snapshots; no SQL, no waiting."""
+
+from __future__ import annotations
+
+from fastness.access import Authenticated, Credentials, authenticate, decide
+from fastness.core.clock import Instant
+from fastness.core.errors import Conflict, FastnessError, Forbidden, Limited, NotFound, Unavailable
+from fastness.core.events import Detail
+from fastness.core.identity import Action, Resource
+from fastness.core.limits import LimitKey
+from fastness.gateway.head import Target
+from fastness.gateway.parts import GatewayParts, Predictor
+from fastness.gateway.record import Request, route_details
+from fastness.models.release import Route, Routes
+from fastness.wire import oip
+
+# Reasons why a version is not served that time will not cure: somebody has to decide something.
+_CONFLICTS = frozenset(
+    {"allowance-expired", "approvals-missing", "policy-denied", "version-quarantined", "version-retired"}
+)
+_GRANTED_KEPT = 4096
+
+
+class Granted:
+    """A route that a key may use, and everything about it that stays the same from request to request."""
+
+    __slots__ = ("details", "predictor", "resource", "route", "version")
+
+    def __init__(self, route: Route, key_id: str, predictor: Predictor) -> None:
+        self.route = route
+        self.predictor = predictor
+        self.version = str(route.version)
+        self.resource = f"model:{route.model}"
+        self.details: dict[str, Detail] = route_details(route, key_id)
+
+
+class Doors:
+    """Decides on the headers. What was granted is remembered for as long as both snapshots stay the same objects."""
+
+    def __init__(self, parts: GatewayParts) -> None:
+        self._parts = parts
+        self._granted: dict[tuple[str, str, str], Granted] = {}
+        self._granted_by: tuple[Credentials, Routes] | None = None
+
+    def ready(self) -> None:
+        """Return if requests can be decided.
+
+        Raises:
+            Unavailable: a snapshot is missing or stale.
+        """
+        _ = self._parts.credentials.current, self._parts.routes.current
+
+    def authenticate(self, request: Request, authorization: bytes | None) -> Authenticated:
+        """Step 2.
+
+        Raises:
+            Unauthenticated: no valid key.
+            Unavailable: the snapshot of the keys is stale.
+        """
+        live = self._parts.credentials
+        credentials = live.current
+        request.epoch = live.epoch
+        who = request.who = authenticate(authorization, credentials, request.now)
+        request.details = {"key": who.key_id}
+        return who
+
+    def decide(self, request: Request, who: Authenticated, target: Target) -> Granted:
+        """Step 4: the route of `target`, if `who` may use it as the target asks.
+
+        Raises:
+            Forbidden: the policies do not permit it.
+            NotFound: there is no such model for this tenant.
+            Conflict, Unavailable: there is, but it is not served.
+        """
+        credentials, routes = self._parts.credentials.current, self._parts.routes.current
+        by = self._granted_by
+        if by is None or by[0] is not credentials or by[1] is not routes or len(self._granted) >= _GRANTED_KEPT:
+            self._granted = {}
+            self._granted_by = (credentials, routes)
+        request.action = action = Action.MODEL_INFER if target.name == "infer" else Action.MODEL_READ
+        known = (who.key_id, target.key, action.value)
+        granted = self._granted.get(known)
+        if granted is None:
+            route = self._route(request, who, target, action, routes)
+            granted = self._granted[known] = Granted(route, who.key_id, self._parts.predictor_for(route))
+        request.resource = granted.resource
+        request.details = granted.details
+        return granted
+
+    def describe(self, request: Request, who: Authenticated, target: Target) -> bytes:
+        """What the model takes and gives, and its served versions.
+
+        Raises:
+            Forbidden, NotFound, Conflict, Unavailable: as `decide`.
+        """
+        request.action = Action.MODEL_READ
+        routes = self._parts.routes.current
+        route = self._route(request, who, target, Action.MODEL_READ, routes)
+        request.details = route_details(route, who.key_id)
+        versions = {
+            r.version
+            for r in routes.by_key.values()
+            if r.model == route.model and r.tenant == route.tenant and not r.problem
+        }
+        return oip.encode_metadata(route.model, [str(version) for version in sorted(versions)], route.signature)
+
+    def may_read_metrics(self, request: Request, who: Authenticated) -> None:
+        """Return if `who` may read the metrics.
+
+        Raises:
+            Forbidden: not permitted.
+        """
+        request.action = Action.METRICS_READ
+        self._permit(who, Action.METRICS_READ, Resource("system", "metrics"), who.principal.tenant)
+
+    def take(self, request: Request, who: Authenticated) -> None:
+        """Step 5.
+
+        Raises:
+            Limited: the key's rate is used up.
+        """
+        limit = who.limit
+        taken = self._parts.counters.take(LimitKey(f"key:{who.key_id}"), limit, 1, Instant(request.now))
+        if not taken.allowed:
+            raise Limited(
+                "rate-limited",
+                f"this key may ask {limit.per_s:g} times a second, {limit.burst:g} at once",
+                "Wait as long as Retry-After says, or ask for a higher limit.",
+                taken.retry_after_s,
+            )
+
+    def _route(self, request: Request, who: Authenticated, target: Target, action: Action, routes: Routes) -> Route:
+        resource = Resource("model", target.model)
+        request.resource = str(resource)
+        route = routes.by_key.get(target.key)
+        tenant = who.principal.tenant
+        # Asked before it is known whether the model exists, so that the answer does not tell.
+        self._permit(who, action, resource, tenant)
+        if route is None or route.tenant != tenant:
+            raise NotFound(
+                "model-unknown",
+                f"no model {target.key} is served here",
+                "Check name and version; `fastness models list` shows what is deployed.",
+            )
+        if route.problem:
+            raise _not_served(route, target)
+        return route
+
+    def _permit(self, who: Authenticated, action: Action, resource: Resource, tenant: str) -> None:
+        decision = decide(who.principal, action, resource, {"tenant": tenant}, self._parts.policies)
+        if not decision.allow:
+            rules = f" (rules: {', '.join(decision.rules)})" if decision.rules else ""
+            raise Forbidden(
+                "access-denied",
+                f"{action.value} is not permitted{rules}: {decision.message or decision.reason}",
+                "Ask an administrator for a role that permits it.",
+            )
+
+
+def _not_served(route: Route, target: Target) -> FastnessError:
+    kind: type[FastnessError] = Conflict if route.problem in _CONFLICTS else Unavailable
+    text = f"{target.key} is not served: {route.detail or route.problem}"
+    return kind(route.problem, text, "Whoever operates the model has to act: `fastness models show` says on what.")

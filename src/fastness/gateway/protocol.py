@@ -1,0 +1,170 @@
+"""The one protocol subclass: uvicorn's httptools protocol, made strict, with deadlines and limits.
+
+It rests on the inside of uvicorn 0.54 (pinned); `tests/attack/test_http.py` holds each hook. What it adds, with
+`connection`: a deadline and a size for each block of headers, a deadline and a least rate for each body, an idle and a reply
+deadline, a bound on pipelined requests and on connections; problem+json and an event where the parser refuses; replies that
+leave only after the journal was flushed. What it misses: a bound on connections by address, for callers behind one proxy
+share theirs.
+
+Source: RFC 9112, sections 2.2, 3.2, 6.3 and 11.2 (request smuggling).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from fastness.core.errors import Invalid
+from fastness.gateway.connection import SCOPE_KEY, Connection, Exchange, Wait
+
+MAX_PIPELINED = 16
+
+
+class EdgeProtocol(Connection):
+    """One connection. The application is one with an `edge`, which all its connections share."""
+
+    _head_bytes = 0
+    _head_count = 0
+    _head_seen = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Have `data` parsed; what is no HTTP ends the connection."""
+        if self.dead:
+            self.throw_away(len(data))
+            return
+        if self.wait is Wait.IDLE or self.wait is Wait.OPENING:
+            self._head_seen = 0
+            self.wait_for(Wait.HEADERS, self.settings.header_deadline_s)
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.refuse()
+            return
+        if self.wait is Wait.HEADERS:
+            # A header that has not ended yet was reported by nobody: bound what the parser holds of it.
+            self._head_seen += len(data)
+            if self._head_seen > self.settings.max_header_bytes:
+                self.fault = self._too_large()
+                self.refuse()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.receiving = True
+        self.headers_done = False
+        self._head_bytes = self._head_count = 0
+        if self.wait is not Wait.HEADERS:
+            self._head_seen = 0
+            self.wait_for(Wait.HEADERS, self.settings.header_deadline_s)
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        self._head_count += 1
+        # The request line counts as one.
+        if self._head_bytes > self.settings.max_header_bytes or self._head_count > self.settings.max_headers + 1:
+            self.fault = self._too_large()
+            raise self.fault
+
+    def _too_large(self) -> Invalid:
+        text = f"the request line and headers are more than {self.settings.max_header_bytes} bytes, or too many"
+        return Invalid("headers-too-large", text, "Send fewer and shorter ones.")
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        if self.headers_done:
+            return  # a trailer: it comes after all that was decided on the headers, and changes nothing
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begin the exchange, or queue it behind the one on its way."""
+        parser = self.parser
+        if parser.should_upgrade():
+            text = "no other protocol is spoken here"
+            self.fault = Invalid("upgrade-unsupported", text, "Leave out Upgrade and CONNECT.")
+            raise self.fault
+        version = parser.get_http_version()
+        if not self.url.startswith(b"/") or version not in {"1.1", "1.0"}:
+            text = "the request line holds no path, or another version than HTTP/1.1"
+            self.fault = Invalid("http-malformed", text, "Begin the target with a slash.")
+            raise self.fault
+        if len(self.pipeline) >= MAX_PIPELINED:
+            text = f"more than {MAX_PIPELINED} requests wait on one connection"
+            self.fault = Invalid("pipeline-too-long", text, "Wait for replies, or open more connections.")
+            raise self.fault
+        self.headers_done = True
+        self._head_bytes = self._head_count = 0  # trailers have the same room again
+        self.wait_for(Wait.BODY, self.settings.body_deadline_s)
+        self.body_since, self.body_bytes = self.due - self.settings.body_deadline_s, 0
+        path, _, query = self.url.partition(b"?")
+        scope: Any = self.scope
+        scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = path.decode("latin-1")  # what is served needs no escapes, so nothing is decoded
+        scope["raw_path"] = path
+        scope["query_string"] = query
+        if self.tls is not None:
+            scope["extensions"] = {"tls": self.tls}
+        self._begin(keep_alive=version == "1.1" and parser.should_keep_alive())
+
+    def _begin(self, *, keep_alive: bool) -> None:
+        earlier: Exchange | None = self.cycle
+        self.cycle = exchange = Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        exchange.connection = self
+        scope: Any = self.scope
+        scope[SCOPE_KEY] = exchange
+        if earlier is None or earlier.left:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self.cycle
+        self.body_bytes += len(body)
+        if exchange.response_complete:
+            self.throw_away(len(body))
+            return
+        exchange.body += body
+        if len(exchange.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        exchange.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self.receiving = False
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        if self.wait is Wait.BODY:
+            self.wait_for(Wait.REPLY, self.settings.reply_deadline_s)
+
+    def on_response_complete(self) -> None:
+        """Begin the exchange that waits, or wait for the next request."""
+        self.server_state.total_requests += 1
+        if self.wait is Wait.LINGER or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            exchange, application = self.pipeline.pop()
+            self._start_asgi_task(exchange, application)
+        elif not self.receiving and not self.dead:
+            self.wait_for(Wait.IDLE, self.settings.keep_alive_s)

@@ -1,0 +1,141 @@
+"""Step 10 of the request path: what happened, as an event in the worker's journal, and in the counters."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from fastness.access import Authenticated
+from fastness.core.clock import Clock, Entropy, Instant, uuid7
+from fastness.core.errors import FastnessError, Unauthenticated
+from fastness.core.events import Detail, Event, EventKind, FindingRecord
+from fastness.core.findings import Decision, Finding
+from fastness.core.identity import DEFAULT_TENANT, PrincipalId
+from fastness.foundation.storage import Journal
+from fastness.foundation.telemetry import CounterChild, HistogramChild, Metrics
+from fastness.models.release import Route
+
+_access_log = logging.getLogger("fastness.access")
+_NOBODY = PrincipalId("")
+STEPS = ("admit", "read", "input", "infer", "output", "record")
+_FAILED = 500
+_CLIENT_GONE = 499
+
+
+class Request:
+    """What becomes known of one request on its way; the source of its event.
+
+    Attributes:
+        id: UUID version 7, also that of its event; never the caller's.
+        name: of the gateway's route, such as `infer`.
+        mark: seconds on a monotonic clock when the present step began.
+    """
+
+    __slots__ = (
+        "action",
+        "details",
+        "epoch",
+        "findings",
+        "held",
+        "id",
+        "mark",
+        "name",
+        "now",
+        "read",
+        "resource",
+        "rows",
+        "who",
+    )
+
+    def __init__(self, now: Instant, entropy: Entropy) -> None:
+        self.id = uuid7(now, entropy)
+        self.now = now
+        self.mark = time.perf_counter()
+        self.name = "unknown"
+        self.who: Authenticated | None = None
+        self.action = ""
+        self.resource = ""
+        self.epoch = 0
+        self.details: dict[str, Detail] = _NO_DETAILS
+        self.rows = 0
+        self.findings: tuple[Finding, ...] = ()
+        self.read = False
+        self.held = 0
+
+
+_NO_DETAILS: dict[str, Detail] = {}
+
+
+def route_details(route: Route, key_id: str) -> dict[str, Detail]:
+    """What an event says of a served version; made once a route and key."""
+    return {"model": route.model, "version": route.version, "revision": route.revision, "key": key_id}
+
+
+class Recorder:
+    """Makes the event of each request and counts it. Appending is not yet keeping: see `Edge.post`."""
+
+    def __init__(self, journal: Journal, metrics: Metrics, clock: Clock, entropy: Entropy, *, access_log: bool) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._entropy = entropy
+        self._access_log = access_log
+        self._requests = metrics.counter(
+            "fastness_gateway_requests", "Requests by route and status.", ["route", "status"]
+        )
+        steps = metrics.histogram("fastness_gateway_step_seconds", "Seconds by step of the request path.", ["step"])
+        self.steps: dict[str, HistogramChild] = {step: steps.labels(step) for step in STEPS}
+        self._children: dict[tuple[str, int], CounterChild] = {}
+
+    def begin(self) -> Request:
+        """A new request, now."""
+        return Request(self._clock.now(), self._entropy)
+
+    def step(self, request: Request, name: str) -> None:
+        """The step `name` ends now."""
+        now = time.perf_counter()
+        self.steps[name].observe(now - request.mark)
+        request.mark = now
+
+    def record(self, request: Request, status: int, error: FastnessError | None) -> None:
+        """Append the event of `request`.
+
+        Raises:
+            Unavailable: the journal does not take it; then nothing may be served.
+        """
+        if error is None:
+            kind, decision, reason = EventKind.REQUEST_ALLOWED, Decision.ALLOW, ""
+        else:
+            failed = status >= _FAILED or status == _CLIENT_GONE
+            kind = EventKind.REQUEST_FAILED if failed else EventKind.REQUEST_REFUSED
+            decision = Decision.DENY
+            reason = error.audit_code if isinstance(error, Unauthenticated) else error.code
+        who = request.who
+        details: dict[str, Detail] = {"route": request.name, "status": status, **request.details}
+        if request.rows:
+            details["rows"] = request.rows
+        self._journal.append(
+            Event(
+                request.id,
+                request.now,
+                kind,
+                DEFAULT_TENANT if who is None else who.principal.tenant,
+                _NOBODY if who is None else who.principal.id,
+                request.action,
+                request.resource,
+                decision,
+                reason,
+                request.id,
+                request.epoch,
+                tuple(FindingRecord(f.rule, int(f.severity), f.where) for f in request.findings),
+                details,
+            )
+        )
+
+    def count(self, request: Request, status: int) -> None:
+        """Count an answer."""
+        child = self._children.get((request.name, status))
+        if child is None:
+            child = self._children[request.name, status] = self._requests.labels(request.name, str(status))
+        child.inc()
+        if self._access_log:
+            _access_log.info("%s %s %d", request.id, request.name, status)
