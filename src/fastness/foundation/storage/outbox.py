@@ -22,7 +22,7 @@ from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt
 from fastness.core.events import Event, EventFactory, EventKind, decode_event
 from fastness.core.identity import SYSTEM_SCOPE
-from fastness.foundation.storage.contracts import Exempt, Numbered, Records, Transaction, entry_of
+from fastness.foundation.storage.contracts import AnyRow, Exempt, Numbered, Records, Transaction, entry_of
 from fastness.foundation.storage.journal import JournalRecord, read_journal, remove_finished
 from fastness.foundation.storage.tables import EVENTS, JOURNALS
 
@@ -63,7 +63,7 @@ class SqlOutbox:
         """At most `limit` numbered rows from index `first` on, in order."""
         wanted = select(*_COLUMNS).where(EVENTS.c.idx >= first, _NUMBERED).order_by(EVENTS.c.idx).limit(limit)
         with self._records.read(SYSTEM_SCOPE) as reading:
-            return [Numbered(row[0], row[1], row[2], row[3]) for row in reading.execute(wanted)]
+            return [_numbered_row(row) for row in reading.execute(wanted)]
 
     def find(self, kind: str, resource: str | None, limit: int) -> list[Numbered]:
         """The newest rows of a kind, newest first."""
@@ -71,10 +71,7 @@ class SqlOutbox:
         if resource is not None:
             wanted = wanted.where(EVENTS.c.resource == resource)
         with self._records.read(SYSTEM_SCOPE) as reading:
-            return [
-                Numbered(row[0], row[1], row[2], row[3])
-                for row in reading.execute(wanted.order_by(EVENTS.c.idx.desc()).limit(limit))
-            ]
+            return [_numbered_row(row) for row in reading.execute(wanted.order_by(EVENTS.c.idx.desc()).limit(limit))]
 
     def span(self, first: int) -> tuple[int, int]:
         """How many rows have an index of at least `first`, and how many numbers were given in all."""
@@ -93,6 +90,14 @@ class SqlOutbox:
             with self._records.begin_unrecorded(SYSTEM_SCOPE, now, Exempt.SEQUENCER) as tx:
                 tx.execute(delete(JOURNALS).where(JOURNALS.c.file.in_(gone)))
         return len(removed)
+
+
+def _numbered_row(row: AnyRow) -> Numbered:
+    place, kind, resource, data = row
+    # SQLite keeps any type in any column: who edits the file may leave a text or a number there.
+    if type(place) is int and type(kind) is type(resource) is str and type(data) is bytes:
+        return Numbered(place, kind, resource, data)
+    raise Corrupt("ledger-row-changed", f"the row of entry {place} in the event table is not what the log holds")
 
 
 def _checked_next(last: int | None, floor: int) -> int:
