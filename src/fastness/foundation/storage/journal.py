@@ -177,10 +177,14 @@ class FileJournal:
     def _open_segment(self) -> int:
         numbers = [int(m["number"]) for m in _segments(self._folder) if m["worker"] == self._worker]
         name = f"{self._worker}.{max(numbers, default=0) + 1:08d}.{self._entropy(4).hex()}.journal"
+        fresh = f"{name}.new"
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd = os.open(name, flags, 0o600, dir_fd=self._folder_fd)
+            fd = os.open(fresh, flags, 0o600, dir_fd=self._folder_fd)
+            # The lock comes before the name: else the sequencer could take the new file for a finished one, and
+            # what is written to it afterwards would be gone with it.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(fresh, name, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
         except OSError as error:
             raise _unavailable(error) from error
         return fd

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import resource
 import signal
@@ -280,6 +281,26 @@ def test_only_finished_segments_that_were_read_are_removed(tmp_path: Path) -> No
     assert remove_finished(tmp_path, {path.name: list(read_journal(tmp_path, {}))[1].next_offset}) == []
     path.write_bytes(path.read_bytes() + b"torn")
     assert remove_finished(tmp_path, {path.name: size}) == [path.name]
+
+
+def test_a_segment_is_locked_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequencer that looked between the two removed the file, and with it what was acknowledged afterwards."""
+    real, looked = fcntl.flock, []
+
+    def late(fd: int, operation: int) -> None:
+        if not looked:
+            looked.append(remove_finished)
+            assert remove_finished(tmp_path, {}) == []
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)  # the sequencer runs just before the writer locks
+    journal = FileJournal(tmp_path, "w1")
+    journal.append(event("kept"))
+    journal.flush()
+    assert remove_finished(tmp_path, {}) == []
+    assert names(tmp_path) == ["kept"]
+    assert looked
+    journal.close()
 
 
 def test_foreign_files_and_links_are_not_read(tmp_path: Path) -> None:
