@@ -55,6 +55,13 @@ class Cursor:
         self._index = stop
         return piece
 
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes, fewer only at the end, without passing over them."""
+        wanted = min(count, self.end - self.position)
+        if self._index + wanted > len(self._buffer):
+            self._fill(wanted)
+        return self._buffer[self._index : self._index + wanted]
+
     def skip(self, count: int) -> None:
         """Step over `count` bytes without reading them.
 
@@ -73,12 +80,13 @@ class Cursor:
         Raises:
             Truncated: no newline follows within `limit` bytes.
         """
-        at = self._buffer.find(b"\n", self._index)
-        if at < 0:
-            self._fill(min(limit, self.end - self.position))
+        at = self._buffer.find(b"\n", self._index, self._index + limit)
+        while at < 0:
+            have = len(self._buffer) - self._index
+            wanted = min(max(2 * have, 4096), limit, self.end - self.position)
+            if wanted <= have or not self._fill(wanted):
+                raise Truncated(self.position)
             at = self._buffer.find(b"\n", self._index, self._index + limit)
-        if at < 0:
-            raise Truncated(self.position)
         text = self._buffer[self._index : at]
         self._index = at + 1
         return text

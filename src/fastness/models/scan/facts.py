@@ -83,6 +83,10 @@ class Facts:
         for kind in kinds:
             yield from self._by_kind.get(kind, ())
 
+    def some(self, kinds: AbstractSet[FactKind]) -> bool:
+        """Whether there is any fact of these kinds."""
+        return not kinds.isdisjoint(self._by_kind)
+
     def explained(self, size: int) -> int:
         """How many of `size` bytes the spans cover."""
         total = reached = 0
@@ -105,7 +109,7 @@ class Reader(Protocol):
         ...
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
-        """What stands in it. Spans must cover every byte that is accounted for.
+        """What stands in it. Spans must cover every byte that is accounted for; to yield nothing withdraws the claim.
 
         Raises:
             TooLarge: the budget is spent.

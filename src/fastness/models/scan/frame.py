@@ -82,28 +82,35 @@ def _examine(member: Member, depth: int, state: _Scan) -> tuple[int, list[Member
         return 0, []
     head = source.read_at(0, HEAD)
     claimants = [r for r in all_readers() if r.name == member.reader or r.claims(head, source.name)]
-    if not claimants:
-        state.add(found(FORMAT_UNKNOWN, source.name, 0, f"{guess(head)}: no reader covers it yet"))
-        return 0, []
-    best, members = 0, []
+    best, members, formats = 0, [], []
     facts = Facts()
     for reader in claimants:
-        explained, inner = _read(reader, source, depth, state, facts)
-        best = max(best, explained)
-        members += inner
-    if not depth and (promised := mismatch(source.name, state.formats)):
-        state.add(found(NAME_MISMATCH, source.name, 0, f"named like {promised}, but holds {', '.join(state.formats)}"))
+        reading = _read(reader, source, depth, state, facts)
+        if reading is not None:
+            formats.append(reader.name)
+            best = max(best, reading[0])
+            members += reading[1]
+    state.formats += formats
+    if not formats:
+        state.add(found(FORMAT_UNKNOWN, source.name, 0, f"{guess(head)}: no reader covers it yet"))
+    elif not depth and (promised := mismatch(source.name, formats)):
+        state.add(found(NAME_MISMATCH, source.name, 0, f"named like {promised}, but holds {', '.join(formats)}"))
     for check in all_checks():
-        for finding in check.check(facts):
+        for finding in check.check(facts) if facts.some(check.wants) else ():
             state.add(finding)
     return best, members
 
 
-def _read(reader: Reader, source: RandomAccess, depth: int, state: _Scan, facts: Facts) -> tuple[int, list[Member]]:
-    """Run one reader; its facts go to `facts`. Bytes it leaves unexplained without saying why are a finding."""
-    state.formats.append(reader.name)
-    own, members, refused = Facts(), [], False
+def _read(
+    reader: Reader, source: RandomAccess, depth: int, state: _Scan, facts: Facts
+) -> tuple[int, list[Member]] | None:
+    """Run one reader, None if it yields nothing: how many bytes it explains, and the members in it.
+
+    Its facts go to `facts`. Bytes it leaves unexplained without saying why are a finding.
+    """
+    own, members, refused, told = Facts(), [], False, False
     for item in _guarded(reader, source, state.budget, depth):
+        told = True
         if isinstance(item, Fact):
             (own if item.kind is FactKind.SPAN else facts).add(item)
         elif isinstance(item, Member):
@@ -111,6 +118,8 @@ def _read(reader: Reader, source: RandomAccess, depth: int, state: _Scan, facts:
         else:
             refused = refused or rule_of(item.rule).incomplete
             state.add(item)
+    if not told:
+        return None
     explained = own.explained(source.size)
     if explained < source.size and not refused:
         left = source.size - explained

@@ -10,33 +10,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from fastness.core.findings import Severity
-from fastness.core.sources import BytesSource
-from fastness.models.scan import Outcome, Report, ScanSettings, scan
-
-
-class Reduces:
-    def __init__(self, function, *args):
-        self.function, self.args = function, args
-
-    def __reduce__(self):
-        return self.function, self.args
-
-
-class Unknown:
-    """A class that no review covers."""
-
-
-def report_of(data: bytes, name: str = "model.pkl", **settings: int) -> Report:
-    return scan(BytesSource(name, data), ScanSettings(**settings))
-
-
-def rules_of(report: Report) -> set[str]:
-    return {finding.rule for finding in report.verdict.findings}
-
-
-def global_(module: str, name: str) -> bytes:
-    return f"c{module}\n{name}\n".encode()
-
+from fastness.models.scan import Outcome
+from tests.unit.models.scan.artifacts import Reduces, global_, report_of, rules_of
 
 HARMLESS = {
     "numbers": [0, 1, -1, 255, 65536, 2**31, -(2**63), 2**70, 1.5, float("inf"), True, False, None],
@@ -57,7 +32,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("value", HARMLESS.values(), ids=HARMLESS)
-def test_harmless_values_pass_with_every_byte_explained(value, protocol):
+def test_harmless_values_pass_with_every_byte_explained(value: object, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     report = report_of(data)
     assert report.outcome is Outcome.PASS, report.verdict.findings
@@ -99,12 +74,12 @@ CASES = {
 
 
 @pytest.mark.parametrize(("data", "outcome", "rule"), CASES.values(), ids=CASES)
-def test_case(data, outcome, rule):
+def test_case(data: bytes, outcome: str, rule: str) -> None:
     report = report_of(data)
     assert (report.outcome.value, rule in rules_of(report)) == (outcome, True), report.verdict.findings
 
 
-def test_a_dangerous_call_names_offset_callee_arguments_and_what_to_do():
+def test_a_dangerous_call_names_offset_callee_arguments_and_what_to_do() -> None:
     report = report_of(b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.")
     (finding,) = report.verdict.findings
     assert finding.severity is Severity.CRITICAL
@@ -123,14 +98,14 @@ SECRETS = {
 
 
 @pytest.mark.parametrize(("command", "secret"), SECRETS.values(), ids=SECRETS)
-def test_arguments_are_shown_without_secrets(command, secret):
+def test_arguments_are_shown_without_secrets(command: str, secret: str) -> None:
     report = report_of(pickle.dumps(Reduces(os.system, command)))
     told = " ".join(f.message + str(f.evidence) for f in report.verdict.findings)
     assert "posix.system(" in told
     assert secret not in told
 
 
-def test_old_names_are_read_as_the_names_that_are_imported():
+def test_old_names_are_read_as_the_names_that_are_imported() -> None:
     report = report_of(b"\x80\x02" + global_("__builtin__", "eval") + b"X\x01\x00\x00\x001\x85R.")
     assert "builtins.eval" in report.verdict.findings[0].message
 
@@ -146,7 +121,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize(("data", "settings"), BOUNDS.values(), ids=BOUNDS)
-def test_a_bound_that_is_met_refuses(data, settings):
+def test_a_bound_that_is_met_refuses(data: bytes, settings: dict[str, int]) -> None:
     report = report_of(data, **settings)
     assert "budget-spent" in rules_of(report)
     assert report.outcome is Outcome.INCOMPLETE
@@ -159,5 +134,5 @@ KNOWN_MISSES = {
 
 
 @pytest.mark.parametrize("data", KNOWN_MISSES.values(), ids=KNOWN_MISSES)
-def test_known_misses(data):
+def test_known_misses(data: bytes) -> None:
     assert report_of(data).outcome is Outcome.PASS

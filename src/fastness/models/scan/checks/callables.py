@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.models.scan.facts import Fact, FactKind, Facts, found
-from fastness.models.scan.machine import Standing, masked
+from fastness.models.scan.machine import Standing
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT
 
 DANGEROUS_CALL = Rule(
@@ -100,7 +100,7 @@ def _standing(fact: Fact) -> Standing:
 
 def _shown(fact: Fact) -> str:
     """The name as it can be printed: it comes from the file."""
-    return ascii(masked(fact.name)[:120])[1:-1]
+    return ascii(fact.name[:120])[1:-1]
 
 
 def _finding(rule: Rule, fact: Fact, message: str) -> Finding:

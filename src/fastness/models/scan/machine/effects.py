@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.machine import Machine
 from fastness.models.scan.machine.trace import Sight
-from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Text
+from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing, Text
 
 HIGHEST_PROTOCOL = 5
 AMPLIFIED = 10**9
@@ -167,8 +167,17 @@ def _stack_global(m: Machine, _: object) -> None:
     if isinstance(name, str) and isinstance(module, str):
         m.push(m.find(module, name))
         return
-    m.see(Sight.UNRESOLVED, "a global whose name is not written in the file")
+    if not _may_be_text(name) or not _may_be_text(module):
+        m.stumble("names a global by something that is no text")
+    else:
+        m.see(Sight.UNRESOLVED, "a global whose name is not written in the file")
     m.push(OPAQUE)
+
+
+def _may_be_text(value: object) -> bool:
+    if isinstance(value, Made):
+        return value.standing is not Standing.REVIEWED or value.maker == "builtins.str"
+    return value is OPAQUE or isinstance(value, str | Text)
 
 
 def _reduce(m: Machine, _: object) -> None:

@@ -25,6 +25,10 @@ REBUILDERS = frozenset(
 )
 
 
+# A reviewed object that is called is only odd; what a dangerous call gave is as dangerous.
+_OF_RESULT = {Standing.REVIEWED: Standing.MISUSED, Standing.DANGEROUS: Standing.DANGEROUS}
+
+
 class Machine:
     """Stack, marks, memo and position of one stream.
 
@@ -112,10 +116,15 @@ class Machine:
             standing = self.catalogue.makes(callee) if new else self.catalogue.calls(callee, args)
             name = callee.path[:SHORT_NAME]
         elif isinstance(callee, Made):
-            standing = Standing.DANGEROUS if callee.standing is Standing.DANGEROUS else Standing.COMPUTED
-            name = f"the result of {callee.maker}"[:SHORT_NAME]
-        else:
+            standing, name = (
+                _OF_RESULT.get(callee.standing, Standing.COMPUTED),
+                f"the result of {callee.maker}"[:SHORT_NAME],
+            )
+        elif callee is OPAQUE:
             standing, name = Standing.COMPUTED, "a computed value"
+        else:
+            self.stumble("calls a value that cannot be called")
+            return Made("no callable", Standing.COMPUTED)
         self.see(Sight.CALL, name, standing, args)
         if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
             inner = args.kept[0]
@@ -134,5 +143,5 @@ class Machine:
                 target.state = state
             if self.arrays and target.maker in WRAPPERS:
                 self.wrapper = target
-        elif target is not OPAQUE:
+        elif target is not OPAQUE and isinstance(state, Items) and state.count:  # an empty state is left alone
             self.stumble("gives a state to a value that takes none")

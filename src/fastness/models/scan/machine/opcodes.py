@@ -13,7 +13,9 @@ from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.machine.values import SHORT_TEXT, Text
 
 HEAD = 64
-LINE_LIMIT = 1 << 20
+NUMBER_LINE = 8192
+NAME_LINE = 1 << 16
+TEXT_LINE = 32 << 20
 NUMBER_LIMIT = 4000
 
 
@@ -34,14 +36,14 @@ def _double(cursor: Cursor) -> float:
 
 
 def _number_line(cursor: Cursor) -> int | bool:
-    line = cursor.line(LINE_LIMIT)
+    line = cursor.line(NUMBER_LINE)
     if line in {b"00", b"01"}:
         return line == b"01"
     return _whole(line)
 
 
 def _long_line(cursor: Cursor) -> int:
-    return _whole(cursor.line(LINE_LIMIT).removesuffix(b"L"))
+    return _whole(cursor.line(NUMBER_LINE).removesuffix(b"L"))
 
 
 def _whole(line: bytes) -> int:
@@ -55,13 +57,13 @@ def _whole(line: bytes) -> int:
 
 def _float_line(cursor: Cursor) -> float:
     try:
-        return float(cursor.line(LINE_LIMIT))
+        return float(cursor.line(NUMBER_LINE))
     except ValueError as error:
         raise BadArgument("a line that is not a number") from error
 
 
 def _text_line(cursor: Cursor) -> str | Text:
-    line = cursor.line(LINE_LIMIT)
+    line = cursor.line(TEXT_LINE)
     try:
         return _kept(line.decode("raw-unicode-escape"))
     except UnicodeDecodeError as error:
@@ -70,7 +72,7 @@ def _text_line(cursor: Cursor) -> str | Text:
 
 def _plain_line(cursor: Cursor) -> str:
     try:
-        return cursor.line(LINE_LIMIT).decode("utf-8")
+        return cursor.line(NAME_LINE).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadArgument("a line that is not UTF-8") from error
 
@@ -80,7 +82,7 @@ def _two_lines(cursor: Cursor) -> tuple[str, str]:
 
 
 def _quoted_line(cursor: Cursor) -> str | Text:
-    line = cursor.line(LINE_LIMIT).strip()
+    line = cursor.line(TEXT_LINE).strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in {b"'", b'"'}:
         raise BadArgument("a string without its quotes")
     try:

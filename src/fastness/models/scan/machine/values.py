@@ -152,7 +152,7 @@ def _render(value: object, depth: int) -> str:
         length = len(value) if isinstance(value, bytes) else value.length
         return f"<{length} bytes or characters>"
     if isinstance(value, Global):
-        return masked(value.path)[:80]
+        return value.path[:80]
     if isinstance(value, Made):
         return f"{value.maker}({_arguments(value.args, depth)})"
     if isinstance(value, Items):

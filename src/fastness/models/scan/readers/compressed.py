@@ -13,7 +13,7 @@ from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import Fact, Member, found, span
-from fastness.models.scan.inflate import Inflated
+from fastness.models.scan.inflate import CODECS, Inflated
 from fastness.models.scan.rules import MAPS, undecided
 
 CODEC_UNKNOWN = undecided(
@@ -46,7 +46,6 @@ _MAGICS = (
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"\x28\xb5\x2f\xfd", "zstandard"),
 )
-_CLOSED = frozenset({"lz4", "zstandard"})
 _BOMB_BYTES = 64 << 20
 _BOMB_RATIO = 200
 
@@ -69,8 +68,8 @@ class CompressedReader:
             TooLarge: the budget is spent.
         """
         codec = _codec(source.read_at(0, 16))
-        if codec in _CLOSED:
-            yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec}")
+        if codec not in CODECS:
+            yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec or 'nothing that is known'}")
             return
         inner = Inflated(source, f"{source.name}!{codec}", codec, budget)
         if inner.problem:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 from fastness.core.errors import TooLarge
@@ -21,7 +22,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Member, found, span
-from fastness.models.scan.machine import Event, Sight, Standing, Trace, run
+from fastness.models.scan.machine import OPCODES, Event, Sight, Standing, Trace, run
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
 MALFORMED = undecided(
@@ -101,6 +102,7 @@ _STREAM = re.compile(
     rb"|c(?:os|posix|nt|builtins|__builtin__|subprocess|sys|runpy|importlib)\n[A-Za-z_]+\n[(q\x85)]",
     re.DOTALL,
 )
+_HEAD = 4096
 _SEARCHED = 64 << 20
 _CANDIDATES = 256
 _WINDOW = 1 << 20
@@ -114,23 +116,27 @@ class PickleReader:
     name: ClassVar[str] = "pickle"
 
     def claims(self, head: bytes, path: str) -> bool:
-        """By the PROTO instruction, or, since protocols 0 and 1 have no magic, by a trial of the first instructions."""
+        """By the PROTO instruction, or, since protocols 0 and 1 have no magic, by a trial of the first instructions.
+
+        The trial refuses only what no unpickler gets past: a file of another format may be a pickle as well.
+        """
         del path
         if head[:1] == b"\x80":
-            return len(head) > 1 and head[1] <= 16
+            return len(head) > 2 and head[1] <= 16 and head[2] in OPCODES
         return _runs(head)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
-        """The globals, calls and changes of every stream.
+        """The globals, calls and changes of every stream; nothing for what fails before it does anything.
 
         Raises:
             TooLarge: the budget is spent.
         """
         cursor = Cursor(source)
         streams = 0
+        strong = cursor.peek(1) == b"\x80"
         while cursor.position < source.size:
             start = cursor.position
-            if streams and not self.claims(source.read_at(start, 4096), source.name):
+            if streams and not self.claims(cursor.peek(_HEAD), source.name):
                 yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
                 yield from _search(source, start, budget)
                 return
@@ -138,6 +144,8 @@ class PickleReader:
                 yield found(STACKED, source.name, start, "a second pickle begins here")
             streams += 1
             trace = run(cursor, budget)
+            if streams == 1 and not strong and _does_nothing(trace):
+                return
             yield from _told(source.name, trace.events)
             yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
             if trace.array >= 0:
@@ -163,23 +171,30 @@ def _told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
 
 
 def _runs(head: bytes) -> bool:
-    """Whether a trial gets somewhere without a broken instruction: to the end, to a call, or through all of `head`."""
+    """Whether a trial does something, or meets the end of a longer file before it fails."""
     try:
         trace = run(Cursor(BytesSource("", head)), Budget(_DRY))
     except TooLarge:
         return True
+    return not _does_nothing(trace) or (len(head) >= _HEAD and trace.events[-1].sight is Sight.TRUNCATED)
+
+
+def _does_nothing(trace: Trace) -> bool:
+    """Whether every unpickler fails before anything is imported, called, or returned."""
     for event in trace.events:
-        if event.sight in {Sight.CALL, Sight.UNRESOLVED}:
+        if event.sight in {Sight.MALFORMED, Sight.TRUNCATED}:
             return True
-        if event.sight is Sight.MALFORMED:
+        if event.sight not in {Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE}:
             return False
-    return trace.stopped or (len(head) >= 4096 and trace.end > 1024)
+    return not trace.stopped
 
 
 def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
-    """What `pickle.load` would do with the bytes of the raw arrays; that it fails on honest ones is no news."""
+    """What `pickle.load` would do with the bytes of the raw arrays, until it fails; that it does is no news."""
     trace = run(Cursor(source, joblib.start), budget, arrays=False)
-    yield from _told(source.name, [e for e in trace.events if e.offset >= joblib.array and _acts(e)])
+    behind = (e for e in trace.events if e.offset >= joblib.array)
+    run_by_pickle = takewhile(lambda e: e.sight is not Sight.MALFORMED, behind)
+    yield from _told(source.name, [e for e in run_by_pickle if _acts(e)])
 
 
 def _acts(event: Event) -> bool:

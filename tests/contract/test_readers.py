@@ -1,0 +1,107 @@
+"""One suite over every reader and check that is discovered."""
+
+import inspect
+
+import pytest
+
+from fastness.core.errors import TooLarge
+from fastness.core.findings import Finding
+from fastness.core.sources import BytesSource
+from fastness.models.scan.budget import Budget, ScanSettings
+from fastness.models.scan.catalogue import all_checks, all_readers, rule_of
+from fastness.models.scan.facts import Check, Fact, FactKind, Facts, Member, Reader
+from tests.unit.models.scan.artifacts import EVIL, npy, onnx_model, safetensors, tensor
+
+HOSTILE = {
+    "empty": b"",
+    "one byte": b"\x80",
+    "zeros": bytes(1 << 16),
+    "ones": b"\xff" * (1 << 16),
+    "not UTF-8": b"\xff\xfe" + "é".encode("latin-1") * 100,
+    "text": b"plain text\n" * 100,
+    "magics": b"\x80\x04\x93NUMPY\x01\x00PK\x03\x04GGUF\x1f\x8b\x08",
+    "pickle": EVIL,
+    "npy": npy("'|O'", "(1,)", EVIL),
+    "safetensors": safetensors({"w": tensor()}, bytes(16)),
+    "onnx": onnx_model(),
+    "many pickles": EVIL * 500,
+}
+READERS = {reader.name: reader for reader in all_readers()}
+CHECKS = {check.name: check for check in all_checks()}
+KINDS = [kind for kind in FactKind if kind is not FactKind.SPAN]
+
+
+@pytest.fixture(params=READERS.values(), ids=READERS)
+def reader(request: pytest.FixtureRequest) -> Reader:
+    return request.param
+
+
+@pytest.fixture(params=CHECKS.values(), ids=CHECKS)
+def check(request: pytest.FixtureRequest) -> Check:
+    return request.param
+
+
+class Watched(BytesSource):
+    """Notices reads outside of the source."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= self.size
+        assert length >= 0
+        return super().read_at(offset, length)
+
+
+def read_all(reader: Reader, source: BytesSource, settings: ScanSettings) -> tuple[list[Fact | Member | Finding], str]:
+    """What the reader yields, and the code of the error that ended it."""
+    told: list[Fact | Member | Finding] = []
+    try:
+        told.extend(reader.read(source, Budget(settings)))  # extend keeps what came before an error
+    except TooLarge as spent:
+        return told, spent.code
+    return told, ""
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_a_reader_yields_facts_members_and_findings_or_says_that_the_budget_is_spent(
+    reader: Reader, data: bytes
+) -> None:
+    kept = bytes(data)
+    assert isinstance(reader.claims(data[:4096], "model.bin"), bool)
+    told, problem = read_all(reader, Watched("m", data), ScanSettings(opcodes=100_000, fields=100_000))
+    assert problem in {"", "scan-budget"}
+    assert data == kept
+    for item in told:
+        assert isinstance(item, Fact | Member | Finding)
+        if isinstance(item, Finding):
+            assert rule_of(item.rule).incomplete or item.severity == rule_of(item.rule).severity
+            assert item.where.startswith("m")
+        if isinstance(item, Fact) and item.kind is FactKind.SPAN:
+            assert item.offset >= 0
+            assert item.offset + int(item.detail["length"]) <= len(data)
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_a_reader_gives_the_same_twice(reader: Reader, data: bytes) -> None:
+    def told() -> list[str]:
+        items, problem = read_all(reader, BytesSource("m", data), ScanSettings(opcodes=100_000))
+        return [i.source.name if isinstance(i, Member) else repr(i) for i in items] + [problem]
+
+    assert told() == told()
+
+
+def test_a_reader_stops_at_the_smallest_budget(reader: Reader) -> None:
+    smallest = ScanSettings(1, 1, 1, 1, 1, 1, 1, 1)
+    for data in HOSTILE.values():
+        assert read_all(reader, BytesSource("m", data), smallest)[1] in {"", "scan-budget"}
+
+
+def test_a_check_wants_facts_and_is_silent_without(check: Check) -> None:
+    assert check.wants <= set(KINDS)
+    assert list(check.check(Facts())) == []
+
+
+def test_plug_ins_are_frozen_and_carry_rules(reader: Reader, check: Check) -> None:
+    for plugin in (reader, check):
+        module = inspect.getmodule(type(plugin))
+        assert module is not None
+        assert module.RULES
+        assert type(plugin).__dataclass_params__.frozen  # type: ignore[attr-defined]  # what dataclass leaves on a class
