@@ -111,7 +111,7 @@ class GroupCommit(Generic[RowT]):
         """Join the group with the events of a finished body, and return when it is durable.
 
         Raises:
-            Unavailable: the commit failed; nothing of the group was kept.
+            Unavailable: the commit failed and nothing of the group was kept, or it was interrupted (`commit-interrupted`).
             Invalid: a transaction of this thread that holds the turn is open around it.
         """
         member = _Member()
@@ -184,7 +184,9 @@ class GroupCommit(Generic[RowT]):
     def _commit(self) -> None:
         with self._lock:
             group, self._group = self._group, _Group()
-        error: FastnessError | None = Unavailable("commit-interrupted", "the commit was interrupted", "Try again.")
+        error: FastnessError | None = Unavailable(
+            "commit-interrupted", "the commit was interrupted, and may have happened", "Look before trying again."
+        )
         try:
             self._writer.commit(group.rows)
             error = None

@@ -226,13 +226,16 @@ def read_journal(folder: Path, offsets: Mapping[str, int]) -> Iterator[JournalRe
             raise _unavailable(error) from error
 
 
-def remove_finished(folder: Path, offsets: Mapping[str, int]) -> list[str]:
+def remove_finished(folder: Path, offsets: Mapping[str, int]) -> dict[str, int]:
     """Remove the segments that nobody writes any more and of which nothing is left to read from `offsets` on.
+
+    Returns:
+        Their names, each with the bytes of the torn tail that went with it, 0 in the ordinary case.
 
     Raises:
         Unavailable: a file cannot be removed.
     """
-    removed = []
+    removed = {}
     for match in _segments(folder):
         name = match[0]
         try:
@@ -243,8 +246,8 @@ def remove_finished(folder: Path, offsets: Mapping[str, int]) -> list[str]:
             # The lock comes first: a writer that lives appends no more between the look and the removal.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if next(_read_segment(folder, name, offsets.get(name, 0)), None) is None:
+                removed[name] = os.fstat(fd).st_size - offsets.get(name, 0)
                 (folder / name).unlink()
-                removed.append(name)
         except BlockingIOError:
             continue
         except OSError as error:

@@ -20,7 +20,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt
-from fastness.core.events import Event, EventFactory, EventKind, decode_event
+from fastness.core.events import Detail, Event, EventFactory, EventKind, decode_event
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage.contracts import AnyRow, Exempt, Numbered, Records, Transaction, entry_of
 from fastness.foundation.storage.journal import JournalRecord, read_journal, remove_finished
@@ -81,14 +81,21 @@ class SqlOutbox:
             return int(counted[0][0]), last.idx + 1 if last is not None else 0
 
     def release(self, journals: Path, now: Instant) -> int:
-        """Remove the journal files that are wholly numbered and closed; how many."""
+        """Remove the journal files that are wholly numbered and closed; how many. A torn tail leaves its event."""
         with self._records.read(SYSTEM_SCOPE) as reading:
             offsets = {row.file: row.next_offset for row in reading.execute(select(JOURNALS))}
         removed = remove_finished(journals, offsets)
         gone = [file for file in offsets if not (journals / file).exists()]  # also those a crash left behind
-        if gone:
+        torn = {file: size for file, size in removed.items() if size}
+        if gone or torn:
             with self._records.begin_unrecorded(SYSTEM_SCOPE, now, Exempt.SEQUENCER) as tx:
                 tx.execute(delete(JOURNALS).where(JOURNALS.c.file.in_(gone)))
+                for file, size in torn.items():
+                    details: dict[str, Detail] = {"offset": offsets.get(file, 0), "bytes": size}
+                    reason = "journal-tail-cut"
+                    tx.emit(
+                        tx.events.make(EventKind.LEDGER_REPAIRED, f"journal:{file}", reason=reason, details=details)
+                    )
         return len(removed)
 
 

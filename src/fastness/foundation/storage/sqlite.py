@@ -53,6 +53,7 @@ _INSERT_EVENTS: Final = str(
 )
 _PRAGMAS: Final = ("journal_mode=WAL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON")
 _IN_MEMORY: Final = ":memory:"
+_KEPT_OPEN: Final = 8  # connections for reading that stay open when nobody reads
 
 
 class SqliteRecords:
@@ -85,8 +86,8 @@ class SqliteRecords:
         self._reads = _engine(
             lambda: self._connect("query_only=ON"),
             poolclass=QueuePool,
-            pool_size=self._settings.read_connections,
-            max_overflow=0,
+            pool_size=min(_KEPT_OPEN, self._settings.read_connections),
+            max_overflow=max(0, self._settings.read_connections - _KEPT_OPEN),
             pool_timeout=self._settings.busy_timeout_s,
         )
         self._group: GroupCommit[EventRow] = GroupCommit(

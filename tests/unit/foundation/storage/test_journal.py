@@ -266,9 +266,9 @@ def test_turned_segments_are_synced_and_released(tmp_path: Path) -> None:
             journal.append(event(str(i)))
             journal.flush()
         sizes = {p.name: p.stat().st_size for p in segments(tmp_path)}
-        assert remove_finished(tmp_path, sizes) == []  # all still locked
+        assert remove_finished(tmp_path, sizes) == {}  # all still locked
         await journal.durable()
-        assert remove_finished(tmp_path, sizes) == sorted(sizes)[:-1]
+        assert list(remove_finished(tmp_path, sizes)) == sorted(sizes)[:-1]
         journal.close()
 
     asyncio.run(work())
@@ -277,10 +277,10 @@ def test_turned_segments_are_synced_and_released(tmp_path: Path) -> None:
 def test_only_finished_segments_that_were_read_are_removed(tmp_path: Path) -> None:
     path = filled(tmp_path)
     size = path.stat().st_size
-    assert remove_finished(tmp_path, {}) == []
-    assert remove_finished(tmp_path, {path.name: list(read_journal(tmp_path, {}))[1].next_offset}) == []
+    assert remove_finished(tmp_path, {}) == {}
+    assert remove_finished(tmp_path, {path.name: list(read_journal(tmp_path, {}))[1].next_offset}) == {}
     path.write_bytes(path.read_bytes() + b"torn")
-    assert remove_finished(tmp_path, {path.name: size}) == [path.name]
+    assert remove_finished(tmp_path, {path.name: size}) == {path.name: 4}
 
 
 def test_a_segment_is_locked_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,14 +290,14 @@ def test_a_segment_is_locked_before_it_has_its_name(tmp_path: Path, monkeypatch:
     def late(fd: int, operation: int) -> None:
         if not looked:
             looked.append(remove_finished)
-            assert remove_finished(tmp_path, {}) == []
+            assert remove_finished(tmp_path, {}) == {}
         real(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)  # the sequencer runs just before the writer locks
     journal = FileJournal(tmp_path, "w1")
     journal.append(event("kept"))
     journal.flush()
-    assert remove_finished(tmp_path, {}) == []
+    assert remove_finished(tmp_path, {}) == {}
     assert names(tmp_path) == ["kept"]
     assert looked
     journal.close()

@@ -209,6 +209,23 @@ def test_a_damaged_record_is_itself_an_event_and_stops_nothing(tmp_path: Path) -
     records.close()
 
 
+def test_a_torn_tail_that_is_cut_leaves_its_event(tmp_path: Path) -> None:
+    records = opened(tmp_path / "records.db")
+    journal = FileJournal(tmp_path / "journal", "w1")
+    journal.append(_event("kept"))
+    journal.close()
+    path = next((tmp_path / "journal").iterdir())
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"half a record")
+    assert records.outbox.number(tmp_path / "journal", 0, NOW) == 1
+    assert records.outbox.release(tmp_path / "journal", NOW) == 1
+    records.outbox.number(tmp_path / "journal", 1, NOW)
+    (row,) = records.outbox.find("ledger.repaired", f"journal:{path.name}", 10)
+    event = decode_event(row.data)
+    assert (event.reason, event.details) == ("journal-tail-cut", {"offset": size, "bytes": 13})
+    records.close()
+
+
 def test_more_than_one_batch_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastness.foundation.storage import outbox
 
