@@ -99,21 +99,6 @@ class Version:
         """How events name it."""
         return resource_of(self.manifest.model, self.manifest.number)
 
-    def statement(self, predicate: Predicate, trusted: Mapping[str, bytes]) -> Statement:
-        """The newest statement of this kind about this version, its signature verified.
-
-        Args:
-            predicate: the kind.
-            trusted: key id to PEM of the keys that may sign it.
-
-        Raises:
-            Corrupt: there is none, one of the version's statements does not verify, or it is about something else.
-        """
-        found = [s for s in self.statements(trusted) if s.predicate_type == predicate]
-        if not found:
-            raise Corrupt("attestation-missing", f"{self.resource} has no signed statement {predicate}")
-        return found[-1]
-
     def statements(self, trusted: Mapping[str, bytes]) -> list[Statement]:
         """All statements about this version, verified, oldest first.
 
@@ -125,13 +110,19 @@ class Version:
             raise Corrupt("attestation-subject", f"a statement kept with {self.resource} is about something else")
         return statements
 
-    def verified(self, reading: Reading, trusted: Mapping[str, bytes]) -> Version:
-        """This version, once its manifest's signature holds and its state is not older than the ledger knows.
+    def evidence(self, reading: Reading, trusted: Mapping[str, bytes]) -> dict[str, Statement]:
+        """The newest statement of each kind about this version, if it is signed and its state is no older than known.
+
+        Args:
+            reading: what the version was read from.
+            trusted: key id to PEM of the keys that may sign statements about versions.
 
         Raises:
-            Corrupt: signature or state do not hold.
+            Corrupt: signatures or state do not hold, or the manifest is not signed.
         """
-        self.statement(Predicate.MANIFEST, trusted)
+        found = {statement.predicate_type: statement for statement in self.statements(trusted)}
+        if Predicate.MANIFEST not in found:
+            raise Corrupt("attestation-missing", f"the manifest of {self.resource} is not signed")
         for ahead in _FORWARD[self.state]:
             if recorded(reading, _STATE_EVENTS[ahead], self.resource):
                 raise Corrupt(
@@ -139,6 +130,15 @@ class Version:
                     f"{self.resource} is stored as {self.state}, but the ledger holds that it was {ahead}",
                     "Somebody changed the records: run `fastness audit verify`, and restore a backup.",
                 )
+        return found
+
+    def verified(self, reading: Reading, trusted: Mapping[str, bytes]) -> Version:
+        """This version, if `evidence` holds.
+
+        Raises:
+            Corrupt: it does not.
+        """
+        self.evidence(reading, trusted)
         return self
 
 
@@ -174,7 +174,7 @@ def register(tx: Transaction, manifest: bytes, envelopes: Sequence[bytes], trust
     records.add_version(tx, row)
     records.add_envelopes(tx, parsed.model, parsed.number, envelopes)
     new = version(tx, parsed.model, parsed.number)
-    new.statement(Predicate.MANIFEST, trusted)
+    new.evidence(tx, trusted)
     details: dict[str, Detail] = {"digest": new.digest, "files": len(parsed.files)}
     tx.emit(tx.events.make(EventKind.MODEL_REGISTERED, new.resource, details=details))
     return new

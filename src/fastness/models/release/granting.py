@@ -43,6 +43,10 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     granted_at: int
     expires_at: int
 
+    def holds(self, now: Instant) -> bool:
+        """Whether it holds at `now`."""
+        return self.granted_at * SECOND <= now < self.expires_at * SECOND
+
 
 def grant_allowance(
     parts: ReleaseParts, scope: Scope, environment: str, measures: Sequence[str], duration_s: float, reason: str
@@ -80,25 +84,25 @@ def grant_allowance(
 
 
 def allowances(reading: Reading, parts: ReleaseParts, environment: str) -> list[Allowance]:
-    """The allowances that hold in an environment now.
+    """The allowances that hold in an environment now; none where it honours none.
 
     Raises:
         NotFound: no such environment.
         Corrupt: one that is kept is not signed by this house, or was granted for something else.
     """
-    parts.settings.environment(environment)
+    if not parts.settings.environment(environment).allowances:
+        return []
     now = parts.clock.now()
-    return [a for a in granted(reading, parts.attesting, environment, now) if now < a.expires_at * SECOND]
+    return [a for a in granted(reading, parts.attesting, environment) if a.holds(now)]
 
 
-def granted(reading: Reading, trusted: Mapping[str, bytes], environment: str, now: Instant) -> list[Allowance]:
-    """Every allowance that was granted for an environment until `now`, expired ones too.
+def granted(reading: Reading, trusted: Mapping[str, bytes], environment: str) -> list[Allowance]:
+    """Every allowance that was granted for an environment, expired ones too, oldest first.
 
     Raises:
         Corrupt: one that is kept is not signed by this house, or was granted for something else.
     """
-    opened = [_opened(reading, trusted, environment, e) for e in records.allowance_envelopes(reading, environment)]
-    return [a for a in opened if a.granted_at * SECOND <= now]
+    return [_opened(reading, trusted, environment, e) for e in records.allowance_envelopes(reading, environment)]
 
 
 def _opened(reading: Reading, trusted: Mapping[str, bytes], environment: str, envelope: bytes) -> Allowance:

@@ -76,17 +76,15 @@ def judge_measures(
         granted: the allowances of the environment, expired ones too.
         now: when they must hold.
     """
-    standing = [a for a in granted if policy.allowances and a.granted_at * SECOND <= now < a.expires_at * SECOND]
-    gone = {name for a in granted if now >= a.expires_at * SECOND for name in a.measures}
+    standing = [a for a in granted if policy.allowances and a.holds(now)]
+    gone = {name for a in granted if policy.allowances and now >= a.expires_at * SECOND for name in a.measures}
     excused = excuses(measures, standing)
     scored = area_scores(measures, excused)
     findings = [_used(name, allowance) for name, allowance in excused.items()]
     for area, threshold in policy.thresholds.items():
         if scored[area] < threshold:
-            short = [
-                m for m in measures if m.area == area and m.name not in excused and (m.state == NOT_RUN or m.score < 1)
-            ]
-            lapsed = policy.allowances and any(m.state == NOT_RUN and m.name in gone for m in short)
+            short = [m for m in measures if m.area == area and m.name not in excused and not _passed(m)]
+            lapsed = gone & {m.name for m in short if m.state == NOT_RUN}
             findings.append(_low(EXPIRED if lapsed else DENIED, area, (scored[area], threshold), short))
     verdict = judge(findings)
     return Verdict(verdict.decision, verdict.findings, min(scored.values()))
@@ -106,6 +104,10 @@ def excuses(measures: Sequence[Measure], standing: Sequence[Allowance]) -> dict[
 def area_scores(measures: Sequence[Measure], excused: Collection[str]) -> dict[str, float]:
     """The score of each area, in [0, 1]; what is excused counts as passed."""
     return scores(ReportCard(tuple(measures), NOTHING_KNOWN), frozenset(excused))
+
+
+def _passed(measure: Measure) -> bool:
+    return measure.state != NOT_RUN and measure.score >= 1
 
 
 def _low(rule: Rule, area: str, scored: tuple[float, float], short: Sequence[Measure]) -> Finding:

@@ -39,9 +39,10 @@ class RoutesProjection:
         """The routes as records and ledger have them now; what was changed behind our back leaves an event, once."""
         routes: dict[str, Route] = {}
         for model, numbers in models(reading).items():
-            for number in numbers[-EXPLAINED:]:
-                routes[f"{model}/{number}"] = self._unserved(reading, model, number)
             routes |= self._served(reading, model)
+            for number in numbers[-EXPLAINED:]:
+                if f"{model}/{number}" not in routes:
+                    routes[f"{model}/{number}"] = self._unserved(reading, model, number)
         return Routes(routes)
 
     def _served(self, reading: Reading, model: str) -> dict[str, Route]:

@@ -15,6 +15,7 @@ import rfc8785
 from fastness.core.digests import Digest
 from fastness.core.errors import Corrupt
 from fastness.core.findings import Decision, Finding, Severity
+from fastness.foundation.crypto import Statement
 from fastness.models.assess import Measure
 from fastness.models.scan import Report
 
@@ -79,16 +80,18 @@ def predicate_of(record: msgspec.Struct) -> dict[str, Any]:
     return builtins
 
 
-def read_predicate(predicate: Mapping[str, Any], expected: Digest | str, kind: type[RecordT]) -> RecordT:
-    """The record in a verified predicate, if it is the one that the manifest names.
+def read_predicate(said: Statement | None, expected: Digest | str, kind: type[RecordT]) -> RecordT:
+    """The record in a verified statement, if it is the one that the manifest names.
 
     Raises:
-        Corrupt: it is another, or not such a record.
+        Corrupt: it is missing, another, or not such a record.
     """
-    if digest_json(predicate) != expected:
+    if said is None:
+        raise Corrupt("attestation-missing", "a signed statement that the manifest names is missing")
+    if digest_json(said.predicate) != expected:
         raise Corrupt("attestation-exchanged", "a signed statement is not the one that the manifest names")
     try:
-        return msgspec.convert(dict(predicate), kind)
+        return msgspec.convert(dict(said.predicate), kind)
     except msgspec.ValidationError as error:
         raise Corrupt("attestation-unreadable", "a signed statement does not hold what it should") from error
 

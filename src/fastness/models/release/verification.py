@@ -145,10 +145,8 @@ def gather(reading: Reading, parts: ReleaseParts, model: str, number: int) -> Ev
         NotFound: no such version, or its blob was shredded.
         Corrupt: something was changed or exchanged.
     """
-    found = version(reading, model, number).verified(reading, parts.attesting)
-    manifest = found.manifest
-    scan = found.statement(Predicate.SCAN, parts.attesting).predicate
-    behaviour = found.statement(Predicate.BEHAVIOUR, parts.attesting).predicate
+    found = version(reading, model, number)
+    manifest, said = found.manifest, found.evidence(reading, parts.attesting)
     if len(manifest.files) != 1:
         raise Corrupt("manifest-files", f"{found.resource} has {len(manifest.files)} files; one is expected")
     (file,) = manifest.files
@@ -161,8 +159,8 @@ def gather(reading: Reading, parts: ReleaseParts, model: str, number: int) -> Ev
         )
     return Evidence(
         found,
-        read_predicate(scan, manifest.scan, ScanRecord),
-        read_predicate(behaviour, manifest.behaviour, BehaviourRecord),
+        read_predicate(said.get(Predicate.SCAN), manifest.scan, ScanRecord),
+        read_predicate(said.get(Predicate.BEHAVIOUR), manifest.behaviour, BehaviourRecord),
         ticket,
     )
 
@@ -177,9 +175,8 @@ def standing(
     """
     environment, policy = place
     found = evidence.version
-    scores = judge_measures(
-        evidence.behaviour.measures, policy, granted(reading, parts.attesting, environment, now), now
-    )
+    allowed = granted(reading, parts.attesting, environment)
+    scores = judge_measures(evidence.behaviour.measures, policy, allowed, now)
     quorum = approvals.quorum(
         reading, found.digest, purpose_of(environment), policy.approvals, {found.manifest.author}, now
     )

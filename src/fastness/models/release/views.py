@@ -16,7 +16,7 @@ from fastness.core.findings import Finding, Severity
 from fastness.foundation.storage import Reading
 from fastness.models.registry import Version, alias, history, models, version
 from fastness.models.release.deployment import approval_statement
-from fastness.models.release.granting import Allowance, granted
+from fastness.models.release.granting import Allowance, allowances
 from fastness.models.release.parts import ENVIRONMENTS, ReleaseParts
 from fastness.models.release.policy import area_scores, excuses, fix_of
 from fastness.models.release.statements import BehaviourRecord, findings_of
@@ -62,9 +62,7 @@ def version_view(reading: Reading, parts: ReleaseParts, model: str, number: int)
         broken = Finding(error.code, Severity.CRITICAL, found.resource, error.message)
         return _basics(found, (finding_view(broken),))
     now = parts.clock.now()
-    allowed = {name: granted(reading, parts.attesting, name, now) for name in ENVIRONMENTS}
-    standing = {name: [a for a in allowed[name] if now < a.expires_at * SECOND] for name in ENVIRONMENTS}
-    measures = evidence.behaviour.measures
+    measures, standing = evidence.behaviour.measures, {name: allowances(reading, parts, name) for name in ENVIRONMENTS}
     excused = {name: excuses(measures, standing[name]) for name in ENVIRONMENTS}
     return msgspec.structs.replace(
         _basics(found, tuple(finding_view(f) for f in findings_of(evidence.scan))),

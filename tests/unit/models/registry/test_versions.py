@@ -60,7 +60,8 @@ def test_what_is_read_is_what_was_registered(house: House) -> None:
         again = registry.version(reading, "digits", 1).verified(reading, house.attesting)
     assert again == version
     assert again.state is VersionState.REGISTERED
-    assert again.statement(Predicate.MANIFEST, house.attesting).predicate == {"model": "digits"}
+    (said,) = again.statements(house.attesting)
+    assert (said.predicate_type, said.predicate) == (Predicate.MANIFEST, {"model": "digits"})
 
 
 def test_a_manifest_that_nobody_signed_is_not_kept(house: House) -> None:
