@@ -23,8 +23,15 @@ MAX_REPLY_BYTES = 256 << 20
 class Reply(Protocol):
     """An answer; its body is read once, whole or line by line."""
 
-    status: int
-    headers: Mapping[str, str]
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, with lower-case names."""
+        ...
 
     def read(self) -> bytes:
         """The whole body."""

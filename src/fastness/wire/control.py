@@ -12,14 +12,14 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request or reply; unknown fields are refused, so that a misspelt one is not ignored."""
 
 
-class EnrolmentRequest(Message):
+class EnrolmentRequest(Message, frozen=True):
     """Redeems a one-time code for a principal's own public key and API key."""
 
     code: str
     public_pem: str
 
 
-class EnrolmentReply(Message):
+class EnrolmentReply(Message, frozen=True):
     """The API key is shown this once."""
 
     principal: str
@@ -27,7 +27,7 @@ class EnrolmentReply(Message):
     api_key: str
 
 
-class PrincipalRequest(Message):
+class PrincipalRequest(Message, frozen=True):
     """Creates a principal; kind is user, service or agent."""
 
     name: str
@@ -35,7 +35,7 @@ class PrincipalRequest(Message):
     kind: str = "user"
 
 
-class PrincipalReply(Message):
+class PrincipalReply(Message, frozen=True):
     """The one-time code is shown this once."""
 
     principal: str
@@ -43,7 +43,7 @@ class PrincipalReply(Message):
     expires_at: str
 
 
-class PrincipalView(Message):
+class PrincipalView(Message, frozen=True):
     """A principal as it stands."""
 
     principal: str
@@ -53,7 +53,7 @@ class PrincipalView(Message):
     active: bool
 
 
-class KeyRequest(Message):
+class KeyRequest(Message, frozen=True):
     """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
 
     principal: str
@@ -63,7 +63,7 @@ class KeyRequest(Message):
     days: float = 90.0
 
 
-class KeyReply(Message):
+class KeyReply(Message, frozen=True):
     """The API key is shown this once."""
 
     key_id: str
@@ -71,7 +71,7 @@ class KeyReply(Message):
     expires_at: str
 
 
-class KeyView(Message):
+class KeyView(Message, frozen=True):
     """A key without its secret."""
 
     key_id: str
@@ -84,7 +84,7 @@ class KeyView(Message):
     burst: float
 
 
-class FindingView(Message):
+class FindingView(Message, frozen=True):
     """A finding with what its rule says about mending it."""
 
     rule: str
@@ -95,7 +95,7 @@ class FindingView(Message):
     evidence: dict[str, str | int | float] = msgspec.field(default_factory=dict)
 
 
-class StepView(Message):
+class StepView(Message, frozen=True):
     """Progress of a push: one line for each step begun or done."""
 
     step: str
@@ -104,17 +104,18 @@ class StepView(Message):
     elapsed_ms: float = 0.0
 
 
-class AdmissionReply(Message):
-    """The outcome of a push; `version` is 0 if it was refused."""
+class AdmissionReply(Message, frozen=True):
+    """The outcome of a push; `version` is 0 if it was refused, and `reason` then says at which step."""
 
     model: str
     decision: str
     version: int = 0
     digest: str = ""
+    reason: str = ""
     findings: tuple[FindingView, ...] = ()
 
 
-class PushLine(Message):
+class PushLine(Message, frozen=True):
     """One line of the reply to a push: a step, or last the outcome, or a problem document."""
 
     step: StepView | None = None
@@ -122,7 +123,7 @@ class PushLine(Message):
     problem: dict[str, str | int | float] | None = None
 
 
-class MeasureView(Message):
+class MeasureView(Message, frozen=True):
     """One measurement of a version; `allowance` says until when one stands in for it."""
 
     name: str
@@ -134,7 +135,7 @@ class MeasureView(Message):
     allowance: str = ""
 
 
-class ApprovalView(Message):
+class ApprovalView(Message, frozen=True):
     """A decision of an approver on one version for one environment."""
 
     principal: str
@@ -144,7 +145,7 @@ class ApprovalView(Message):
     valid: bool
 
 
-class AttestationView(Message):
+class AttestationView(Message, frozen=True):
     """A signed statement about a version."""
 
     predicate_type: str
@@ -152,7 +153,7 @@ class AttestationView(Message):
     at: str
 
 
-class VersionView(Message):
+class VersionView(Message, frozen=True):
     """A version with everything that speaks for or against it."""
 
     model: str
@@ -172,7 +173,7 @@ class VersionView(Message):
     signature: dict[str, object] = msgspec.field(default_factory=dict)
 
 
-class ModelView(Message):
+class ModelView(Message, frozen=True):
     """A model in a listing."""
 
     model: str
@@ -181,7 +182,7 @@ class ModelView(Message):
     aliases: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-class ApprovalSubject(Message):
+class ApprovalSubject(Message, frozen=True):
     """What an approver signs with their own key: the server proposes, the approver's program checks and signs."""
 
     subject: str
@@ -190,27 +191,27 @@ class ApprovalSubject(Message):
     predicate: dict[str, object]
 
 
-class ApprovalRequest(Message):
+class ApprovalRequest(Message, frozen=True):
     """A signed approval: a DSSE envelope around an in-toto statement."""
 
     environment: str
     envelope: str
 
 
-class DeployRequest(Message):
+class DeployRequest(Message, frozen=True):
     """Puts a version into an environment."""
 
     environment: str
 
 
-class ReasonRequest(Message):
+class ReasonRequest(Message, frozen=True):
     """An act that must say why."""
 
     reason: str
     environment: str = ""
 
 
-class RevisionView(Message):
+class RevisionView(Message, frozen=True):
     """What an alias points at."""
 
     revision: str
@@ -219,7 +220,7 @@ class RevisionView(Message):
     environment: str
 
 
-class HistoryView(Message):
+class HistoryView(Message, frozen=True):
     """One move of an alias."""
 
     alias: str
@@ -231,7 +232,7 @@ class HistoryView(Message):
     reason: str = ""
 
 
-class AllowanceRequest(Message):
+class AllowanceRequest(Message, frozen=True):
     """Lets named measures pass in an environment although they were not run, for a while and for a reason."""
 
     measures: tuple[str, ...]
@@ -239,7 +240,7 @@ class AllowanceRequest(Message):
     reason: str
 
 
-class AllowanceView(Message):
+class AllowanceView(Message, frozen=True):
     """A standing allowance."""
 
     id: str
@@ -250,14 +251,14 @@ class AllowanceView(Message):
     expires_at: str
 
 
-class EntryView(Message):
+class EntryView(Message, frozen=True):
     """A ledger entry; `event` is the leaf's JSON."""
 
     index: int
     event: dict[str, object]
 
 
-class ProofView(Message):
+class ProofView(Message, frozen=True):
     """An inclusion proof: check it with the entry's bytes, the checkpoint and the log's public key."""
 
     index: int
@@ -267,7 +268,7 @@ class ProofView(Message):
     checkpoint: str
 
 
-class ModelStatus(Message):
+class ModelStatus(Message, frozen=True):
     """A served model."""
 
     key: str
@@ -278,7 +279,7 @@ class ModelStatus(Message):
     pid: int = 0
 
 
-class SystemView(Message):
+class SystemView(Message, frozen=True):
     """A running house."""
 
     version: str

@@ -1,0 +1,145 @@
+"""The control process of `fastness up`: SQL, key ring, sequencer, snapshots, model workers; never the public listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from fastness.access import KeysProjection
+from fastness.app.feed import Feed
+from fastness.app.house import House
+from fastness.app.keeper import Keeper
+from fastness.core.clock import SECOND
+from fastness.core.errors import FastnessError
+from fastness.core.events import Detail, EventKind
+from fastness.core.identity import SYSTEM, SYSTEM_SCOPE, Scope, TenantId
+from fastness.foundation.crypto import CertificateAuthority
+from fastness.models.release import Route, Routes, RoutesProjection
+from fastness.wire import control
+
+LEAF_DAYS = 30
+_RENEW_S = LEAF_DAYS * 86_400 * 2 / 3
+_SEQUENCE_S = 0.05
+_CHANGES_BITS = 20  # of the routes' epoch: changes of workers since this process began; the rest counts in the records
+
+_log = logging.getLogger(__name__)
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """The gateway's certificate chain and private key, PEM; lives in memory only."""
+
+    chain_pem: bytes
+    key_pem: bytes
+
+
+class _Keys:
+    """API keys."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def epoch(self) -> int:
+        return self._house.records.epoch(KeysProjection.topic)
+
+    def load(self) -> msgspec.Struct:
+        return self._house.credentials()
+
+
+class _Routed:
+    """Routes, each with the state of its worker."""
+
+    def __init__(self, house: House, keeper: Keeper) -> None:
+        self._house = house
+        self._keeper = keeper
+        self._known: tuple[int, Routes] | None = None
+
+    def epoch(self) -> int:
+        return (self._house.records.epoch(RoutesProjection.topic) << _CHANGES_BITS) + self._keeper.changes
+
+    def load(self) -> msgspec.Struct:
+        epoch = self._house.records.epoch(RoutesProjection.topic)
+        if self._known is None or self._known[0] != epoch:
+            self._known = (epoch, self._house.routes())
+            self._keeper.want(self._known[1])
+        return self._keeper.seen_from_outside(self._known[1])
+
+
+class _Leaves:
+    """The TLS certificate, renewed well before it ends."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._authority = CertificateAuthority.open(house.keyring)
+
+    def epoch(self) -> int:
+        return int(self._house.clock.now() / SECOND / _RENEW_S)
+
+    def load(self) -> msgspec.Struct:
+        server = self._house.settings.server
+        names = tuple(dict.fromkeys((*server.names, server.host)))
+        return Leaf(*self._authority.issue(names, LEAF_DAYS, self._house.clock.now()))
+
+
+class ControlProcess:
+    """What runs beside the control plane's API."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.keeper = Keeper(house.host, house.load_model, self._record)
+        self.feed = Feed({"keys": _Keys(house), "routes": _Routed(house, self.keeper), "tls": _Leaves(house)})
+        self._stop = threading.Event()
+        self._sequencing = threading.Thread(target=self._sequence, name="sequencer", daemon=True)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sequence, keep workers and feed gateways for as long as the context lasts."""
+        self._begin()
+        self.keeper.start()
+        self._sequencing.start()
+        feeding = asyncio.create_task(self.feed.serve(self.house.home.state_socket))
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            await asyncio.to_thread(self.keeper.close)
+            self.house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.SERVER_STOPPED, "system:house"))
+            self._stop.set()
+            await asyncio.to_thread(self._sequencing.join)
+            self.house.settle()
+
+    def system_view(self, version: str, url: str) -> control.SystemView:
+        """How the house stands."""
+        workers = tuple(
+            control.ModelStatus(
+                f"{w.route.model}/{w.route.version}", w.route.version, w.route.revision,
+                w.problem or "serving", w.detail, w.pid,
+            )
+            for w in self.keeper.workers()
+        )  # fmt: skip
+        house = self.house
+        size = house.ledger.checkpoint().size
+        return control.SystemView(version, str(house.home.root), url, size, workers, self.feed.listeners)
+
+    def _begin(self) -> None:
+        """Record the start; the routes' epoch moves on with it, since the workers of before are gone."""
+        with self.house.records.begin(SYSTEM_SCOPE, self.house.clock.now()) as tx:
+            tx.emit(tx.events.make(EventKind.SERVER_STARTED, "system:house"))
+            tx.touch(RoutesProjection.topic)
+
+    def _sequence(self) -> None:
+        while not self._stop.wait(_SEQUENCE_S):
+            try:
+                self.house.sequencer.run_once()
+            except FastnessError:
+                _log.exception("the sequencer cannot take events into the log")
+                self._stop.wait(1.0)
+
+    def _record(self, kind: EventKind, route: Route, reason: str, details: dict[str, Detail]) -> None:
+        resource = f"model:{route.model}/{route.version}"
+        scope = Scope(TenantId(route.tenant), SYSTEM)
+        self.house.record(scope, lambda events: events.make(kind, resource, reason=reason, details=details))

@@ -1,0 +1,93 @@
+"""`fastness doctor`: does what this house promises hold on this machine, and is everything stored whole?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from fastness.app.house import House
+from fastness.core.errors import Corrupt, FastnessError
+from fastness.core.events import Detail, EventKind
+from fastness.core.identity import SYSTEM_SCOPE
+from fastness.foundation.ledger import verify_log
+from fastness.foundation.sandbox import Sandbox, SandboxSettings
+
+State = Literal["ok", "repaired", "weak", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        state: weak is a layer that is missing but not required.
+        seen: what was found.
+        hint: what to do, where something is to be done.
+    """
+
+    name: str
+    state: State
+    seen: str
+    hint: str = ""
+
+
+def examine(house: House | None, *, repair: bool) -> list[Check]:
+    """Attempt what the sandbox forbids; then, with a house, check records, blobs and log.
+
+    Args:
+        house: opened under its lock, so that nobody else writes.
+        repair: finish the log and remove what an interrupted push left behind.
+    """
+    settings = house.settings.sandbox if house is not None else SandboxSettings()
+    checks = list(_sandbox(settings))
+    if house is not None:
+        checks += [_log(house, repair=repair), *_blobs(house, repair=repair)]
+    return checks
+
+
+def _sandbox(settings: SandboxSettings) -> Iterator[Check]:
+    try:
+        layers = Sandbox.detect(settings).layers()
+    except FastnessError as error:
+        yield Check("sandbox", "failed", error.message, error.hint)
+        return
+    for layer in layers:
+        state: State = "ok" if layer.holds else "failed" if layer.required else "weak"
+        hint = "" if layer.holds else "Models are not served without it." if layer.required else "Not required here."
+        yield Check(f"sandbox: {layer.layer}", state, layer.how, hint)
+
+
+def _log(house: House, *, repair: bool) -> Check:
+    try:
+        taken = 0
+        if repair:
+            while count := house.sequencer.run_once():
+                taken += count
+        checkpoint = house.ledger.checkpoint()
+        kept = sorted(house.home.checkpoints.iterdir()) if house.home.checkpoints.exists() else []
+        since = kept[0].read_bytes() if kept else None
+        report = verify_log(house.home.ledger, (house.home.ledger / "vkey").read_text("utf-8").strip(), since)
+    except Corrupt as error:
+        return Check("ledger", "failed", error.message, error.hint or "Restore the ledger folder from a copy.")
+    if taken:
+        return Check("ledger", "repaired", f"{taken} recorded events taken into the log; {report.size} entries verify")
+    return Check("ledger", "ok", f"{checkpoint.size} entries verify against the signed checkpoint")
+
+
+def _blobs(house: House, *, repair: bool) -> Iterator[Check]:
+    now = house.clock.now()
+    with house.records.read(SYSTEM_SCOPE) as reading:
+        missing = house.vault.missing(reading)
+        orphans = house.vault.sweep(reading, now, older_than_s=0) if repair else []
+    if missing:
+        yield Check(
+            "blobs", "failed", f"{len(missing)} recorded, but not there", "Restore the blobs folder from a copy."
+        )
+    elif orphans:
+        swept: dict[str, Detail] = {"count": len(orphans)}
+        house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.BLOBS_SWEPT, "system:blobs", details=swept))
+        house.settle()
+        yield Check("blobs", "repaired", f"{len(orphans)} left by interrupted pushes removed")
+    else:
+        yield Check("blobs", "ok", "each recorded blob is there")

@@ -1,0 +1,170 @@
+"""Snapshots from the control process to the gateway workers, over a private Unix socket.
+
+The control side looks at the epochs twenty times a second, loads what moved, pushes it, and confirms what did not move.
+A projection that cannot be loaded is not confirmed: the workers then refuse within a second, which is the safe side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from fastness.core.errors import FastnessError
+from fastness.foundation.storage import Live
+from fastness.wire import frames
+
+_LOOK_S = 0.05
+_CONFIRM_S = 0.2
+_RETRY_S = 0.1
+_MAX_BACKLOG_BYTES = 64 << 20
+
+_log = logging.getLogger(__name__)
+
+
+Topics = Mapping[str, tuple[type[msgspec.Struct], "Live[Any]"]]
+"""For each topic the type of its snapshot, and the value that readers hold."""
+
+
+class Source(Protocol):
+    """One topic: cheap to ask whether it moved, dearer to load. Both are called on a worker thread."""
+
+    def epoch(self) -> int:
+        """Changes whenever the topic does."""
+        ...
+
+    def load(self) -> msgspec.Struct:
+        """The snapshot as it stands."""
+        ...
+
+
+class Feed:
+    """The control side: one for a house.
+
+    Args:
+        sources: topics by name.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+        self._sent: dict[str, frames.Snapshot] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def listeners(self) -> int:
+        """How many gateway workers listen."""
+        return len(self._writers)
+
+    async def serve(self, path: Path) -> None:
+        """Push until cancelled; `path` is the socket, which only the owner of its folder can reach."""
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        server = await asyncio.start_unix_server(self._greet, path)
+        try:
+            async with server:
+                await self._push_forever()
+        finally:
+            for writer in self._writers:
+                writer.transport.abort()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for snapshot in self._sent.values():
+            writer.write(frames.encode(snapshot))
+        self._writers.add(writer)
+        try:
+            while await reader.read(65536):
+                pass
+        except OSError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _push_forever(self) -> None:
+        confirmed = 0.0
+        while True:
+            current = True
+            for topic, source in self._sources.items():
+                current &= await self._refresh(topic, source)
+            if current and time.monotonic() - confirmed >= _CONFIRM_S:
+                confirmed = time.monotonic()
+                self._send(frames.Confirm())
+            await asyncio.sleep(_LOOK_S)
+
+    async def _refresh(self, topic: str, source: Source) -> bool:
+        try:
+            epoch = await asyncio.to_thread(source.epoch)
+            sent = self._sent.get(topic)
+            if sent is None or sent.epoch != epoch:
+                value = await asyncio.to_thread(source.load)
+                self._sent[topic] = frames.Snapshot(topic, epoch, msgspec.msgpack.encode(value))
+                self._send(self._sent[topic])
+        except FastnessError:
+            _log.exception("the snapshot %s cannot be loaded; the gateways will refuse", topic)
+            return False
+        return True
+
+    def _send(self, frame: frames.AnyFrame) -> None:
+        data = frames.encode(frame)
+        for writer in list(self._writers):
+            if writer.transport.get_write_buffer_size() > _MAX_BACKLOG_BYTES:
+                writer.transport.abort()  # it does not read: it will be stale, refuse, and connect again
+            else:
+                writer.write(data)
+
+
+class Subscription:
+    """The gateway side: keeps `Live` values current.
+
+    Args:
+        path: the control side's socket.
+        topics: for each topic the type of its snapshot and the value that readers hold.
+        changed: called with each new snapshot.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        topics: Topics,
+        changed: Callable[[msgspec.Struct], None],
+    ) -> None:
+        self._path = path
+        self._topics = topics
+        self._changed = changed
+        self.complete = asyncio.Event()
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        while True:
+            with contextlib.suppress(OSError, FastnessError):
+                reader, writer = await asyncio.open_unix_connection(self._path)
+                try:
+                    await self._receive(reader)
+                finally:
+                    writer.close()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        cutter = frames.FrameReader()
+        fresh: set[str] = set()
+        while data := await reader.read(1 << 16):
+            for frame in cutter.feed(data):
+                if isinstance(frame, frames.Snapshot) and frame.topic in self._topics:
+                    kind, live = self._topics[frame.topic]
+                    value = msgspec.msgpack.decode(frame.body, type=kind)
+                    live.publish(value, frame.epoch)
+                    fresh.add(frame.topic)
+                    self._changed(value)
+                elif isinstance(frame, frames.Confirm) and fresh == self._topics.keys():
+                    self._confirm()
+
+    def _confirm(self) -> None:
+        now = time.monotonic_ns()
+        for _, live in self._topics.values():
+            live.confirm(now)
+        self.complete.set()

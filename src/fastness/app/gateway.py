@@ -1,0 +1,131 @@
+"""A gateway worker of `fastness up`: `python -m fastness.app.gateway --home FOLDER --fd N --worker N`.
+
+Holds outsiders' bytes, the TLS leaf, key digests and snapshots; never SQL and never key-encryption keys. It starts to
+listen when it has its first snapshots, and refuses when they are not confirmed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from fastness.access import Credentials, Policies
+from fastness.app.control import Leaf
+from fastness.app.feed import Subscription, Topics
+from fastness.app.home import Home
+from fastness.app.lifeline import lifeline
+from fastness.app.settings import Settings, load_settings
+from fastness.core.clock import SystemClock, system_entropy
+from fastness.core.errors import FastnessError
+from fastness.foundation.storage import FileJournal, Live, MemoryCounters
+from fastness.foundation.telemetry import Metrics
+from fastness.gateway import EdgeProtocol, GatewayParts, create_app
+from fastness.models.release import Route, Routes
+from fastness.models.runtime import Predictor, WorkerPredictor
+
+_log = logging.getLogger(__name__)
+
+
+class _Predictors:
+    """One connection to each model worker; those of workers that left are closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.runtime
+        self._known: dict[str, WorkerPredictor] = {}
+
+    def __call__(self, route: Route) -> Predictor:
+        found = self._known.get(route.socket)
+        if found is None:
+            found = WorkerPredictor(Path(route.socket), route.signature, self._settings)
+            self._known[route.socket] = found
+        return found
+
+    def keep(self, routes: Routes) -> None:
+        """Close the connections that no route needs."""
+        needed = {route.socket for route in routes.by_key.values()}
+        for path in self._known.keys() - needed:
+            self._known.pop(path).close()
+
+
+def main() -> None:
+    """Serve until the supervisor goes away or asks to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--worker", type=int, required=True)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s gateway %(levelname)s %(message)s")
+    home = Home(options.home)
+    try:
+        settings = load_settings(home, dict(item.split("=", 1) for item in options.set))
+        listener = socket.socket(fileno=options.fd)
+        with asyncio.Runner(loop_factory=uvicorn.Config(app="", loop="uvloop").get_loop_factory()) as runner:
+            runner.run(_serve(home, settings, listener, options.worker))
+    except FastnessError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        sys.exit(error.exit)
+
+
+async def _serve(home: Home, settings: Settings, listener: socket.socket, worker: int) -> None:
+    credentials: Live[Credentials] = Live()
+    routes: Live[Routes] = Live()
+    leaf: Live[Leaf] = Live()
+    predictors = _Predictors(settings)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def changed(snapshot: msgspec.Struct) -> None:
+        if isinstance(snapshot, Leaf):
+            load_leaf(context, snapshot)
+        elif isinstance(snapshot, Routes):
+            predictors.keep(snapshot)
+
+    topics: Topics = {"keys": (Credentials, credentials), "routes": (Routes, routes), "tls": (Leaf, leaf)}
+    subscription = Subscription(home.state_socket, topics, changed)
+    receiving = asyncio.create_task(subscription.run())
+    ending = asyncio.create_task(lifeline())
+    await asyncio.wait({asyncio.create_task(subscription.complete.wait()), ending}, return_when=asyncio.FIRST_COMPLETED)
+    if ending.done():
+        return
+    parts = GatewayParts(
+        credentials=credentials, policies=Policies.shipped(), routes=routes, predictor_for=predictors,
+        counters=MemoryCounters(1 / settings.server.gateways), journal=FileJournal(home.journal, f"gateway-{worker}"),
+        metrics=Metrics(), clock=SystemClock(), entropy=system_entropy,
+    )  # fmt: skip
+    config = uvicorn.Config(
+        create_app(parts, settings.gateway), http=EdgeProtocol, ws="none", lifespan="off", access_log=False,
+        log_level="warning", server_header=False, date_header=False, proxy_headers=False, timeout_graceful_shutdown=10,
+    )  # fmt: skip
+    config.load()
+    config.ssl = context
+    server = uvicorn.Server(config)
+    ending.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    await server.serve(sockets=[listener])
+    receiving.cancel()
+
+
+def load_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
+    """Put a certificate into a live context, by memory alone; handshakes from now on get it."""
+    with contextlib.ExitStack() as stack:
+        paths = []
+        for name, data in (("chain", leaf.chain_pem), ("key", leaf.key_pem)):
+            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            os.write(descriptor, data)
+            paths.append(f"/proc/self/fd/{descriptor}")
+        context.load_cert_chain(*paths)
+
+
+if __name__ == "__main__":
+    main()

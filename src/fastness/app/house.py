@@ -1,0 +1,184 @@
+"""A house: everything wired. The only place that picks implementations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fastness.access import (
+    Credentials,
+    KeysProjection,
+    Policies,
+    create_principal,
+    enrol,
+)
+from fastness.app.home import Home, write_private
+from fastness.app.migrate import upgrade
+from fastness.app.settings import FILE, Settings
+from fastness.core.clock import Clock, Entropy, SystemClock, system_entropy
+from fastness.core.events import Event, EventFactory, EventKind
+from fastness.core.identity import SYSTEM_SCOPE, PrincipalKind, Role, Scope
+from fastness.core.secrets import SecretBytes
+from fastness.foundation.crypto import CertificateAuthority, Purpose, SealedKeyRing, Unlock
+from fastness.foundation.ledger import Ledger, Sequencer
+from fastness.foundation.sandbox import Sandbox, SealedFile
+from fastness.foundation.storage import FileBlobs, SqliteRecords
+from fastness.foundation.vault import Vault
+from fastness.models.release import ReleaseParts, Route, Routes, RoutesProjection, verify_version
+from fastness.models.runtime import ModelHost
+from fastness.wire.control import SystemView
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The first administrator of a new house; the key is shown this once."""
+
+    principal: str
+    api_key: str
+
+
+class House:
+    """The wired parts of one home, opened by one process under the home's lock.
+
+    Attributes:
+        parts: what admission and release work with.
+        pepper: secret of the API keys' digests.
+    """
+
+    def __init__(self, home: Home, settings: Settings, keyring: SealedKeyRing) -> None:
+        self.home = home
+        self.settings = settings
+        self.keyring = keyring
+        self.clock: Clock = SystemClock()
+        self.entropy: Entropy = system_entropy
+        self.records = SqliteRecords(home.records, self.entropy)
+        self.blobs = FileBlobs(home.blobs)
+        self.vault = Vault(self.blobs, keyring, self.entropy)
+        self.sequencer = Sequencer(
+            home.ledger,
+            self.records,
+            home.journal,
+            keyring.signer(Purpose.CHECKPOINT),
+            self.clock,
+            home.checkpoints,
+        )
+        self.sequencer.recover()
+        self.ledger = Ledger(home.ledger, self.records, (home.ledger / "vkey").read_text("utf-8").strip())
+        self.policies = Policies.shipped()
+        self.pepper = keyring.mac(Purpose.KEY_PEPPER)
+        self.sandbox = Sandbox.detect(settings.sandbox)
+        self.host = ModelHost(self.sandbox, settings.runtime)
+        self.parts = ReleaseParts(
+            records=self.records, vault=self.vault, host=self.host, keyring=keyring, ledger=self.ledger, clock=self.clock,
+            entropy=self.entropy, sockets=home.workers, settings=settings.release, scan=settings.scan,
+        )  # fmt: skip
+        self._keys = KeysProjection(self.pepper)
+        self._routes = RoutesProjection(self.parts)
+        self._view: Callable[[str], SystemView] | None = None
+        self._credentials: tuple[int, Credentials] | None = None
+
+    def credentials(self) -> Credentials:
+        """API keys as they stand now."""
+        epoch = self.records.epoch(self._keys.topic)
+        if self._credentials is None or self._credentials[0] != epoch:
+            with self.records.read(SYSTEM_SCOPE) as reading:
+                self._credentials = (epoch, self._keys.load(reading))
+        return self._credentials[1]
+
+    def routes(self) -> Routes:
+        """What is to be served, each alias verified."""
+        with self.records.read(SYSTEM_SCOPE) as reading:
+            return self._routes.load(reading)
+
+    def load_model(self, route: Route) -> SealedFile:
+        """The bytes of a route's model, after everything about it was verified again.
+
+        Raises:
+            Corrupt, Conflict: it does not pass; it must not be served.
+        """
+        with self.records.read(SYSTEM_SCOPE) as reading:
+            deployable = verify_version(reading, self.parts, route.model, route.version)
+        with self.vault.open(deployable.ticket) as segments:
+            return SealedFile.filled(f"{route.model}-{route.version}", segments.size, segments.read_into)
+
+    def record(self, scope: Scope, make: Callable[[EventFactory], Event]) -> None:
+        """Record one event by itself."""
+        with self.records.begin(scope, self.clock.now()) as tx:
+            tx.emit(make(tx.events))
+
+    def attach(self, view: Callable[[str], SystemView]) -> None:
+        """Say how the processes around this house stand; `view` takes the version of the program."""
+        self._view = view
+
+    def system_view(self, version: str) -> SystemView:
+        """How the house stands; without processes, only what is stored."""
+        if self._view is not None:
+            return self._view(version)
+        return SystemView(version, str(self.home.root), "", self.ledger.checkpoint().size)
+
+    def settle(self) -> None:
+        """Take everything recorded into the log."""
+        while self.sequencer.run_once():
+            pass
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        self.records.close()
+
+
+def create_home(home: Home, passphrase: str | None, admin: str, public_pem: bytes) -> Created:
+    """Make a house and its first administrator, who holds the private half of `public_pem`.
+
+    Args:
+        passphrase: seals the keys; None makes a key file.
+
+    Raises:
+        Conflict: there is a house already.
+    """
+    home.make_folders()
+    unlock = (
+        Unlock.passphrase(SecretBytes(passphrase.encode()))
+        if passphrase is not None
+        else Unlock.new_key_file(home.unlock, system_entropy)
+    )
+    keyring = SealedKeyRing.create(home.keyring, unlock, system_entropy)
+    authority = CertificateAuthority.create(keyring, SystemClock().now())
+    write_private(home.ca, authority.ca_pem)
+    with home.locked():
+        upgrade(home.records)
+        house = House(home, Settings(), keyring)
+        with contextlib.closing(house):
+            created = _first_administrator(house, admin, public_pem)
+            house.settle()
+    write_private(home.settings, FILE.encode())  # last: its presence says that the house is whole
+    return created
+
+
+def _first_administrator(house: House, name: str, public_pem: bytes) -> Created:
+    with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+        tx.emit(tx.events.make(EventKind.HOME_CREATED, "system:house"))
+        enrolment = create_principal(tx, PrincipalKind.USER, name, frozenset({Role.ADMINISTRATOR}))
+    with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+        principal, key = enrol(tx, enrolment.code, public_pem, house.pepper)
+    return Created(principal.id, key.text)
+
+
+@contextlib.contextmanager
+def open_house(home: Home, settings: Settings, passphrase: str | None) -> Iterator[House]:
+    """The house in `home`, opened; the caller holds the home's lock.
+
+    Raises:
+        Unauthenticated: the passphrase is wrong.
+        Corrupt: keys, records or log are damaged.
+    """
+    unlock = (
+        Unlock.passphrase(SecretBytes(passphrase.encode())) if passphrase is not None else Unlock.key_file(home.unlock)
+    )
+    keyring = SealedKeyRing.open(home.keyring, unlock)
+    upgrade(home.records)
+    house = House(home, settings, keyring)
+    try:
+        yield house
+    finally:
+        house.close()

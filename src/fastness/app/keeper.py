@@ -1,0 +1,189 @@
+"""Keeps one sandboxed worker alive for each revision that is to be served.
+
+Law 1 holds at each start: signatures, approvals, policy and every byte are verified again before the bytes are given to
+a worker. What does not pass is not served, and says why. A worker that dies is replaced; one that dies three times in
+five minutes is left down.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from fastness.core.errors import FastnessError
+from fastness.core.events import Detail, EventKind
+from fastness.foundation.sandbox import SealedFile
+from fastness.models.release import Route, Routes
+from fastness.models.runtime import ModelHost, RunningModel
+
+_LOOK_S = 0.05
+_RETRY_S = 2.0
+_LONGEST_RETRY_S = 30.0
+_CRASHES, _CRASH_WINDOW_S = 3, 300.0
+
+_log = logging.getLogger(__name__)
+
+Load = Callable[[Route], SealedFile]
+Record = Callable[[EventKind, Route, str, dict[str, Detail]], None]
+
+
+@dataclass
+class _Kept:
+    """What is known of one revision's worker."""
+
+    route: Route
+    running: RunningModel | None = None
+    problem: str = "model-starting"
+    detail: str = "the model is being verified and loaded"
+    due: float = 0.0
+    retry_s: float = _RETRY_S
+    crashes: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWorker:
+    """A worker as the outside sees it."""
+
+    route: Route
+    pid: int
+    problem: str
+    detail: str
+
+
+class Keeper:
+    """The workers of a house; runs on a thread of its own, which outlives them (they die with the thread that made them).
+
+    Args:
+        host: starts workers.
+        load: gives the verified bytes of a route's model, or raises.
+        record: writes an event.
+    """
+
+    def __init__(self, host: ModelHost, load: Load, record: Record) -> None:
+        self._host = host
+        self._load = load
+        self._record = record
+        self._kept: dict[str, _Kept] = {}
+        self._wanted: dict[str, Route] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self.changes = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop all workers."""
+        self._stop.set()
+        self._thread.join()
+
+    def want(self, routes: Routes) -> None:
+        """Say what is to be served from now on."""
+        wanted = {r.revision: r for r in routes.by_key.values() if not r.problem}
+        with self._lock:
+            self._wanted = wanted
+
+    def seen_from_outside(self, routes: Routes) -> Routes:
+        """`routes`, each with the problem of its worker where there is one."""
+        with self._lock:
+            kept = {revision: (k.problem, k.detail) for revision, k in self._kept.items()}
+        starting = ("model-starting", "the model is being verified and loaded")
+        by_key = {}
+        for key, route in routes.by_key.items():
+            problem, detail = (route.problem, route.detail) if route.problem else kept.get(route.revision, starting)
+            by_key[key] = msgspec.structs.replace(route, problem=problem, detail=detail)
+        return Routes(by_key)
+
+    def workers(self) -> list[KeptWorker]:
+        """All workers."""
+        with self._lock:
+            return [
+                KeptWorker(k.route, k.running.pid if k.running else 0, k.problem, k.detail) for k in self._kept.values()
+            ]
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            with self._lock:
+                wanted = dict(self._wanted)
+            for revision in self._kept.keys() - wanted.keys():
+                self._drop(revision)
+            for revision, route in wanted.items():
+                self._tend(revision, route)
+        for revision in list(self._kept):
+            self._drop(revision)
+
+    def _drop(self, revision: str) -> None:
+        with self._lock:
+            kept = self._kept.pop(revision)
+            self.changes += 1
+        if kept.running is not None:
+            kept.running.close()
+        Path(kept.route.socket).unlink(missing_ok=True)
+
+    def _tend(self, revision: str, route: Route) -> None:
+        with self._lock:
+            kept = self._kept.setdefault(revision, _Kept(route))
+        if kept.running is not None:
+            if not kept.running.alive():
+                self._lost(kept)
+            return
+        if time.monotonic() >= kept.due:
+            self._raise_up(kept)
+
+    def _raise_up(self, kept: _Kept) -> None:
+        route = kept.route
+        try:
+            socket = Path(route.socket)
+            socket.unlink(missing_ok=True)
+            running = self._host.start(self._load(route), "onnx", socket)
+        except FastnessError as error:
+            self._refused(kept, error)
+            return
+        except Exception as error:  # the loop outlives a fault in one model, which is then not served
+            _log.exception("a fault while %s version %d was loaded", route.model, route.version)
+            self._refused(kept, FastnessError("internal", f"a fault: {type(error).__name__}"))
+            return
+        with self._lock:
+            kept.running, kept.problem, kept.detail, kept.retry_s = running, "", "", _RETRY_S
+            self.changes += 1
+        details: dict[str, Detail] = {
+            "pid": running.pid,
+            "started_ms": round(running.started_ms, 1),
+            "revision": route.revision,
+        }
+        self._record(EventKind.WORKER_STARTED, route, "", details)
+
+    def _refused(self, kept: _Kept, error: FastnessError) -> None:
+        _log.warning("%s version %d is not served: %s", kept.route.model, kept.route.version, error)
+        again = kept.problem == error.code
+        with self._lock:
+            kept.problem, kept.detail = error.code, error.message
+            kept.due = time.monotonic() + kept.retry_s
+            kept.retry_s = min(kept.retry_s * 2, _LONGEST_RETRY_S)
+            self.changes += 1
+        if not again:
+            self._record(EventKind.WORKER_REFUSED, kept.route, error.code, {"revision": kept.route.revision})
+
+    def _lost(self, kept: _Kept) -> None:
+        running, now = kept.running, time.monotonic()
+        reason = running.exit_reason() if running is not None else ""
+        if running is not None:
+            running.close()
+        kept.crashes = [at for at in kept.crashes if now - at < _CRASH_WINDOW_S] + [now]
+        down = len(kept.crashes) >= _CRASHES
+        with self._lock:
+            kept.running = None
+            kept.problem = "worker-quarantined" if down else "worker-lost"
+            kept.detail = f"its worker ended: {reason}"
+            kept.due = now + (_CRASH_WINDOW_S if down else 0.0)
+            self.changes += 1
+        details: dict[str, Detail] = {"revision": kept.route.revision, "exit": reason, "crashes": len(kept.crashes)}
+        self._record(EventKind.WORKER_LOST, kept.route, kept.problem, details)

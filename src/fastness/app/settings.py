@@ -1,0 +1,79 @@
+"""The settings of a house, composed of each package's own, read once: file < environment < flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastness.app.home import Home
+from fastness.core.settings import PREFIX, InvalidSetting, load
+from fastness.foundation.sandbox import SandboxSettings
+from fastness.gateway import GatewaySettings
+from fastness.models.release import ReleaseSettings
+from fastness.models.runtime import RuntimeSettings
+from fastness.models.scan import ScanSettings
+
+_OPTIONS = {f"{PREFIX}{name}" for name in ("HOME", "AS", "CREDENTIALS", "KEY", "PASSPHRASE_FILE")}
+_MOST_GATEWAYS = 64
+_PORTS = range(65536)
+
+FILE = """\
+# Settings of this house. An unknown key, a wrong type or a value out of range stops the start.
+# Each key can also be given as FASTNESS_SECTION__KEY in the environment.
+
+[server]
+host = "127.0.0.1"
+port = 8443
+gateways = 1            # gateway worker processes
+
+[release]
+serving = "development" # the environment that the gateway serves
+"""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the gateway listens.
+
+    Attributes:
+        port: 0 takes a free one.
+        gateways: gateway worker processes, 1 to 64; limits are shared among them.
+        names: DNS names and addresses in the certificate, besides `host`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    gateways: int = 1
+    names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+
+    def __post_init__(self) -> None:
+        if self.port not in _PORTS:
+            raise InvalidSetting("server.port", "is 0 to 65535")
+        if not 1 <= self.gateways <= _MOST_GATEWAYS:
+            raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole tree; each package owns its branch."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    release: ReleaseSettings = field(default_factory=ReleaseSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+
+def load_settings(home: Home, flags: Mapping[str, str]) -> Settings:
+    """The settings of `home`.
+
+    Args:
+        flags: dotted keys to text.
+
+    Raises:
+        InvalidSetting: anything in them is not understood.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _OPTIONS}
+    return load(Settings, home.settings, environment, flags)

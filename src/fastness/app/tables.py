@@ -1,0 +1,20 @@
+"""All tables of all packages, declared by being imported; Alembic compares the database with them."""
+
+from __future__ import annotations
+
+import importlib
+
+from fastness.foundation.storage import METADATA
+
+OWNERS = (
+    "fastness.foundation.storage",
+    "fastness.foundation.vault",
+    "fastness.access",
+    "fastness.models.registry",
+    "fastness.models.release",
+)
+
+for _owner in OWNERS:
+    importlib.import_module(f"{_owner}.tables")
+
+__all__ = ["METADATA"]

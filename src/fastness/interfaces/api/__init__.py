@@ -1,0 +1,5 @@
+"""The control plane, `/api/v1`: the one door through which the state of a house changes."""
+
+from fastness.interfaces.api.app import AsgiApp, create_api
+
+__all__ = ["AsgiApp", "create_api"]

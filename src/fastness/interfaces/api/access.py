@@ -1,0 +1,129 @@
+"""Routes of principals, keys and allowances."""
+
+from __future__ import annotations
+
+from litestar import Controller, delete, get, post
+
+from fastness.access import create_key, create_principal, enrol, keys, principals, revoke_key
+from fastness.app import House
+from fastness.core.clock import SECOND, Instant, later, rfc3339
+from fastness.core.digests import parse_name
+from fastness.core.errors import Invalid
+from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, Role
+from fastness.core.limits import Limit
+from fastness.foundation.storage import Reading
+from fastness.interfaces.api.doors import Caller, Doors
+from fastness.models.release import ReleaseParts, allowances, grant_allowance
+from fastness.wire import control
+
+DAY_S = 86_400.0
+LONGEST_KEY_DAYS = 730
+
+
+class AccessRoutes(Controller):
+    """Who may do what."""
+
+    tags = ("access",)
+
+    @post("/enrolments", sync_to_thread=True)
+    def enrol(self, house: House, data: control.EnrolmentRequest) -> control.EnrolmentReply:
+        """Redeem a one-time code; the code itself is the credential."""
+        with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+            principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+        return control.EnrolmentReply(principal.id, key.key_id, key.text)
+
+    @post("/principals", sync_to_thread=True)
+    def create_principal(
+        self, house: House, doors: Doors, caller: Caller, data: control.PrincipalRequest
+    ) -> control.PrincipalReply:
+        """Create a principal and its one-time code."""
+        kind, roles = _kind(data.kind), frozenset(_role(r) for r in data.roles)
+        name = parse_name(data.name)
+        doors.allow(caller, Action.PRINCIPAL_CREATE, Resource("principal", f"{kind}:{name}"))
+        with house.records.begin(caller.scope, house.clock.now()) as tx:
+            enrolment = create_principal(tx, kind, name, roles)
+        return control.PrincipalReply(enrolment.principal, enrolment.code, rfc3339(enrolment.expires_at))
+
+    @get("/principals", sync_to_thread=True)
+    def principals(self, house: House, doors: Doors, caller: Caller) -> list[control.PrincipalView]:
+        """All principals of the tenant."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("access", "principals"))
+        with house.records.read(caller.scope) as reading:
+            found = principals(reading)
+        return [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
+
+    @post("/keys", sync_to_thread=True)
+    def create_key(self, house: House, doors: Doors, caller: Caller, data: control.KeyRequest) -> control.KeyReply:
+        """Create an API key."""
+        if not 0 < data.days <= LONGEST_KEY_DAYS:
+            raise Invalid("key-lifetime", f"a key lives for up to {LONGEST_KEY_DAYS} days", "Give `days` above 0.")
+        owner = PrincipalId(data.principal)
+        kind = owner.partition(":")[0]
+        doors.allow(caller, Action.KEY_CREATE, Resource("principal", owner), owner=owner, owner_kind=kind)
+        now = house.clock.now()
+        expires = later(now, data.days * DAY_S)
+        with house.records.begin(caller.scope, now) as tx:
+            key = create_key(tx, owner, Limit(data.per_s, data.burst), expires, data.name, house.pepper)
+        return control.KeyReply(key.key_id, key.text, rfc3339(expires))
+
+    @get("/keys", sync_to_thread=True)
+    def keys(self, house: House, doors: Doors, caller: Caller) -> list[control.KeyView]:
+        """All keys of the tenant, without their secrets."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("access", "keys"))
+        with house.records.read(caller.scope) as reading:
+            found = keys(reading)
+        return [
+            control.KeyView(
+                k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked,
+                k.limit.per_s, k.limit.burst,
+            )
+            for k in found
+        ]  # fmt: skip
+
+    @delete("/keys/{key_id:str}", sync_to_thread=True)
+    def revoke_key(self, house: House, doors: Doors, caller: Caller, key_id: str) -> None:
+        """Revoke an API key."""
+        with house.records.read(caller.scope) as reading:
+            owner = next((k.principal for k in keys(reading) if k.key_id == key_id), "")
+        doors.allow(caller, Action.KEY_REVOKE, Resource("key", key_id), owner=owner)
+        with house.records.begin(caller.scope, house.clock.now()) as tx:
+            revoke_key(tx, key_id)
+
+    @post("/environments/{environment:str}/allowances", sync_to_thread=True)
+    def grant_allowance(
+        self, house: House, doors: Doors, caller: Caller, environment: str, data: control.AllowanceRequest
+    ) -> control.AllowanceView:
+        """Let measures that were not run pass in an environment for a while."""
+        doors.allow(caller, Action.ALLOWANCE_GRANT, Resource("environment", environment))
+        granted = grant_allowance(house.parts, caller.scope, environment, data.measures, data.days * DAY_S, data.reason)
+        with house.records.read(caller.scope) as reading:
+            return _shown(house.parts, reading, environment)[granted.id]
+
+    @get("/environments/{environment:str}/allowances", sync_to_thread=True)
+    def allowances(self, house: House, doors: Doors, caller: Caller, environment: str) -> list[control.AllowanceView]:
+        """Allowances that stand in an environment."""
+        doors.allow(caller, Action.MODEL_READ, Resource("environment", environment))
+        with house.records.read(caller.scope) as reading:
+            return list(_shown(house.parts, reading, environment).values())
+
+
+def _shown(parts: ReleaseParts, reading: Reading, environment: str) -> dict[str, control.AllowanceView]:
+    """The allowances that hold, by id."""
+    return {
+        a.id: control.AllowanceView(
+            a.id, a.environment, a.measures, a.reason, a.granted_by, rfc3339(Instant(a.expires_at * SECOND))
+        )
+        for a in allowances(reading, parts, environment)
+    }
+
+
+def _kind(text: str) -> PrincipalKind:
+    if text not in {PrincipalKind.USER, PrincipalKind.SERVICE, PrincipalKind.AGENT}:
+        raise Invalid("principal-kind", f"{text!r} is not a kind of principal", "Use user, service or agent.")
+    return PrincipalKind(text)
+
+
+def _role(text: str) -> Role:
+    if text not in set(Role):
+        raise Invalid("role-unknown", f"{text!r} is not a role", f"Use one of {', '.join(Role)}.")
+    return Role(text)

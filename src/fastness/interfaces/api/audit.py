@@ -1,0 +1,67 @@
+"""Routes of the ledger and of the state of the house."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get
+from litestar.params import Parameter
+
+from fastness import __version__
+from fastness.app import House
+from fastness.core.errors import Invalid
+from fastness.core.events import EventKind
+from fastness.core.identity import Action, Resource
+from fastness.interfaces.api.doors import Caller, Doors
+from fastness.wire import control
+
+LARGEST_PAGE = 1000
+
+
+class AuditRoutes(Controller):
+    """What happened, with proof."""
+
+    tags = ("audit",)
+
+    @get("/audit/entries", sync_to_thread=True)
+    def entries(
+        self,
+        house: House,
+        doors: Doors,
+        caller: Caller,
+        after: int = -1,
+        limit: Annotated[int, Parameter(ge=1, le=LARGEST_PAGE)] = 100,
+        kind: list[str] | None = None,
+    ) -> list[control.EntryView]:
+        """Ledger entries with an index above `after`, oldest first."""
+        doors.allow(caller, Action.AUDIT_READ, Resource("ledger", "entries"))
+        found: list[control.EntryView] = []
+        for entry in house.ledger.tail(after, _kinds(kind or []) or None):
+            if entry.event.tenant == caller.scope.tenant:
+                found.append(control.EntryView(entry.index, msgspec.json.decode(entry.data, type=dict[str, object])))
+            if len(found) == limit:
+                break
+        return found
+
+    @get("/audit/proofs/{index:int}", sync_to_thread=True)
+    def proof(self, house: House, doors: Doors, caller: Caller, index: int) -> control.ProofView:
+        """Proof that an entry is in the log, against the newest checkpoint."""
+        doors.allow(caller, Action.AUDIT_READ, Resource("ledger", "proofs"))
+        checkpoint = house.ledger.checkpoint()
+        hashes = tuple(one.hex() for one in house.ledger.inclusion(index, checkpoint.size))
+        entry = next(house.ledger.tail(index - 1))
+        return control.ProofView(index, checkpoint.size, entry.data.decode(), hashes, checkpoint.note.decode())
+
+    @get("/system", sync_to_thread=True)
+    def system(self, house: House, doors: Doors, caller: Caller) -> control.SystemView:
+        """How the house stands."""
+        doors.allow(caller, Action.SYSTEM_READ, Resource("system", "house"))
+        return house.system_view(__version__)
+
+
+def _kinds(texts: list[str]) -> frozenset[EventKind]:
+    unknown = [text for text in texts if text not in set(EventKind)]
+    if unknown:
+        raise Invalid("kind-unknown", f"{unknown[0]!r} is not a kind of event", f"Use one of {', '.join(EventKind)}.")
+    return frozenset(EventKind(text) for text in texts)

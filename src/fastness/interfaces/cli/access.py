@@ -1,0 +1,166 @@
+"""`fastness access …`: who may do what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastness.interfaces.cli.context import Identity, Options
+from fastness.interfaces.cli.output import say, show
+
+app = typer.Typer(help="Principals, API keys and allowances.", no_args_is_help=True)
+user = typer.Typer(help="People and services.", no_args_is_help=True)
+key = typer.Typer(help="API keys.", no_args_is_help=True)
+allowance = typer.Typer(help="What may pass in an environment although it was not run.", no_args_is_help=True)
+app.add_typer(user, name="user")
+app.add_typer(key, name="key")
+app.add_typer(allowance, name="allowance")
+
+
+@user.command("create")
+def create_user(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Short name, such as alice.")],
+    roles: Annotated[list[str], typer.Option("--role", help="A role; may be repeated.")],
+    kind: Annotated[str, typer.Option(help="user, service or agent.")] = "user",
+) -> None:
+    """Create a principal and print its one-time code, which only its owner should redeem.
+
+    Example: fastness access user create alice --role approver
+    """
+    from fastness.wire.control import PrincipalRequest
+
+    options: Options = context.obj
+    with options.control() as control:
+        reply = control.access.create_principal(PrincipalRequest(name, tuple(roles), kind))
+    say(
+        options,
+        reply,
+        f"[bold green]created[/bold green] {reply.principal}\n"
+        f"  one-time code, until {reply.expires_at}: [bold]{reply.code}[/bold]\n"
+        f"  [dim]its owner runs[/dim] fastness access enroll {reply.code} --as {name}",
+    )
+
+
+@user.command("list")
+def list_users(context: typer.Context) -> None:
+    """All principals with their roles."""
+    options: Options = context.obj
+    with options.control() as control:
+        found = control.access.principals()
+    rows = [
+        (p.principal, ", ".join(p.roles), "yes" if p.enrolled else "no", "yes" if p.active else "no") for p in found
+    ]
+    show(options, found, ("principal", "roles", "enrolled", "active"), rows)
+
+
+@app.command()
+def enroll(context: typer.Context, code: Annotated[str, typer.Argument(help="The one-time code.")]) -> None:
+    """Redeem a one-time code: make a signing key of your own here, and get an API key. Neither leaves your account.
+
+    Example: fastness access enroll CODE --as alice
+    """
+    import os
+
+    from fastness.foundation.crypto import SoftwareSigner
+
+    options: Options = context.obj
+    signer = SoftwareSigner.create(os.urandom)
+    with options.control(anonymous=True) as control:
+        reply = control.access.enrol(code, signer.public_pem.decode())
+    path = options.keep(Identity(reply.principal, reply.api_key, signer.private_pem().decode()))
+    shown = {"principal": reply.principal, "key_id": reply.key_id, "credentials": str(path)}
+    say(options, shown, f"[bold green]enrolled[/bold green] {reply.principal}; credentials in {path}")
+
+
+@key.command("create")
+def create_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    principal: Annotated[str, typer.Option("--for", help="Whose key, such as service:web [yourself].")] = "",
+    per_s: Annotated[float, typer.Option("--rate", help="Requests a second, on average.", min=0.001)] = 100.0,
+    burst: Annotated[float, typer.Option(help="Requests at once.", min=1)] = 200.0,
+    days: Annotated[float, typer.Option(help="Days until it expires.", min=0.001, max=730)] = 90.0,
+) -> None:
+    """Create an API key; its text is shown this once.
+
+    Example: fastness access key create web --for service:web --rate 50 --days 30
+    """
+    from fastness.wire.control import KeyRequest
+
+    options: Options = context.obj
+    with options.control() as control:
+        owner = principal or options.identity().principal
+        reply = control.access.create_key(KeyRequest(owner, name, per_s, burst, days))
+    say(
+        options,
+        reply,
+        f"[bold green]created[/bold green] key {reply.key_id} for {owner}, until {reply.expires_at}\n  {reply.api_key}\n"
+        "  [dim]it is not shown again[/dim]",
+    )
+
+
+@key.command("list")
+def list_keys(context: typer.Context) -> None:
+    """All API keys, without their secrets."""
+    options: Options = context.obj
+    with options.control() as control:
+        found = control.access.keys()
+    rows = [
+        (
+            k.key_id,
+            k.name,
+            k.principal,
+            "revoked" if k.revoked else "valid",
+            k.expires_at,
+            f"{k.per_s:g}/s, burst {k.burst:g}",
+        )
+        for k in found
+    ]
+    show(options, found, ("key", "name", "principal", "state", "expires", "limit"), rows)
+
+
+@key.command("revoke")
+def revoke_key(context: typer.Context, key_id: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+    """Revoke an API key; every worker refuses it within a second."""
+    options: Options = context.obj
+    with options.control() as control:
+        control.access.revoke_key(key_id)
+    say(options, {"key_id": key_id, "revoked": True}, f"[bold yellow]revoked[/bold yellow] {key_id}")
+
+
+@allowance.command("grant")
+def grant(
+    context: typer.Context,
+    environment: Annotated[str, typer.Argument(help="Which environment.")],
+    measures: Annotated[list[str], typer.Option("--measure", help="A measure that was not run; may be repeated.")],
+    reason: Annotated[str, typer.Option(help="Why; it is signed and shown with every version.")],
+    days: Annotated[float, typer.Option(help="Days until it ends.", min=0.001, max=365)] = 30.0,
+) -> None:
+    """Let measures that were not run pass in an environment, signed, for a while.
+
+    Example: fastness access allowance grant development --measure robustness --reason "first trial" --days 14
+    """
+    from fastness.wire.control import AllowanceRequest
+
+    options: Options = context.obj
+    with options.control() as control:
+        view = control.access.grant_allowance(environment, AllowanceRequest(tuple(measures), days, reason))
+    say(
+        options,
+        view,
+        f"[bold yellow]allowed[/bold yellow] {', '.join(view.measures)} in {environment} until {view.expires_at}",
+    )
+
+
+@allowance.command("list")
+def list_allowances(
+    context: typer.Context, environment: Annotated[str, typer.Argument(help="Which environment.")]
+) -> None:
+    """Allowances that stand in an environment."""
+    options: Options = context.obj
+    with options.control() as control:
+        found = control.access.allowances(environment)
+    rows = [(", ".join(a.measures), a.reason, a.granted_by, a.expires_at) for a in found]
+    show(options, found, ("measures", "why", "granted by", "until"), rows)

@@ -1,0 +1,177 @@
+"""What every command knows: the home, who asks, how to print; and the way to the control plane."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fastness.core.digests import parse_name
+from fastness.core.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from fastness.app import Home, House
+    from fastness.client import ControlClient
+
+_GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file")
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """One person's secrets, kept in a file that only they can read.
+
+    Attributes:
+        private_pem: their own Ed25519 key, with which they sign approvals; it never leaves their process.
+    """
+
+    principal: str
+    api_key: str
+    private_pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that stand anywhere on the line."""
+
+    home: Path
+    who: str
+    credentials: Path
+    form: Format
+    passphrase_file: Path | None
+
+    @classmethod
+    def of(cls, home: str, who: str, credentials: str, form: Format, passphrase_file: str) -> Options:
+        """The options as typed, made whole."""
+        root = Path(home).expanduser().absolute()
+        folder = Path(credentials).expanduser().absolute() if credentials else root / "credentials"
+        return cls(root, who, folder, form, Path(passphrase_file).expanduser() if passphrase_file else None)
+
+    @property
+    def house(self) -> Home:
+        """The home folder, which must be a house.
+
+        Raises:
+            NotFound: it is none.
+        """
+        from fastness.app import Home
+
+        home = Home(self.home)
+        home.require()
+        return home
+
+    def identity(self) -> Identity:
+        """Whose name the command acts in.
+
+        Raises:
+            NotFound: there are no such credentials.
+            Invalid: the file is not readable as such, or readable by others.
+        """
+        path = self.credentials / f"{parse_name(self.who)}.json"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise NotFound(
+                "credentials-missing",
+                f"no credentials for {self.who} in {self.credentials}",
+                f"Redeem a one-time code: fastness access enroll CODE --as {self.who}",
+            ) from error
+        with os.fdopen(descriptor, "rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise Invalid("credentials-exposed", f"{path} can be read by others", f"chmod 600 {path}")
+            try:
+                return msgspec.json.decode(file.read(), type=Identity)
+            except msgspec.MsgspecError as error:
+                raise Invalid("credentials-malformed", f"{path} is not a credentials file") from error
+
+    def keep(self, identity: Identity) -> Path:
+        """Store credentials; never over others.
+
+        Raises:
+            Invalid: there are credentials of that name already.
+        """
+        from fastness.app import write_private
+
+        path = self.credentials / f"{parse_name(self.who)}.json"
+        if path.exists():
+            raise Invalid("credentials-exist", f"{path} exists already", "Choose another name with --as.")
+        self.credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, msgspec.json.format(msgspec.json.encode(identity), indent=1))
+        return path
+
+    @contextlib.contextmanager
+    def control(self, *, anonymous: bool = False) -> Iterator[ControlClient]:
+        """The control plane: over the socket of a running house, else in this process under the home's lock."""
+        from fastness.client import ControlClient, HttpTransport
+
+        home = self.house
+        key = "" if anonymous else self.identity().api_key
+        if running(home.control_socket):
+            with HttpTransport(home.control_socket, timeout_s=600) as transport:
+                yield ControlClient(transport, key)
+            return
+        from fastness.interfaces.api import create_api
+        from fastness.interfaces.cli.inprocess import InProcessTransport
+
+        with self.opened(home) as house, InProcessTransport(create_api(house)) as carrier:
+            yield ControlClient(carrier, key)
+
+    @contextlib.contextmanager
+    def opened(self, home: Home) -> Iterator[House]:
+        """The house itself, in this process."""
+        from fastness.app import load_settings, open_house
+
+        with home.locked(), open_house(home, load_settings(home, {}), self.passphrase(home)) as house:
+            yield house
+            house.settle()
+
+    def passphrase(self, home: Home) -> str | None:
+        """The passphrase, asked for where neither a key file unlocks the keyring nor a file holds it."""
+        if home.unlock.exists():
+            return None
+        if self.passphrase_file is not None:
+            return self.passphrase_file.read_text("utf-8").rstrip("\n")
+        import getpass
+
+        return getpass.getpass(f"Passphrase of {home.root}: ")
+
+
+def running(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """The line with the options that may stand anywhere moved to its front."""
+    front: list[str] = []
+    rest: list[str] = []
+    pending = iter(arguments)
+    for argument in pending:
+        name, joined, value = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *pending]
+        elif name not in _GLOBAL:
+            rest.append(argument)
+        elif joined:
+            front += [name, value]
+        else:
+            front += [name, *([following] if (following := next(pending, None)) is not None else [])]
+    return front + rest

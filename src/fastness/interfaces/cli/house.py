@@ -1,0 +1,164 @@
+"""`fastness init`, `up`, `doctor` and `demo`: the house as a whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastness.interfaces.cli.context import Format, Identity, Options, running
+from fastness.interfaces.cli.output import console, print_json, say, show
+
+UNHEALTHY = 1
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the line."""
+    app.command()(init)
+    app.command()(up)
+    app.command()(doctor)
+    app.command()(demo)
+    app.command()(status)
+
+
+def init(
+    context: typer.Context,
+    *,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Seal the keys with a passphrase instead of a key file.")
+    ] = False,
+) -> None:
+    """Make a home: keys, records, log, certificate authority, and the first administrator.
+
+    Example: fastness init --home ./house
+    """
+    from fastness.app import Home, create_home
+    from fastness.foundation.crypto import SoftwareSigner
+
+    options: Options = context.obj
+    home = Home(options.home)
+    secret = _new_passphrase(options) if passphrase else None
+    signer = SoftwareSigner.create(os.urandom)
+    created = create_home(home, secret, options.who, signer.public_pem)
+    path = options.keep(Identity(created.principal, created.api_key, signer.private_pem().decode()))
+    shown = {"home": str(home.root), "principal": created.principal, "credentials": str(path), "ca": str(home.ca)}
+    say(
+        options,
+        shown,
+        f"[bold green]made[/bold green] {home.root}\n"
+        f"  administrator {created.principal}, credentials in {path}\n"
+        f"  keys sealed by {'your passphrase' if passphrase else str(home.unlock)}\n"
+        "  [dim]next[/dim] fastness up",
+    )
+
+
+def _new_passphrase(options: Options) -> str:
+    if options.passphrase_file is not None:
+        return options.passphrase_file.read_text("utf-8").rstrip("\n")
+    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True))
+
+
+def up(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on [as the settings say].")] = "",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 as the settings say.", min=0, max=65535)] = 0,
+    gateways: Annotated[
+        int, typer.Option("--workers", help="Gateway workers; 0 as the settings say.", min=0, max=64)
+    ] = 0,
+) -> None:
+    """Serve: control plane on a Unix socket, gateway over TLS 1.3, each model in a sandbox of its own. Ctrl-C stops it."""
+    from fastness.app import listen, load_settings, python_argv, supervise
+
+    options: Options = context.obj
+    home = options.house
+    typed = {"server.host": host, "server.port": str(port or ""), "server.gateways": str(gateways or "")}
+    flags = {name: value for name, value in typed.items() if value}
+    settings = load_settings(home, flags)
+    common = ["--home", str(home.root), *(f"--set={k}={v}" for k, v in flags.items())]
+    secret = options.passphrase(home)
+    secrets = (_sealed(secret),) if secret is not None else ()
+    out = console(stderr=True)
+    listener = listen(settings.server.host, settings.server.port)
+    url = f"https://{settings.server.host}:{listener.getsockname()[1]}"
+    out.print(f"[bold]fastness[/bold] {url}  [dim]home {home.root}, certificate {home.ca}[/dim]", soft_wrap=True)
+    opening = [f"--passphrase-fd={descriptor}" for descriptor in secrets]
+    control = python_argv("fastness.interfaces.api.process", *common, "--url", url, *opening)
+    gateway = python_argv("fastness.app.gateway", *common, "--fd", "{fd}", "--worker", "{worker}")
+
+    def log(line: str) -> None:
+        out.print(line, soft_wrap=True)
+
+    sys.exit(supervise(listener, control, gateway, settings.server.gateways, log, secrets))
+
+
+def _sealed(secret: str) -> int:
+    """A passphrase in memory that only an inheriting process can read, again after each of its starts."""
+    descriptor = os.memfd_create("passphrase", os.MFD_CLOEXEC)
+    os.write(descriptor, secret.encode())
+    return descriptor
+
+
+def doctor(
+    context: typer.Context,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+) -> None:
+    """Show which layers of the sandbox hold, by attempting the forbidden act in each; check records, blobs and log.
+
+    Exit status 1 if a required layer is missing or something is damaged.
+    """
+    from fastness.app import Home, examine, load_settings, open_house
+
+    options: Options = context.obj
+    home = Home(options.home)
+    if home.exists() and running(home.control_socket):
+        if repair:
+            from fastness.core.errors import Conflict
+
+            raise Conflict("home-locked", "the house is running", "Stop `fastness up`, then repair.")
+        checks = examine(None, repair=False)
+    elif home.exists():
+        with home.locked(), open_house(home, load_settings(home, {}), options.passphrase(home)) as house:
+            checks = examine(house, repair=repair)
+    else:
+        checks = examine(None, repair=False)
+    if options.form is Format.JSON:
+        print_json(checks)
+    else:
+        from rich.table import Table
+
+        table = Table("check", "state", "what was seen", "what to do", box=None, header_style="bold")
+        style = {"ok": "green", "repaired": "yellow", "weak": "yellow", "failed": "bold red"}
+        for check in checks:
+            table.add_row(check.name, f"[{style[check.state]}]{check.state}[/]", check.seen, check.hint)
+        console().print(table)
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(UNHEALTHY)
+
+
+def demo(
+    context: typer.Context,
+    home: Annotated[str, typer.Option("--in", help="Folder for the demo's home [a new temporary one].")] = "",
+    *,
+    keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the home to look at afterwards.")] = True,
+) -> None:
+    """Tell the whole story on a real model: train, push, refuse, approve, serve, attack. Exit status 1 if anything differs."""
+    from fastness.interfaces.cli.demo import tell
+
+    options: Options = context.obj
+    sys.exit(tell(Path(home).absolute() if home else None, keep=keep, as_json=options.form is Format.JSON))
+
+
+def status(context: typer.Context) -> None:
+    """What is served, by which worker, and how long the log is."""
+    options: Options = context.obj
+    with options.control() as control:
+        view = control.audit.system()
+    out = f"[bold]fastness {view.version}[/bold] {view.url or 'not serving'}  [dim]{view.ledger_size} entries in the log[/dim]"
+    say(options, view, out)
+    if options.form is Format.TABLE:
+        rows = [(m.key, m.state, m.pid or "", m.revision, m.detail) for m in view.models]
+        show(options, view.models, ("model", "state", "worker", "revision", ""), rows)
