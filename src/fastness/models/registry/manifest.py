@@ -13,7 +13,7 @@ import msgspec
 import rfc8785
 
 from fastness.core.digests import BlobId, Digest
-from fastness.core.errors import Corrupt
+from fastness.core.errors import Corrupt, Invalid
 from fastness.core.identity import PrincipalId, TenantId
 from fastness.core.signature import ModelSignature
 
@@ -67,8 +67,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def canonical(document: msgspec.Struct) -> bytes:
-    """The document as RFC 8785 JSON: one text for one value, whoever writes it."""
-    return rfc8785.dumps(msgspec.to_builtins(document))
+    """The document as RFC 8785 JSON: one text for one value, whoever writes it.
+
+    Raises:
+        Invalid: it holds a number or text that JSON does not.
+    """
+    try:
+        return rfc8785.dumps(msgspec.to_builtins(document))
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise Invalid(
+            "document-unwritable", f"a {type(document).__name__} holds a number or text that JSON does not"
+        ) from error
 
 
 def digest_bytes(data: bytes) -> Digest:

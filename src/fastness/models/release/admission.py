@@ -156,7 +156,7 @@ class _Push:
         with self._step("commit") as done:
             blob = self._parts.vault.commit(tx, candidate)
             done(f"blob {blob[:16]}")
-        return ManifestFile(candidate.name, candidate.size, candidate.digest, blob)
+        return ManifestFile(_file_name(candidate.name), candidate.size, candidate.digest, blob)
 
     def attest(self, tx: Transaction, file: ManifestFile, report: Report, card: Card) -> Evidence:
         """Sign what was found over the digest of the manifest that names it all."""
@@ -229,6 +229,13 @@ class _Done:
 
     def __call__(self, detail: str, decision: Decision = Decision.ALLOW) -> None:
         self.told = f"{'done' if decision is Decision.ALLOW else 'failed'}: {detail}"
+
+
+def _file_name(name: str) -> str:
+    """The last part of a path, in characters that every file system and terminal takes."""
+    last = name.replace("\\", "/").rpartition("/")[2][-255:]
+    plain = "".join(c if c.isprintable() else "_" for c in last).lstrip(".")
+    return plain or "model"
 
 
 def _fixes(verdict: Verdict) -> dict[str, str]:

@@ -13,7 +13,7 @@ import msgspec
 import rfc8785
 
 from fastness.core.digests import Digest
-from fastness.core.errors import Corrupt
+from fastness.core.errors import Corrupt, Invalid
 from fastness.core.findings import Decision, Finding, Severity
 from fastness.foundation.crypto import Statement
 from fastness.models.assess import Measure
@@ -97,8 +97,15 @@ def read_predicate(said: Statement | None, expected: Digest | str, kind: type[Re
 
 
 def digest_json(value: Mapping[str, Any]) -> Digest:
-    """SHA-256 of the value's RFC 8785 JSON."""
-    return Digest(f"sha256:{hashlib.sha256(rfc8785.dumps(dict(value))).hexdigest()}")
+    """SHA-256 of the value's RFC 8785 JSON.
+
+    Raises:
+        Invalid: it holds a number or text that JSON does not.
+    """
+    try:
+        return Digest(f"sha256:{hashlib.sha256(rfc8785.dumps(dict(value))).hexdigest()}")
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise Invalid("statement-unwritable", "a report holds a number or text that JSON does not") from error
 
 
 def _entry(finding: Finding) -> FindingEntry:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 
 from fastness.core.errors import Invalid, NotFound
 from fastness.core.events import EventKind
 from fastness.core.findings import Decision
 from fastness.core.signature import Datatype, ModelSignature, TensorSpec
-from fastness.models import registry
+from fastness.core.sources import BytesSource
+from fastness.models import registry, release
 from fastness.models.release import PushRequest
+from fastness.models.release.admission import _file_name
 from fastness.models.release.card import declare
 from tests.unit.models.release.world import ALICE, DIGITS, World, digits_onnx, safetensors
 
@@ -101,7 +105,10 @@ def test_a_refusal_is_recorded_and_nothing_is_kept(world: World) -> None:
         (PushRequest("digits", {"pixels": (0, 16)}), "range-unknown"),
         (PushRequest("digits", {}, "scores"), "probabilities-unknown"),
         (PushRequest("digits", {"X": (16, 0)}), "signature-range"),
+        (PushRequest("digits", {"X": (float("-inf"), 16)}), "signature-range"),
+        (PushRequest("digits", {"X": (float("nan"), 16)}), "signature-range"),
         (PushRequest("digits", min_confidence=2.0), "signature-confidence"),
+        (PushRequest("digits", min_confidence=float("nan")), "signature-confidence"),
         (PushRequest("digits", labels=("one", "two")), "labels-count"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -151,3 +158,46 @@ def test_two_models_do_not_meet(world: World) -> None:
     assert world.view(1, "other").version == 1
     with pytest.raises(NotFound, match="version-unknown"):
         world.view(2, "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("model.onnx", "model.onnx"),
+        ("../../etc/model.onnx", "model.onnx"),
+        ("C:\\models\\model.onnx", "model.onnx"),
+        ("a\x1b[31m\n\udcff.onnx", "a_[31m__.onnx"),
+        ("..", "model"),
+        ("", "model"),
+    ],
+)
+def test_a_file_name_is_kept_without_its_dangers(world: World, name: str, kept: str) -> None:
+    assert _file_name(name) == kept
+
+
+def test_a_model_that_does_not_load_is_refused_as_a_value(world: World) -> None:
+    """Structure and operators are sound, so the scan passes it; its types do not fit, so nothing can run it."""
+    a = onnx.helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, [None, 4])
+    b = onnx.helper.make_tensor_value_info("Z", onnx.TensorProto.INT64, [None, 4])
+    out = onnx.helper.make_tensor_value_info("Y", onnx.TensorProto.FLOAT, [None, 4])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["X", "Z"], ["Y"])], "g", [a, b], [out])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    blobs = sorted(world.blobs.ids(None))
+    admission = world.push(model.SerializeToString(), request=PushRequest("broken"))
+    assert (admission.verdict.decision, admission.reason) == (Decision.DENY, "assess-failed")
+    assert [(f.rule, f.where) for f in admission.verdict.findings] == [("assess-failed", "measure:loads")]
+    assert [(m.name, m.state) for m in admission.measures] == [("loads", "failed")]
+    assert admission.fixes["assess-failed"]
+    assert sorted(world.blobs.ids(None)) == blobs
+    assert world.events(EventKind.MODEL_REFUSED)[-1].reason == "assess-failed"
+
+
+def test_pushes_at_the_same_time_get_numbers_of_their_own(world: World) -> None:
+    def push(number: int) -> int:
+        source = BytesSource("model.safetensors", safetensors(number))
+        admission = release.admit(world.parts, ALICE, source, PushRequest("weights"))
+        assert admission.version is not None
+        return admission.version.manifest.number
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(push, range(16))) == list(range(1, 17))

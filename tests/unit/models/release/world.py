@@ -259,8 +259,8 @@ def _trained(strength: float) -> bytes:
     return bytes(exported.SerializeToString())
 
 
-def safetensors() -> bytes:
-    """A file of weights: one tensor of four zeros."""
+def safetensors(fill: int = 0) -> bytes:
+    """A file of weights: one tensor of four numbers."""
     header = msgspec.json.encode({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + bytes(16)
+    return len(header).to_bytes(8, "little") + header + bytes([fill]) * 16
