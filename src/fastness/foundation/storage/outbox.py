@@ -67,11 +67,14 @@ class SqlOutbox:
 
     def find(self, kind: str, resource: str | None, limit: int) -> list[Numbered]:
         """The newest rows of a kind, newest first."""
-        wanted = select(*_COLUMNS).where(EVENTS.c.kind == kind, _NUMBERED)
+        # The places come from the index alone; only the rows handed out are read.
+        places = select(EVENTS.c.idx).where(EVENTS.c.kind == kind, _NUMBERED)
         if resource is not None:
-            wanted = wanted.where(EVENTS.c.resource == resource)
+            places = places.where(EVENTS.c.resource == resource)
+        newest = places.order_by(EVENTS.c.idx.desc()).limit(limit).scalar_subquery()
+        wanted = select(*_COLUMNS).where(EVENTS.c.idx.in_(newest), _NUMBERED).order_by(EVENTS.c.idx.desc())
         with self._records.read(SYSTEM_SCOPE) as reading:
-            return [_numbered_row(row) for row in reading.execute(wanted.order_by(EVENTS.c.idx.desc()).limit(limit))]
+            return [_numbered_row(row) for row in reading.execute(wanted)]
 
     def span(self, first: int) -> tuple[int, int]:
         """How many rows have an index of at least `first`, and how many numbers were given in all."""
