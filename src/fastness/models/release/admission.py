@@ -8,7 +8,7 @@ left over are swept by the vault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Admission:
 
     Attributes:
         verdict: ALLOW, or why it was refused.
-        reason: empty, or `scan-blocked`, `scan-review`, `assess-failed`.
+        reason: empty, or `scan-block`, `scan-incomplete`, `scan-review`, `assess-failed`.
         version: what was registered; None if it was refused.
         measures: what was measured so far.
         fixes: rule id to what to do about its findings.
@@ -74,12 +74,12 @@ def admit(
         if report.verdict.decision is not Decision.ALLOW:
             return push.refused(report.verdict, f"scan-{report.outcome.value}", ())
         dependencies = push.dependencies()  # 3
-        card = push.assess(candidate, report)  # 4: in the sandbox
+        card = push.assess(candidate, report, dependencies)  # 4: in the sandbox
         if card.verdict.decision is not Decision.ALLOW:
             return push.refused(card.verdict, "assess-failed", card.record.measures)
         with push.transaction() as tx:
             file = push.commit(tx, candidate)  # 5: into the vault
-            evidence = push.attest(tx, file, report, card.with_measures(dependencies))  # 6
+            evidence = push.attest(tx, file, report, card)  # 6
             version = push.register(tx, evidence)  # 7
     return Admission(report.verdict, "", version, card.record.measures, _fixes(report.verdict))
 
@@ -137,10 +137,10 @@ class _Push:
             done("not run")
         return (measure,)
 
-    def assess(self, candidate: Candidate, report: Report) -> Card:
-        """Run the model in the sandbox and see whether it does what is declared."""
+    def assess(self, candidate: Candidate, report: Report, known: Sequence[Measure]) -> Card:
+        """Run the model in the sandbox and see whether it does what is declared; what is `known` goes on the card."""
         with self._step("assess") as done:
-            card = assess_candidate(self._parts, candidate, report, self._request)
+            card = assess_candidate(self._parts, candidate, report, self._request).with_measures(known)
             told = ", ".join(f"{m.name} {m.state}" for m in card.record.measures)
             done(told, card.verdict.decision)
         return card

@@ -80,11 +80,20 @@ def test_a_pickle_is_refused_with_what_to_do(world: World) -> None:
         pickle.dumps(np.zeros), "model.pkl", progress=lambda step, state: told.append(f"{step} {state}")
     )
     assert admission.verdict.decision is not Decision.ALLOW
-    assert admission.reason.startswith("scan-")
+    assert admission.reason in {"scan-block", "scan-review", "scan-incomplete"}
     assert admission.version is None
     assert told[-1].startswith("scan failed: ")
     for finding in admission.verdict.findings:
         assert admission.fixes[finding.rule]
+
+
+def test_what_needs_a_review_is_refused_until_somebody_waives_it(world: World) -> None:
+    """A pickle that calls what is not known to be dangerous, nor to be harmless."""
+    admission = world.push(pickle.dumps(DIGITS), "model.pkl")
+    assert (admission.verdict.decision, admission.reason) == (Decision.REVIEW, "scan-review")
+    assert admission.version is None
+    (event,) = world.events(EventKind.MODEL_REFUSED)
+    assert event.decision is Decision.REVIEW
 
 
 def test_a_refusal_is_recorded_and_nothing_is_kept(world: World) -> None:
@@ -130,7 +139,7 @@ def test_weights_are_kept_but_nothing_runs_them(world: World) -> None:
     admission = world.push(safetensors(), "model.safetensors", PushRequest("weights"))
     assert admission.version is not None
     assert (admission.version.manifest.loader, admission.version.manifest.signature) == ("", None)
-    assert [(m.name, m.state) for m in admission.measures] == [("loads", "not-run")]
+    assert [(m.name, m.state) for m in admission.measures] == [("dependencies", "not-run"), ("loads", "not-run")]
     view = world.view(1, "weights")
     assert view.format == "safetensors"
     assert view.signature == {}
@@ -186,7 +195,7 @@ def test_a_model_that_does_not_load_is_refused_as_a_value(world: World) -> None:
     admission = world.push(model.SerializeToString(), request=PushRequest("broken"))
     assert (admission.verdict.decision, admission.reason) == (Decision.DENY, "assess-failed")
     assert [(f.rule, f.where) for f in admission.verdict.findings] == [("assess-failed", "measure:loads")]
-    assert [(m.name, m.state) for m in admission.measures] == [("loads", "failed")]
+    assert [(m.name, m.state) for m in admission.measures] == [("dependencies", "not-run"), ("loads", "failed")]
     assert admission.fixes["assess-failed"]
     assert sorted(world.blobs.ids(None)) == blobs
     assert world.events(EventKind.MODEL_REFUSED)[-1].reason == "assess-failed"
