@@ -2,6 +2,6 @@
 
 from fastness.client.control import ControlClient
 from fastness.client.inference import Client, InferResult
-from fastness.client.transport import HttpTransport, Reply, Transport
+from fastness.client.transport import Body, HttpTransport, Reply, Transport
 
-__all__ = ["Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "Transport"]
+__all__ = ["Body", "Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "Transport"]

@@ -81,10 +81,11 @@ class Pushing:
     def _say(self, line: PushLine | None) -> None:
         self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
-    def _progress(self, step: str, detail: str) -> None:
+    def _progress(self, step: str, said: str) -> None:
         now = time.perf_counter()
         elapsed_ms = (now - self._begun.setdefault(step, now)) * 1e3
-        self._say(PushLine(step=StepView(step, "done" if detail else "begun", detail, elapsed_ms)))
+        state, _, detail = said.partition(": ")
+        self._say(PushLine(step=StepView(step, state, detail, elapsed_ms)))
 
     def _run(self) -> None:
         try:

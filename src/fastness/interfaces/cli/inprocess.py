@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from fastness.client.transport import Body
+    from fastness.client import Body
     from fastness.interfaces.api import AsgiApp
 
 _END = object()

@@ -95,9 +95,9 @@ def _print_reports(reports: list[Report]) -> None:
 def list_rules(context: typer.Context) -> None:
     """All rules: what is looked for, why it matters, how to mend it."""
     from fastness.guard import rules as guard_rules
-    from fastness.models.scan import rules as scan_rules
+    from fastness.models.release import views
 
     options: Options = context.obj
-    found = sorted((*scan_rules(), *guard_rules()), key=lambda r: r.id)
+    found = sorted((*views.rules(), *guard_rules()), key=lambda r: r.id)
     rows = [(r.id, r.severity.name.lower(), r.title, r.fix) for r in found]
     show(options, found, ("rule", "severity", "what", "how to mend it"), rows)

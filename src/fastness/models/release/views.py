@@ -12,16 +12,22 @@ import msgspec
 from fastness.access import approvals
 from fastness.core.clock import SECOND, Instant, rfc3339
 from fastness.core.errors import FastnessError, NotFound
-from fastness.core.findings import Finding, Severity
+from fastness.core.findings import Finding, Rule, Severity
 from fastness.foundation.storage import Reading
 from fastness.models.registry import Version, alias, history, models, version
 from fastness.models.release.deployment import approval_statement
 from fastness.models.release.granting import Allowance, allowances
 from fastness.models.release.parts import ENVIRONMENTS, ReleaseParts
-from fastness.models.release.policy import area_scores, excuses, fix_of
+from fastness.models.release.policy import RULES, area_scores, excuses, fix_of
 from fastness.models.release.statements import BehaviourRecord, findings_of
 from fastness.models.release.verification import Evidence, gather, purpose_of
+from fastness.models.scan import rules as scan_rules
 from fastness.wire import control
+
+
+def rules() -> tuple[Rule, ...]:
+    """Every rule by which a version is judged: of the scan, of the approvals, of the policy."""
+    return (*scan_rules(), *approvals.RULES, *RULES)
 
 
 def model_views(reading: Reading, parts: ReleaseParts) -> list[control.ModelView]:
