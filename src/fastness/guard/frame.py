@@ -36,6 +36,7 @@ class Message:
         tensors: by name; a stage does not change them, the guard puts its edits in their place.
         size_bytes: of the body they came in, or were made of.
         signature: what the model declares.
+        specs: what is declared for the side.
         facts: what the caller knows, such as the label of the data; a stage names those that it needs.
     """
 
@@ -44,11 +45,15 @@ class Message:
     signature: ModelSignature
     facts: Mapping[str, Fact] = field(default_factory=dict)
     side: Side = Side.INPUT
+    specs: tuple[TensorSpec, ...] = field(init=False)
 
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        """What is declared for this side."""
-        return self.signature.outputs if self.side is Side.OUTPUT else self.signature.inputs
+    def __post_init__(self) -> None:
+        self.stand_on(self.side)
+
+    def stand_on(self, side: Side) -> None:
+        """Be judged on `side`."""
+        self.side = side
+        self.specs = self.signature.outputs if side is Side.OUTPUT else self.signature.inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +127,12 @@ class Guard:
 
     def check_input(self, message: Message) -> Verdict:
         """The verdict on a request, edits applied to `message.tensors`."""
-        message.side = Side.INPUT
+        message.stand_on(Side.INPUT)
         return _run(self._input, message)
 
     def check_output(self, message: Message) -> Verdict:
         """The verdict on a reply, edits applied to `message.tensors`."""
-        message.side = Side.OUTPUT
+        message.stand_on(Side.OUTPUT)
         return _run(self._output, message)
 
 
@@ -136,7 +141,16 @@ def _run(stages: Sequence[Stage], message: Message) -> Verdict:
         return _undecided("guard-empty", "guard", f"no stage stands on the {message.side}")
     spoken: list[Verdict] = []
     for stage in stages:
-        checked = _checked(stage, message)
+        if stage.needs and not stage.needs <= message.facts.keys():
+            missing = ", ".join(sorted(stage.needs - message.facts.keys()))
+            spoken.append(_undecided("guard-fact-missing", stage.name, f"the stage needs to know: {missing}"))
+            break
+        try:
+            checked = stage.check(message, message.facts)
+        except Exception:  # the boundary of the stages: whatever one raises, the request is refused
+            _log.exception("stage %s failed", stage.name)
+            spoken.append(_undecided("guard-stage-failed", stage.name, "the stage failed; refused"))
+            break
         if checked is PASSED:
             continue
         spoken.append(checked.verdict)
@@ -145,17 +159,6 @@ def _run(stages: Sequence[Stage], message: Message) -> Verdict:
         if checked.edits:
             message.tensors = {**message.tensors, **checked.edits}
     return combine(spoken) if spoken else ALLOWED
-
-
-def _checked(stage: Stage, message: Message) -> Checked:
-    if stage.needs and not stage.needs <= message.facts.keys():
-        missing = ", ".join(sorted(stage.needs - message.facts.keys()))
-        return Checked(_undecided("guard-fact-missing", stage.name, f"the stage needs to know: {missing}"))
-    try:
-        return stage.check(message, message.facts)
-    except Exception:  # the boundary of the stages: whatever one raises, the request is refused
-        _log.exception("stage %s failed", stage.name)
-        return Checked(_undecided("guard-stage-failed", stage.name, "the stage failed; refused"))
 
 
 def _undecided(rule: str, where: str, message: str) -> Verdict:

@@ -23,19 +23,20 @@ RULES = (
     ),
 )
 
+# By the text of the datatype: the hash of an enum's member is computed in Python.
 _DTYPES = {
-    Datatype.BOOL: np.dtype(np.bool_),
-    Datatype.UINT8: np.dtype(np.uint8),
-    Datatype.UINT16: np.dtype(np.uint16),
-    Datatype.UINT32: np.dtype(np.uint32),
-    Datatype.UINT64: np.dtype(np.uint64),
-    Datatype.INT8: np.dtype(np.int8),
-    Datatype.INT16: np.dtype(np.int16),
-    Datatype.INT32: np.dtype(np.int32),
-    Datatype.INT64: np.dtype(np.int64),
-    Datatype.FP16: np.dtype(np.float16),
-    Datatype.FP32: np.dtype(np.float32),
-    Datatype.FP64: np.dtype(np.float64),
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
 }
 _TEXT_KINDS = "OSU"
 
@@ -61,9 +62,8 @@ class ElementType:
 
 
 def _is(dtype: np.dtype, declared: Datatype) -> bool:
-    if declared is Datatype.BYTES:
-        return dtype.kind in _TEXT_KINDS
-    return dtype == _DTYPES[declared]
+    wanted = _DTYPES.get(declared._value_)
+    return dtype is wanted or (dtype.kind in _TEXT_KINDS if wanted is None else dtype == wanted)
 
 
 STAGE = ElementType

@@ -36,7 +36,7 @@ RULES = (
         {"cwe": "CWE-1284", "atlas": "AML.T0043"},
     ),
 )
-_NUMBERS = "fiu"
+_WHOLE = "iu"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,18 @@ class Range:
         found: list[Finding] = []
         for spec in message.specs:
             tensor = message.tensors.get(spec.name)
-            if tensor is None or not tensor.size or tensor.dtype.kind not in _NUMBERS or _inside(tensor, spec):
+            if tensor is None or not tensor.size or not _ranged(tensor, spec) or _inside(tensor, spec):
                 continue
             finding = _finding(tensor, spec)
             if finding is not None:
                 found.append(finding)
         return Checked(judge(found)) if found else PASSED
+
+
+def _ranged(tensor: np.ndarray, spec: TensorSpec) -> bool:
+    """Whether there is anything to look at: whole numbers are finite, so only a bound can refuse them."""
+    kind = tensor.dtype.kind
+    return kind == "f" or (kind in _WHOLE and (spec.low is not None or spec.high is not None))
 
 
 def _inside(tensor: np.ndarray, spec: TensorSpec) -> bool:

@@ -73,6 +73,10 @@ class Shape:
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    if shape == declared or (
+        len(shape) == len(declared) and shape[1:] == declared[1:] and declared[:1] == (-1,) and shape[0] > 0
+    ):
+        return True
     if len(shape) != len(declared):
         return False
     for length, want in zip(shape, declared, strict=True):
