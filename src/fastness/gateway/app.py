@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
 from typing import Any
 
 from fastness.core.errors import FastnessError, Invalid, Unavailable
@@ -96,7 +97,7 @@ class Gateway:
         self, request: Request, target: Target, head: Head, receive: Receive, exchange: Exchange | None
     ) -> Answer:
         """The request path of DESIGN section 3."""
-        doors, recorder = self._doors, self._recorder
+        doors, ended = self._doors, request.marks.append
         # 1 edge: deadlines, sizes and strictness stand in `protocol`; path, method and headers were judged by `read_head`
         # 2 authenticate
         who = doors.authenticate(request, head.authorization)
@@ -105,50 +106,50 @@ class Gateway:
         granted = doors.decide(request, who, target)
         # 5 rate and quota
         doors.take(request, who)
-        recorder.step(request, "admit")
+        ended(perf_counter())
         body = await self._read(request, head, receive, exchange)
-        recorder.step(request, "read")
+        ended(perf_counter())
         # 6 input stages
         asked = oip.decode_request(body, head.json_length)
         message = Message(asked.inputs, len(body), granted.route.signature)
         self._verdicts.pass_input(request, self._guard.check_input(message))
         request.rows = _rows(message)
-        recorder.step(request, "input")
+        ended(perf_counter())
         # 7 prepare: features and normalisation, as the signature declares them, come here
         # 8 infer
         outputs = await granted.predictor.predict(dict(message.tensors), self._settings.predict_timeout_s)
-        recorder.step(request, "infer")
+        ended(perf_counter())
         # 9 output stages
         reply = Message(outputs, 0, granted.route.signature)
         self._verdicts.pass_output(request, self._guard.check_output(reply))
         answer = _told(granted, reply, asked)
-        recorder.step(request, "output")
+        ended(perf_counter())
         # 10 record: by the caller, for what was refused above as for what is answered here
         return answer
 
     async def _read(self, request: Request, head: Head, receive: Receive, exchange: Exchange | None) -> bytes:
         """The body, at most as long as allowed; its bytes count among all that are held until the reply."""
-        limit = self._settings.max_json_bytes if head.json_length is None else self._settings.max_body_bytes
         self._hold(request, head.content_length or 0)
+        if exchange is not None and (body := exchange.whole()) is not None and len(body) == head.content_length:
+            return body
+        limit = self._settings.max_json_bytes if head.json_length is None else self._settings.max_body_bytes
         chunks: list[bytes] = []
         size = 0
-        while True:
+        more = True
+        while more:
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise _gone()
-            chunk = event.get("body", b"")
-            size += len(chunk)
+            chunks.append(event.get("body", b""))
+            size += len(chunks[-1])
             if size > limit:
                 raise too_large(limit)
-            if size > request.held:
-                self._hold(request, size - request.held)
-            if not event.get("more_body"):
-                break
-            if exchange is not None and (exchange.slow or exchange.broken):
-                raise _unread(exchange)
-            chunks.append(chunk)
+            self._hold(request, max(0, size - request.held))
+            more = event.get("more_body", False)
+            if more and exchange is not None:
+                exchange.check()
         request.read = True
-        return b"".join((*chunks, chunk)) if chunks else chunk
+        return b"".join(chunks)
 
     def _hold(self, request: Request, size: int) -> None:
         if self._held_bytes + size > self._settings.max_inflight_bytes:
@@ -170,6 +171,7 @@ class Gateway:
         if target.name == "metrics":
             self._doors.may_read_metrics(request, who)
             self._doors.take(request, who)
+            self._recorder.settle()
             return Answer(200, TEXT_HEADERS, self._parts.metrics.render())
         if target.name == "model":
             described = self._doors.describe(request, who, target)
@@ -195,7 +197,7 @@ class Gateway:
                     full.code, "the request cannot be recorded, so it is not served", "Try again later."
                 )
                 answer = refusal(problem, request.id, self._settings.retry_after_s)
-        self._recorder.step(request, "record")
+        request.marks.append(perf_counter())
         self._recorder.count(request, answer.status)
         if exchange is not None:
             await exchange.reply(answer, request.id)
@@ -220,12 +222,6 @@ def _rows(message: Message) -> int:
 
 def _gone() -> Invalid:
     return Invalid("client-disconnected", "the caller went away before the answer")
-
-
-def _unread(exchange: Exchange) -> Invalid:
-    if exchange.slow:
-        return Invalid("body-too-slow", "the body did not arrive in time", "Send it faster, or less of it at once.")
-    return Invalid("http-malformed", "the body is not well-formed HTTP/1.1", "Use an HTTP library.")
 
 
 async def _send(send: Send, answer: Answer, request: Request) -> None:

@@ -16,9 +16,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 import httptools
-from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fastness.core.errors import FastnessError, Invalid, Unavailable
@@ -46,46 +45,118 @@ class HasEdge(Protocol):
     edge: Edge
 
 
-class Exchange(RequestResponseCycle):
+class Exchange:
     """One request and its reply; the application finds it in the scope as `fastness.exchange`.
 
+    It stands where uvicorn keeps its own cycle, and holds what uvicorn's protocol reads of that.
+
     Attributes:
+        more_body: not all of the body has arrived.
         slow: the body came too slowly, or not at all.
         broken: what was sent as a body is none.
-        left: the reply is on its way.
+        disconnected: the caller went away.
+        response_complete: a reply was handed over.
+        left: it is on its way.
     """
 
-    slow = False
-    broken = False
-    left = False
-    connection: Connection
+    __slots__ = (
+        "body",
+        "broken",
+        "connection",
+        "disconnected",
+        "expects",
+        "keep_alive",
+        "left",
+        "message_event",
+        "more_body",
+        "response_complete",
+        "scope",
+        "slow",
+        "waiter",
+    )
+
+    def __init__(self, connection: Connection, scope: dict[str, Any], *, keep_alive: bool, expects: bool) -> None:
+        self.connection = connection
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.expects = expects
+        self.body = bytearray()
+        self.more_body = True
+        self.slow = self.broken = self.disconnected = self.response_complete = self.left = False
+        self.waiter: asyncio.Future[None] | None = None
+        self.message_event = self  # uvicorn's protocol sets its cycle's event when the connection is lost
+
+    def set(self) -> None:
+        """Wake the application, if it waits for more of the body."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def run_asgi(self) -> None:
+        """Have the application answer. Where it breaks down nothing was recorded, so nothing is said."""
+        application: Any = self.connection.app
+        try:
+            await application(self.scope, self.receive, self.send)
+        finally:
+            if not self.response_complete and not self.disconnected:
+                self.connection.transport.abort()
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it is here already."""
+        return bytes(self.body) if not self.more_body and not self.disconnected else None
+
+    def check(self) -> None:
+        """Return if the rest of the body is still to be waited for.
+
+        Raises:
+            Invalid: it comes too slowly, or is none.
+        """
+        if self.slow:
+            raise Invalid("body-too-slow", "the body did not arrive in time", "Send it faster, or less of it at once.")
+        if self.broken:
+            raise Invalid("http-malformed", "the body is not well-formed HTTP/1.1", "Use an HTTP library.")
+
+    async def receive(self) -> dict[str, Any]:
+        """The next part of the body, as ASGI has it."""
+        connection = self.connection
+        if self.expects and not connection.transport.is_closing():
+            connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.expects = False
+        if not self.body and self.more_body and not (self.disconnected or self.slow or self.broken):
+            connection.flow.resume_reading()
+            self.waiter = connection.loop.create_future()
+            await self.waiter
+        if self.disconnected:
+            return {"type": "http.disconnect"}
+        chunk, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": chunk, "more_body": self.more_body}
+
+    async def send(self, _message: object) -> None:
+        """Not used: what is sent message by message could leave before its event is kept."""
+        raise NotImplementedError("reply() lets an answer leave after its event is kept")
 
     async def reply(self, answer: Answer, request_id: str) -> None:
         """Hand `answer` over to leave once its event is kept; with a body still to come it is the connection's last."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+        flow = self.connection.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
         if self.disconnected:
             return
         self.keep_alive = self.keep_alive and not self.more_body
-        self.response_started = self.response_complete = True
+        self.response_complete = True
         head_only = self.scope["method"] == "HEAD"
         data = render(answer, request_id, head_only=head_only, close=not self.keep_alive)
         self.connection.edge.post(self, data)
 
-    async def send(self, message: ASGISendEvent) -> None:
-        """What uvicorn itself sends where the application broke down: nothing unrecorded leaves, so drop the connection."""
-        self.response_started = self.response_complete = True
-        if message["type"] == "http.response.start":
-            self.transport.abort()
-
     def leave(self, data: bytes, *, close: bool = False) -> None:
         """Write the reply now."""
         self.left = True
-        self.message_event.set()
-        self.transport.write(data)
+        connection = self.connection
+        if connection.transport.is_closing():  # the caller went away; the event says what was decided
+            return
+        connection.transport.write(data)
         if close or not self.keep_alive:
-            self.connection.finish()
-        self.connection.on_response_complete()
+            connection.finish()
+        connection.on_response_complete()
 
 
 class Connection(HttpToolsProtocol):
@@ -99,7 +170,7 @@ class Connection(HttpToolsProtocol):
         fault: why the parser was stopped.
     """
 
-    cycle: Exchange
+    cycle: Exchange  # type: ignore[assignment]  # what uvicorn's protocol reads of its cycle, and no more
 
     def __init__(
         self,
@@ -112,6 +183,8 @@ class Connection(HttpToolsProtocol):
         application: HasEdge = config.loaded_app  # it is served with this protocol only
         self.edge = application.edge
         self.settings = self.edge.settings
+        self.most_header_bytes = self.settings.max_header_bytes
+        self.most_headers = self.settings.max_headers
         self.parser = httptools.HttpRequestParser(self)  # the inherited one accepts data after "connection: close"
         self.tls: dict[str, Any] | None = None
         self.wait = Wait.OPENING
@@ -160,7 +233,7 @@ class Connection(HttpToolsProtocol):
             self.refuse()
         elif self.wait is Wait.BODY:
             self.cycle.slow = True
-            self.cycle.message_event.set()
+            self.cycle.set()
             self.wait_for(Wait.REPLY, self.settings.reply_deadline_s)
         elif self.wait in {Wait.OPENING, Wait.IDLE}:
             self.transport.close()
@@ -184,13 +257,15 @@ class Connection(HttpToolsProtocol):
             self.edge.refuse(self, error)
         elif self.receiving and self.headers_done and exchange.more_body:
             exchange.broken = True  # the body of a request on its way: the application answers
-            exchange.message_event.set()
+            exchange.set()
         else:
             exchange.keep_alive = False  # behind a good request: that one is still answered
             self.edge.note(error)
 
     def leave(self, data: bytes, *, close: bool = True) -> None:  # noqa: ARG002 - what is no request always ends it
         """Send the answer to what was no request."""
+        if self.transport.is_closing():
+            return
         self.transport.write(data)
         self.receiving = True
         self.finish()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from fastness.access import Authenticated, Credentials, authenticate, decide
-from fastness.core.clock import Instant
+from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Limited, NotFound, Unavailable
 from fastness.core.events import Detail
 from fastness.core.identity import Action, Resource
 from fastness.core.limits import LimitKey
 from fastness.gateway.head import Target
-from fastness.gateway.parts import GatewayParts, Predictor
+from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Request, route_details
 from fastness.models.release import Route, Routes
+from fastness.models.runtime import Predictor
 from fastness.wire import oip
 
 # Reasons why a version is not served that time will not cure: somebody has to decide something.
 _CONFLICTS = frozenset(
     {"allowance-expired", "approvals-missing", "policy-denied", "version-quarantined", "version-retired"}
 )
-_GRANTED_KEPT = 4096
+_KEPT = 4096
+_KNOWN_NS = SECOND
 
 
 class Granted:
@@ -35,10 +39,17 @@ class Granted:
 
 
 class Doors:
-    """Decides on the headers. What was granted is remembered for as long as both snapshots stay the same objects."""
+    """Decides on the headers.
+
+    Who was recognised is remembered for a second, so that an expiry counts within a second, and only while the snapshot of the
+    keys stays the same object, so that a revocation counts at once. What was granted is remembered while both snapshots stay.
+    """
 
     def __init__(self, parts: GatewayParts) -> None:
         self._parts = parts
+        self._secret = parts.entropy(32)
+        self._known: dict[bytes, tuple[Authenticated, Instant]] = {}
+        self._known_by: Credentials | None = None
         self._granted: dict[tuple[str, str, str], Granted] = {}
         self._granted_by: tuple[Credentials, Routes] | None = None
 
@@ -60,7 +71,20 @@ class Doors:
         live = self._parts.credentials
         credentials = live.current
         request.epoch = live.epoch
-        who = request.who = authenticate(authorization, credentials, request.now)
+        if credentials is not self._known_by:
+            self._known = {}
+            self._known_by = credentials
+        # Not the key but a digest of it is held, under a secret of this process.
+        digest = blake2b(authorization or b"", digest_size=16, key=self._secret).digest()
+        known = self._known.get(digest)
+        if known is not None and known[1] <= request.now < known[1] + _KNOWN_NS:
+            who = known[0]
+        else:
+            who = authenticate(authorization, credentials, request.now)
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[digest] = (who, request.now)
+        request.who = who
         request.details = {"key": who.key_id}
         return who
 
@@ -74,11 +98,11 @@ class Doors:
         """
         credentials, routes = self._parts.credentials.current, self._parts.routes.current
         by = self._granted_by
-        if by is None or by[0] is not credentials or by[1] is not routes or len(self._granted) >= _GRANTED_KEPT:
+        if by is None or by[0] is not credentials or by[1] is not routes or len(self._granted) >= _KEPT:
             self._granted = {}
             self._granted_by = (credentials, routes)
         request.action = action = Action.MODEL_INFER if target.name == "infer" else Action.MODEL_READ
-        known = (who.key_id, target.key, action.value)
+        known = (who.key_id, target.key, target.name)
         granted = self._granted.get(known)
         if granted is None:
             route = self._route(request, who, target, action, routes)

@@ -11,8 +11,7 @@ Source: RFC 9112, sections 2.2, 3.2, 6.3 and 11.2 (request smuggling).
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -21,6 +20,7 @@ from fastness.core.errors import Invalid
 from fastness.gateway.connection import SCOPE_KEY, Connection, Exchange, Wait
 
 MAX_PIPELINED = 16
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class EdgeProtocol(Connection):
@@ -51,7 +51,20 @@ class EdgeProtocol(Connection):
                 self.refuse()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """Have a scope ready for what comes, and its deadline."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+        }
+        self.scope = scope
         self.receiving = True
         self.headers_done = False
         self._head_bytes = self._head_count = 0
@@ -59,24 +72,26 @@ class EdgeProtocol(Connection):
             self._head_seen = 0
             self.wait_for(Wait.HEADERS, self.settings.header_deadline_s)
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        self._head_count += 1
-        # The request line counts as one.
-        if self._head_bytes > self.settings.max_header_bytes or self._head_count > self.settings.max_headers + 1:
-            self.fault = self._too_large()
-            raise self.fault
+    def _overflow(self) -> NoReturn:
+        self.fault = self._too_large()
+        raise self.fault
 
     def _too_large(self) -> Invalid:
         text = f"the request line and headers are more than {self.settings.max_header_bytes} bytes, or too many"
         return Invalid("headers-too-large", text, "Send fewer and shorter ones.")
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > self.most_header_bytes:
+            self._overflow()
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        """Keep a header, if there is room for it."""
+        self._head_bytes += len(name) + len(value)
+        self._head_count += 1
+        if self._head_bytes > self.most_header_bytes or self._head_count > self.most_headers:
+            self._overflow()
         if self.headers_done:
             return  # a trailer: it comes after all that was decided on the headers, and changes nothing
         name = name.lower()
@@ -117,27 +132,14 @@ class EdgeProtocol(Connection):
 
     def _begin(self, *, keep_alive: bool) -> None:
         earlier: Exchange | None = self.cycle
-        self.cycle = exchange = Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
-        exchange.connection = self
         scope: Any = self.scope
+        self.cycle = exchange = Exchange(self, scope, keep_alive=keep_alive, expects=self.expect_100_continue)
         scope[SCOPE_KEY] = exchange
         if earlier is None or earlier.left:
-            self._start_asgi_task(exchange, self.app)
+            self.edge.runners.run(exchange.run_asgi)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # as its cycle
 
     def on_body(self, body: bytes) -> None:
         exchange = self.cycle
@@ -148,12 +150,12 @@ class EdgeProtocol(Connection):
         exchange.body += body
         if len(exchange.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        exchange.message_event.set()
+        exchange.set()
 
     def on_message_complete(self) -> None:
         self.receiving = False
         self.cycle.more_body = False
-        self.cycle.message_event.set()
+        self.cycle.set()
         if self.wait is Wait.BODY:
             self.wait_for(Wait.REPLY, self.settings.reply_deadline_s)
 
@@ -164,7 +166,7 @@ class EdgeProtocol(Connection):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            exchange, application = self.pipeline.pop()
-            self._start_asgi_task(exchange, application)
+            waiting: Any = self.pipeline.pop()[0]
+            self.edge.runners.run(waiting.run_asgi)
         elif not self.receiving and not self.dead:
             self.wait_for(Wait.IDLE, self.settings.keep_alive_s)
