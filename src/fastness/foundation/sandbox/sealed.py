@@ -41,8 +41,11 @@ class SealedFile:
             raise Unavailable("memory-short", f"no room for {name}: {error.strerror}") from error
         try:
             os.truncate(fd, size)
-            with mmap.mmap(fd, size) as memory, memoryview(memory) as view:
-                fill(view)
+            memory = mmap.mmap(fd, size)
+            view = memoryview(memory)
+            fill(view)  # what it raises may hold slices of the view: the mapping then goes away with them
+            view.release()
+            memory.close()
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         except OSError as error:
             os.close(fd)

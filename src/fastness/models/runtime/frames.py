@@ -100,20 +100,22 @@ def encode(kind: Kind, request: int, deadline_ns: int, tensors: Mapping[str, np.
     """The whole frame, with its head; a multiple of 8 bytes long.
 
     Raises:
-        FrameError: a type that no frame holds, or too many tensors or axes.
+        FrameError: a type that no frame holds, no tensor or too many, too many axes, or a request for nothing.
     """
     parts: list[bytes] = [b""]
     size = _BODY.size
     for name, array in tensors.items():
         raw, code = _raw(name, array)
         label = name.encode()
+        if kind == Kind.RUN and not array.size:
+            raise FrameError(f"{name[:80]}: an axis of length 0")
         if len(label) > MOST_NAME or array.ndim > MOST_RANK:
             raise FrameError(f"{name[:80]}: at most {MOST_RANK} axes, and {MOST_NAME} bytes of name")
         head = struct.pack(f"<HBBI{array.ndim}I", len(label), code, array.ndim, len(raw), *array.shape) + label
         parts += (head, _PADS[-len(head) & 7], raw, _PADS[-len(raw) & 7])
         size += (len(head) + 7 & ~7) + (len(raw) + 7 & ~7)
-    if len(tensors) > MOST_TENSORS or size >= 1 << 32:
-        raise FrameError(f"at most {MOST_TENSORS} tensors and 4 GiB")
+    if not 1 <= len(tensors) <= MOST_TENSORS or size >= 1 << 32:
+        raise FrameError(f"1 to {MOST_TENSORS} tensors, and less than 4 GiB")
     parts[0] = pack_head(size) + _BODY.pack(kind, 0, len(tensors), 0, request, deadline_ns)
     return b"".join(parts)
 

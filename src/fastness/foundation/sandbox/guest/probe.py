@@ -44,8 +44,8 @@ def _outer(asked: dict[str, str]) -> dict[str, object]:
         "abstract": lockdown.attempt(lambda: _abstract(asked["abstract"])),
         "interfaces": [name for _, name in socket.if_nameindex()],
         "effective": _effective(),
-        "mount": _errno_of("mount", b"none", b"/", b"tmpfs", 0, None),
-        "chroot": lockdown.attempt(lambda: os.chroot("/app")),
+        "mount": _errno_of("mount", b"none", b"/", b"no-such-system", 0, None),  # the right is asked for first
+        "chroot": lockdown.attempt(lambda: os.chroot("/")),
         "processes": sum(path.name.isdigit() for path in Path("/proc").iterdir()),
     }
 
@@ -107,10 +107,10 @@ def _read(path: str) -> None:
 
 def _writable(folder: str) -> bool:
     try:
-        descriptor = os.open(f"{folder}/attempt", os.O_CREAT | os.O_WRONLY, 0o600)
+        os.close(os.open(f"{folder}/fastness-attempt", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        Path(f"{folder}/fastness-attempt").unlink()
     except OSError:
         return False
-    os.close(descriptor)
     return True
 
 
