@@ -32,14 +32,14 @@ class Check:
     hint: str = ""
 
 
-def examine(house: House | None, *, repair: bool) -> list[Check]:
+def examine(settings: SandboxSettings, house: House | None, *, repair: bool) -> list[Check]:
     """Attempt what the sandbox forbids; then, with a house, check records, blobs and log.
 
     Args:
+        settings: which layers have to hold.
         house: opened under its lock, so that nobody else writes.
         repair: finish the log and remove what an interrupted push left behind.
     """
-    settings = house.settings.sandbox if house is not None else SandboxSettings()
     checks = list(_sandbox(settings))
     if house is not None:
         checks += [_log(house, repair=repair), *_blobs(house, repair=repair)]

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from fastness.core.errors import Conflict, Invalid, NotFound
 
+OPTIONS = frozenset(f"FASTNESS_{name}" for name in ("HOME", "AS", "CREDENTIALS", "KEY", "PASSPHRASE_FILE"))
+"""Names in the environment that are options of the command line and not settings; some hold secrets."""
+
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the closing zero
 _LONGEST_SOCKET = "run/workers/0123456789abcdef.sock"
 

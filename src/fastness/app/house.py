@@ -52,18 +52,22 @@ class House:
         self.keyring = keyring
         self.clock: Clock = SystemClock()
         self.entropy: Entropy = system_entropy
-        self.records = SqliteRecords(home.records, self.entropy)
+        with contextlib.ExitStack() as opened:
+            self.records = SqliteRecords(home.records, self.entropy)
+            opened.callback(self.records.close)
+            self.sequencer = Sequencer(
+                home.ledger,
+                self.records,
+                home.journal,
+                keyring.signer(Purpose.CHECKPOINT),
+                self.clock,
+                home.checkpoints,
+            )
+            opened.callback(self.sequencer.close)
+            self.sequencer.recover()
+            self._opened = opened.pop_all()  # nothing stays open of a house that could not be opened
         self.blobs = FileBlobs(home.blobs)
         self.vault = Vault(self.blobs, keyring, self.entropy)
-        self.sequencer = Sequencer(
-            home.ledger,
-            self.records,
-            home.journal,
-            keyring.signer(Purpose.CHECKPOINT),
-            self.clock,
-            home.checkpoints,
-        )
-        self.sequencer.recover()
         self.ledger = Ledger(home.ledger, self.records, (home.ledger / "vkey").read_text("utf-8").strip())
         self.policies = Policies.shipped()
         self.pepper = keyring.mac(Purpose.KEY_PEPPER)
@@ -123,8 +127,8 @@ class House:
             pass
 
     def close(self) -> None:
-        """Give back files and connections."""
-        self.records.close()
+        """Give back files, locks and connections."""
+        self._opened.close()
 
 
 def create_home(home: Home, passphrase: str | None, admin: str, public_pem: bytes) -> Created:

@@ -6,15 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastness.app.home import Home
-from fastness.core.settings import PREFIX, InvalidSetting, load
+from fastness.app.home import OPTIONS, Home
+from fastness.core.settings import InvalidSetting, load
 from fastness.foundation.sandbox import SandboxSettings
 from fastness.gateway import GatewaySettings
 from fastness.models.release import ReleaseSettings
 from fastness.models.runtime import RuntimeSettings
 from fastness.models.scan import ScanSettings
 
-_OPTIONS = {f"{PREFIX}{name}" for name in ("HOME", "AS", "CREDENTIALS", "KEY", "PASSPHRASE_FILE")}
 _MOST_GATEWAYS = 64
 _PORTS = range(65536)
 
@@ -53,6 +52,12 @@ class ServerSettings:
         if not 1 <= self.gateways <= _MOST_GATEWAYS:
             raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
 
+    @property
+    def local_url(self) -> str:
+        """Where callers on this machine reach the gateway."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not listened on
+        return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -75,5 +80,5 @@ def load_settings(home: Home, flags: Mapping[str, str]) -> Settings:
     Raises:
         InvalidSetting: anything in them is not understood.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _OPTIONS}
+    environment = {name: value for name, value in os.environ.items() if name not in OPTIONS}
     return load(Settings, home.settings, environment, flags)

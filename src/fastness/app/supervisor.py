@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from fastness.app.home import OPTIONS
 from fastness.core.errors import Conflict, Unavailable
+from fastness.core.settings import PREFIX
 
 FD, WORKER = "{fd}", "{worker}"
 _FIRST_DELAY_S = 0.2
@@ -37,12 +39,11 @@ class _Child:
     starts: int = field(default=0)
 
     def start(self, now: float) -> None:
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             list(self.argv),
             stdin=subprocess.PIPE,
             pass_fds=list(self.pass_fds),
-            env=environment,
+            env=_environment(),
             start_new_session=True,
         )
         self.started, self.starts = now, self.starts + 1
@@ -50,6 +51,12 @@ class _Child:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+
+def _environment() -> dict[str, str]:
+    """What children see of the environment: settings, and nothing else of it."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name not in OPTIONS}
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1", **given}
 
 
 def listen(host: str, port: int) -> socket.socket:

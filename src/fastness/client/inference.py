@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from fastness.client.transport import HttpTransport, Transport
+from fastness.client.transport import HttpTransport, Reply, Transport
+from fastness.core.errors import Unavailable
 from fastness.wire import oip, problems
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_WAIT_S, _LONGEST_WAIT_S = 0.2, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Client:
         ca: PEM file of the house's certificate authority, `tls/ca.pem` in its home folder.
         timeout_s: for connecting and for each read.
         transport: instead of `url`, for tests and other carriers.
+        retries: how often a call that met 503 is made again, after as long as the answer says (at most 2 s).
 
     Example:
         >>> client = Client("https://127.0.0.1:8443", key, ca="ca.pem")   # doctest: +SKIP
@@ -48,8 +54,11 @@ class Client:
         ca: str | Path | None = None,
         timeout_s: float = 30.0,
         transport: Transport | None = None,
+        *,
+        retries: int = 2,
     ) -> None:
         self._transport = transport or HttpTransport(url, Path(ca) if ca else None, timeout_s)
+        self._retries = retries
         self._authorization = {"authorization": f"Bearer {key}"}
 
     def infer(
@@ -72,14 +81,25 @@ class Client:
         """
         body, headers = oip.encode_request(inputs, binary=binary)
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version is not None else "") + "/infer"
-        reply = self._transport.send("POST", path, {**headers, **self._authorization}, body)
-        data = reply.read()
+        reply, data = self._infer(path, {**headers, **self._authorization}, body)
         if reply.status != 200:
             raise problems.decode(reply.status, data, reply.headers)
         answer = oip.decode_response(data, reply.headers.get("inference-header-content-length"))
         return InferResult(
             answer.outputs, answer.model_name, answer.model_version, reply.headers.get("x-request-id", "")
         )
+
+    def _infer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Reply, bytes]:
+        """Ask, and ask again while the house is busy: inference changes nothing."""
+        left = self._retries
+        while True:
+            reply = self._transport.send("POST", path, headers, body)
+            data = reply.read()
+            if reply.status != Unavailable.status or left <= 0:
+                return reply, data
+            left -= 1
+            advised = reply.headers.get("retry-after", "")
+            time.sleep(min(float(advised), _LONGEST_WAIT_S) if advised.isascii() and advised.isdigit() else _WAIT_S)
 
     def metadata(self, model: str, version: int | None = None) -> dict[str, object]:
         """Name, versions, inputs and outputs of `model`, as the protocol gives them.

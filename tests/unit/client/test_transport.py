@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastness.client import ControlClient, HttpTransport
-from fastness.core.errors import FastnessError, Forbidden, Invalid, Unavailable
+from fastness.client import Client, ControlClient, HttpTransport
+from fastness.core.errors import FastnessError, Forbidden, Invalid, NotFound, Unavailable
 from fastness.wire import control, problems
 
 
@@ -113,7 +113,8 @@ def test_targets_that_are_refused(target: str) -> None:
 
 class _Reply:
     def __init__(self, status: int, body: bytes) -> None:
-        self.status, self.headers, self._body = status, {}, body
+        self.status, self._body = status, body
+        self.headers: dict[str, str] = {}
 
     def read(self) -> bytes:
         return self._body
@@ -174,3 +175,28 @@ def test_a_push_shows_its_steps_and_returns_the_outcome() -> None:
     seen: list[control.StepView] = []
     reply = ControlClient(_Scripted(200, body)).models.push("m", "f.onnx", [b"x"], {"range.X": "0:1"}, seen.append)
     assert (reply.version, [s.step for s in seen]) == (3, ["scan"])
+
+
+class _Busy:
+    """Answers 503 a few times, then as told."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.asked = 0
+
+    def send(self, method: str, path: str, headers: object, body: object = None) -> _Reply:
+        self.asked += 1
+        reply = _Reply(503, problems.encode(Unavailable("model-starting", "not yet")))
+        reply.headers = {"retry-after": "0"}
+        return reply if self.asked <= self.times else _Reply(404, problems.encode(NotFound("model-unknown", "no")))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@pytest.mark.parametrize(("times", "asked", "code"), [(2, 3, "model-unknown"), (9, 3, "model-starting")])
+def test_a_call_that_met_a_busy_house_is_made_again_a_few_times(times: int, asked: int, code: str) -> None:
+    carrier = _Busy(times)
+    with pytest.raises(FastnessError) as caught:
+        Client("", "fst_key", transport=carrier).infer("m", {})
+    assert (carrier.asked, caught.value.code) == (asked, code)

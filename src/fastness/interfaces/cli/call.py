@@ -43,8 +43,7 @@ def call(
 
     options: Options = context.obj
     home = options.house
-    server = load_settings(home, {}).server
-    target = url or f"https://{server.host}:{server.port}"
+    target = url or load_settings(home, {}).server.local_url
     number = version or None
     with Client(target, key or options.identity().api_key, home.ca) as client:
         declared = {str(i["name"]): str(i["datatype"]) for i in _inputs(client.metadata(model, number))}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fastness.core.errors import Conflict
 from fastness.interfaces.cli.context import Format, Identity, Options, running
 from fastness.interfaces.cli.output import console, print_json, say, show
 
@@ -110,21 +111,20 @@ def doctor(
 
     Exit status 1 if a required layer is missing or something is damaged.
     """
-    from fastness.app import Home, examine, load_settings, open_house
+    from fastness.app import Home, Settings, examine, load_settings, open_house
 
     options: Options = context.obj
     home = Home(options.home)
-    if home.exists() and running(home.control_socket):
-        if repair:
-            from fastness.core.errors import Conflict
-
-            raise Conflict("home-locked", "the house is running", "Stop `fastness up`, then repair.")
-        checks = examine(None, repair=False)
-    elif home.exists():
-        with home.locked(), open_house(home, load_settings(home, {}), options.passphrase(home)) as house:
-            checks = examine(house, repair=repair)
+    settings = load_settings(home, {}) if home.exists() else Settings()
+    if home.exists() and not running(home.control_socket):
+        with home.locked(), open_house(home, settings, options.passphrase(home)) as house:
+            checks = examine(settings.sandbox, house, repair=repair)
+    elif repair:
+        raise Conflict(
+            "home-unlocked", "there is no stopped house to repair", "Name it with --home, and stop `fastness up`."
+        )
     else:
-        checks = examine(None, repair=False)
+        checks = examine(settings.sandbox, None, repair=False)
     if options.form is Format.JSON:
         print_json(checks)
     else:

@@ -266,7 +266,7 @@ def approve(
     say(
         options,
         after,
-        f"[bold green]signed[/bold green] {model} version {version} for {environment}: {count} of 2 approvals",
+        f"[bold green]signed[/bold green] {model} version {version} for {environment}: {count} approvals stand",
     )
 
 
