@@ -24,7 +24,7 @@ from fastness.wire import control
 
 LEAF_DAYS = 30
 _RENEW_S = LEAF_DAYS * 86_400 * 2 / 3
-_SEQUENCE_S = 0.05
+_SEQUENCE_S = 0.1
 _CHANGES_BITS = 20  # of the routes' epoch: changes of workers since this process began; the rest counts in the records
 
 _log = logging.getLogger(__name__)

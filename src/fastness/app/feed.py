@@ -1,6 +1,6 @@
 """Snapshots from the control process to the gateway workers, over a private Unix socket.
 
-The control side looks at the epochs twenty times a second, loads what moved, pushes it, and confirms what did not move.
+The control side looks at the epochs ten times a second, loads what moved, pushes it, and confirms what did not move.
 A projection that cannot be loaded is not confirmed: the workers then refuse within a second, which is the safe side.
 """
 
@@ -20,7 +20,7 @@ from fastness.core.errors import FastnessError
 from fastness.foundation.storage import Live
 from fastness.wire import frames
 
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 _CONFIRM_S = 0.2
 _RETRY_S = 0.1
 _MAX_BACKLOG_BYTES = 64 << 20

@@ -22,7 +22,7 @@ from fastness.foundation.sandbox import SealedFile
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import ModelHost, RunningModel
 
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 _RETRY_S = 2.0
 _LONGEST_RETRY_S = 30.0
 _CRASHES, _CRASH_WINDOW_S = 3, 300.0
