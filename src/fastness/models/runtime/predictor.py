@@ -27,13 +27,14 @@ from fastness.core.errors import FastnessError, Invalid, TooLarge, Unavailable
 from fastness.core.signature import ModelSignature
 from fastness.foundation.sandbox import HEAD_BYTES, ChannelError, read_head
 from fastness.models.runtime.answers import Untrue, check_outputs, refusal, rows_of, takes_batches
-from fastness.models.runtime.frames import FrameError, Kind, Message, Problem, Tensors, decode, encode
+from fastness.models.runtime.frames import FrameError, Kind, Problem, Tensors, decode, encode
 from fastness.models.runtime.settings import RuntimeSettings
 from fastness.models.runtime.sockets import connect_to
 
 _IN_FLIGHT = 2  # the worker finds the next batch when it has answered one
 _LOOK_S = 0.01
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.02, 0.5
+_PROBLEMS = {Problem.UNFIT, Problem.FAILED, Problem.LATE}
 _RETRY = "Try again; the worker is being replaced."
 
 
@@ -210,17 +211,12 @@ class WorkerPredictor:
             check_outputs(message.tensors, self._signature, batch.rows)
             del self._sent[message.id]
             _deliver(batch, message.tensors)
-        elif message.kind == Kind.ERROR:
+        elif message.kind == Kind.ERROR and message.problem in _PROBLEMS:
             del self._sent[message.id]
-            self._failed(batch, message)
+            self._settle_each(batch, refusal(message.problem, message.text))
         else:
             raise Untrue("it sent what is no answer")
         self._pump(time.monotonic())
-
-    def _failed(self, batch: _Batch, message: Message) -> None:
-        if message.problem not in {Problem.UNFIT, Problem.FAILED, Problem.LATE}:
-            raise Untrue("it gave a reason that does not exist")
-        self._settle_each(batch, refusal(message.problem, message.text))
 
     def _look(self) -> None:
         """Refuse those whose time is up. A worker that let a whole batch pass its time is given up."""
