@@ -7,7 +7,8 @@ before each reply, disk syncs every 10 ms. wrk sends the same Open Inference Pro
 The targets take turns in each round, so that a neighbour's noise spreads over all; medians of the rounds are compared.
 
 CPU a request is user and system time of the gateway's process (the figure) and of the worker's (beside it), from /proc, divided
-by the answers. It is far less sensitive to other load than the rate is.
+by the answers. It is less sensitive to other load than the rate is, yet on a busy machine it grows by half: caches are shared.
+So plain uvicorn with a constant answer stands in the table, as the floor of that moment.
 
 Caveats: load generator, nginx, gateway and worker share the cores, so rates are far below what each could do alone: read the
 ratio. nginx decides nothing, and its upstream is a constant. TLS is left out of both: the handshake is amortised over a
@@ -37,7 +38,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,6 +131,29 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
     (folder / "note.json").write_text(json.dumps({"note": note, "worker": running}))
     listener = socket.create_server(("127.0.0.1", port), backlog=512)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+async def constant(_scope: object, receive: Any, send: Any) -> None:
+    """An application that does nothing but answer."""
+    await receive()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"400")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"x" * 400})
+
+
+def serve_constant(port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        constant,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+    )
 
 
 def model_worker(folder: Path) -> tuple[ModelSignature, Predictor, str, int]:
@@ -364,6 +388,10 @@ def run(seconds: float, rounds: int, *, tls: bool) -> None:
         process, port, note = start_gateway(folder, tls=False)
         stack.enter_context(ending(process))
         answer = ask(port, plain, key | plain_headers)
+        floor_port = free_port()
+        floor = subprocess.Popen([sys.executable, __file__, "--constant", "--port", str(floor_port)])
+        stack.enter_context(ending(floor))
+        wait_for(floor_port, floor)
         ports = (free_port(), free_port())
         proxy = nginx(folder, ports, answer)
         stack.enter_context(ending(proxy))
@@ -373,6 +401,7 @@ def run(seconds: float, rounds: int, *, tls: bool) -> None:
         targets = [
             Target("nginx, answers itself", f"http://127.0.0.1:{ports[0]}{PATH}", json_script),
             Target("nginx, passes on", f"http://127.0.0.1:{ports[1]}{PATH}", json_script),
+            Target("uvicorn, answers itself", f"http://127.0.0.1:{floor_port}{PATH}", json_script, floor.pid),
             Target("gateway, JSON", f"http://127.0.0.1:{port}{PATH}", json_script, process.pid, worker),
             Target(
                 "gateway, binary",
@@ -433,9 +462,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--tls", action="store_true", help="also with TLS 1.3")
+    parser.add_argument("--constant", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.constant:
+        serve_constant(options.port)
+        return
     if options.serve:
         serve(options.serve, options.port, tls=options.tls)
         return

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastness import guard
 from fastness.core.errors import FastnessError, Invalid, TooLarge, Unavailable
 from fastness.core.findings import Decision, Finding, Severity, Verdict
 from fastness.gateway.record import Request
+from fastness.guard import rules
 
 
 class Verdicts:
@@ -17,7 +17,7 @@ class Verdicts:
 
     def __init__(self, *, allow_review: bool) -> None:
         self._worst_allowed = Decision.REVIEW if allow_review else Decision.ALLOW
-        self._rules = {rule.id: rule for rule in guard.rules()}
+        self._rules = {rule.id: rule for rule in rules()}
 
     def pass_input(self, request: Request, verdict: Verdict) -> None:
         """Return if a request may go on.
