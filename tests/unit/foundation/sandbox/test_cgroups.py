@@ -26,10 +26,10 @@ CONTAINER = "30 23 0:26 /kubepods/pod1 /sys/fs/cgroup ro,nosuid - cgroup2 cgroup
 @pytest.mark.parametrize(
     ("mounts", "standing", "controller", "expected"),
     [
-        (HYBRID, "9:pids:/\n4:memory:/work/a\n0::/\n", "memory", [
-            (1, "/sys/fs/cgroup/memory/work/a"), (1, "/sys/fs/cgroup/memory"), (2, "/sys/fs/cgroup/unified"),
+        (HYBRID, "9:pids:/\n4:memory:/unit/a\n0::/\n", "memory", [
+            (1, "/sys/fs/cgroup/memory/unit/a"), (1, "/sys/fs/cgroup/memory"), (2, "/sys/fs/cgroup/unified"),
         ]),
-        (HYBRID, "9:pids:/\n4:memory:/work/a\n0::/\n", "pids", [(1, "/sys/fs/cgroup/pids"), (2, "/sys/fs/cgroup/unified")]),
+        (HYBRID, "9:pids:/\n4:memory:/unit/a\n0::/\n", "pids", [(1, "/sys/fs/cgroup/pids"), (2, "/sys/fs/cgroup/unified")]),
         (UNIFIED, "0::/user.slice/x.scope\n", "memory", [
             (2, "/sys/fs/cgroup/user.slice/x.scope"), (2, "/sys/fs/cgroup"),
         ]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -123,13 +124,13 @@ def test_damage_and_foreign_files_are_corrupt(tmp_path: Path) -> None:
         emit(records, f"{i}")
     records.close()
     data = bytearray((tmp_path / "records.db").read_bytes())
-    data[4096:] = os.urandom(len(data) - 4096)
+    data[4096:] = b"\xa5" * (len(data) - 4096)
     (tmp_path / "records.db").write_bytes(data)
-    damaged = SqliteRecords(tmp_path / "records.db", system_entropy)
-    with pytest.raises(Corrupt) as caught, damaged.read(SCOPE) as reading:
-        reading.execute(select(EVENTS))
+    with pytest.raises(Corrupt) as caught:  # at opening, or when the damaged table is read
+        with contextlib.closing(SqliteRecords(tmp_path / "records.db", system_entropy)) as damaged:
+            with damaged.read(SCOPE) as reading:
+                reading.execute(select(EVENTS))
     assert caught.value.code == "storage-corrupt"
-    damaged.close()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
