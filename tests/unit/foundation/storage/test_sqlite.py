@@ -115,6 +115,11 @@ def test_another_process_that_writes_makes_busy_not_harm(tmp_path: Path) -> None
     records.close()
 
 
+def _read_everything(path: Path) -> None:
+    with contextlib.closing(SqliteRecords(path, system_entropy)) as records, records.read(SCOPE) as reading:
+        reading.execute(select(EVENTS))
+
+
 def test_damage_and_foreign_files_are_corrupt(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_bytes(b"this is not a database, but long enough to be looked at" * 100)
     with pytest.raises(Corrupt):
@@ -127,9 +132,7 @@ def test_damage_and_foreign_files_are_corrupt(tmp_path: Path) -> None:
     data[4096:] = b"\xa5" * (len(data) - 4096)
     (tmp_path / "records.db").write_bytes(data)
     with pytest.raises(Corrupt) as caught:  # at opening, or when the damaged table is read
-        with contextlib.closing(SqliteRecords(tmp_path / "records.db", system_entropy)) as damaged:
-            with damaged.read(SCOPE) as reading:
-                reading.execute(select(EVENTS))
+        _read_everything(tmp_path / "records.db")
     assert caught.value.code == "storage-corrupt"
 
 

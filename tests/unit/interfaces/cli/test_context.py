@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -114,4 +113,4 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_credentials_can_lie_elsewhere(tmp_path: Path) -> None:
     options = Options.of(str(tmp_path / "home"), "me", str(tmp_path / "mine"), Format.JSON, "")
     assert options.keep(IDENTITY) == tmp_path / "mine" / "me.json"
-    assert os.listdir(tmp_path) == ["mine"]
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]

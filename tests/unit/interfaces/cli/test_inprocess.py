@@ -47,8 +47,7 @@ def test_a_reply_is_read_while_the_body_is_still_being_made() -> None:
             yield b"z"
 
     with InProcessTransport(echo) as transport:
-        for _ in transport.send("POST", "/", {}, body()).lines():
-            seen.append("line")
+        seen.extend("line" for _ in transport.send("POST", "/", {}, body()).lines())
     assert seen.count("line") == 4
 
 
