@@ -23,13 +23,12 @@ SETTINGS = GatewaySettings(
     linger_s=1.0,
     max_json_bytes=100_000,
     max_body_bytes=200_000,
-    guard=GuardSettings(max_rows=64),
 )
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(House(tmp_path_factory.mktemp("house"), SETTINGS)) as served:
+    with serving(House(tmp_path_factory.mktemp("house"), SETTINGS, guard=GuardSettings(max_rows=64))) as served:
         yield served
 
 

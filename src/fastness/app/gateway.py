@@ -101,7 +101,7 @@ async def _serve(home: Home, settings: Settings, listener: socket.socket, worker
     parts = GatewayParts(
         credentials=credentials, policies=Policies.shipped(), routes=routes, predictor_for=predictors,
         counters=MemoryCounters(1 / settings.server.gateways), journal=FileJournal(home.journal, f"gateway-{worker}"),
-        metrics=Metrics(), clock=SystemClock(), entropy=system_entropy,
+        metrics=Metrics({"worker": f"gateway-{worker}"}), clock=SystemClock(), entropy=system_entropy,
     )  # fmt: skip
     config = uvicorn.Config(
         create_app(parts, settings.gateway), http=EdgeProtocol, ws="none", lifespan="off", access_log=False,

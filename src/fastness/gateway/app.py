@@ -25,7 +25,7 @@ from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Recorder, Request
 from fastness.gateway.settings import GatewaySettings
 from fastness.gateway.verdicts import Verdicts
-from fastness.guard import Message, build_guard
+from fastness.guard import Message
 from fastness.wire import oip
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,6 @@ class Gateway:
         self.edge = Edge(settings, parts.journal, self._recorder)
         self._paths = Paths()
         self._doors = Doors(parts)
-        self._guard = build_guard(settings.guard)
         self._verdicts = Verdicts(allow_review=settings.allow_review)
         self._held_bytes = 0
 
@@ -112,7 +111,7 @@ class Gateway:
         # 6 input stages
         asked = oip.decode_request(body, head.json_length)
         message = Message(asked.inputs, len(body), granted.route.signature)
-        self._verdicts.pass_input(request, self._guard.check_input(message))
+        self._verdicts.pass_input(request, granted.guard.check_input(message))
         request.rows = _rows(message)
         ended(perf_counter())
         # 7 prepare: features and normalisation, as the signature declares them, come here
@@ -121,7 +120,7 @@ class Gateway:
         ended(perf_counter())
         # 9 output stages
         reply = Message(outputs, 0, granted.route.signature)
-        self._verdicts.pass_output(request, self._guard.check_output(reply))
+        self._verdicts.pass_output(request, granted.guard.check_output(reply))
         answer = _told(granted, reply, asked)
         ended(perf_counter())
         # 10 record: by the caller, for what was refused above as for what is answered here

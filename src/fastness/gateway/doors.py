@@ -13,6 +13,7 @@ from fastness.core.limits import LimitKey
 from fastness.gateway.head import Target
 from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Request, route_details
+from fastness.guard import Guard
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import Predictor
 from fastness.wire import oip
@@ -28,11 +29,12 @@ _KNOWN_NS = SECOND
 class Granted:
     """A route that a key may use, and everything about it that stays the same from request to request."""
 
-    __slots__ = ("details", "predictor", "resource", "route", "version")
+    __slots__ = ("details", "guard", "predictor", "resource", "route", "version")
 
-    def __init__(self, route: Route, key_id: str, predictor: Predictor) -> None:
+    def __init__(self, route: Route, key_id: str, predictor: Predictor, guard: Guard) -> None:
         self.route = route
         self.predictor = predictor
+        self.guard = guard
         self.version = str(route.version)
         self.resource = f"model:{route.model}"
         self.details: dict[str, Detail] = route_details(route, key_id)
@@ -106,10 +108,13 @@ class Doors:
         granted = self._granted.get(known)
         if granted is None:
             route = self._route(request, who, target, action, routes)
-            granted = self._granted[known] = Granted(route, who.key_id, self._parts.predictor_for(route))
+            granted = self._granted[known] = Granted(route, who.key_id, *self._behind(route))
         request.resource = granted.resource
         request.details = granted.details
         return granted
+
+    def _behind(self, route: Route) -> tuple[Predictor, Guard]:
+        return self._parts.predictor_for(route), self._parts.guard_for(route.guard)
 
     def describe(self, request: Request, who: Authenticated, target: Target) -> bytes:
         """What the model takes and gives, and its served versions.

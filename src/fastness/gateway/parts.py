@@ -9,6 +9,7 @@ from fastness.access import Credentials, Policies
 from fastness.core.clock import Clock, Entropy
 from fastness.foundation.storage import Counters, Journal, Live
 from fastness.foundation.telemetry import Metrics
+from fastness.guard import Guard, GuardSettings, build_guard
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import Predictor
 
@@ -20,6 +21,7 @@ class GatewayParts:
     Attributes:
         credentials, routes: snapshots, pushed from outside.
         predictor_for: who asks the worker of a route.
+        guard_for: the guard that a revision asks for.
         journal: of this worker alone.
     """
 
@@ -32,3 +34,4 @@ class GatewayParts:
     metrics: Metrics
     clock: Clock
     entropy: Entropy
+    guard_for: Callable[[GuardSettings], Guard] = build_guard

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from fastness.core.settings import InvalidSetting
-from fastness.guard import GuardSettings
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class GatewaySettings:
         sync_interval_s: how often recorded events are synced to the disk; a power cut may take what is younger.
         allow_review: let pass what a stage wants reviewed; visible in the event. Off refuses it.
         access_log: a line a request, to the logger `fastness.access`.
-        guard: settings of the stages.
     """
 
     max_connections: int = 1024
@@ -51,7 +49,6 @@ class GatewaySettings:
     sync_interval_s: float = 0.01
     allow_review: bool = False
     access_log: bool = False
-    guard: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from fastness.foundation.storage import FileJournal, Live, MemoryCounters
 from fastness.foundation.storage.journal import read_journal
 from fastness.foundation.telemetry import Metrics
 from fastness.gateway import EdgeProtocol, Gateway, GatewayParts, GatewaySettings, create_app
+from fastness.guard import Guard, GuardSettings, build_guard
 from fastness.models.release.routes import Route, Routes
 from fastness.wire import oip
 
@@ -125,6 +126,8 @@ class House:
     settings: GatewaySettings = field(default_factory=GatewaySettings)
     signature: ModelSignature = SIGNATURE
     now_ns: int = 0
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    guard_for: Callable[[GuardSettings], Guard] = build_guard
 
     def __post_init__(self) -> None:
         self.pepper = bytes(range(32))
@@ -146,6 +149,7 @@ class House:
             metrics=self.metrics,
             clock=SystemClock(),
             entropy=system_entropy,
+            guard_for=self.guard_for,
         )
         self.app: Gateway = create_app(self.parts, self.settings)
 
@@ -179,7 +183,7 @@ class House:
         self.credentials.confirm(self.now_ns)
 
     def publish_routes(self) -> None:
-        served = Route("default", "digits", 1, "revision-1", self.signature, "/nowhere.sock")
+        served = Route("default", "digits", 1, "revision-1", self.signature, "/nowhere.sock", guard=self.guard)
         held = Route("default", "digits", 2, "revision-2", self.signature, "", "approvals-missing", "1 of 2 approvals")
         broken = Route("default", "broken", 1, "revision-3", self.signature, "", "blob-corrupt", "segment 3 fails")
         foreign = Route("elsewhere", "foreign", 1, "revision-4", self.signature, "/nowhere.sock")

@@ -177,26 +177,20 @@ def test_the_steps_of_the_path_stand_in_one_function_with_their_numbers() -> Non
 
 @pytest.mark.parametrize("allow", [True, False])
 def test_a_review_refuses_unless_a_setting_says_otherwise(tmp_path: Path, allow: bool) -> None:
-    house = House(tmp_path, GatewaySettings(allow_review=allow))
-
-    class Asks:
+    class Asks(Guard):
         def check_input(self, message: Message) -> Verdict:
             return judge([Finding("odd", Severity.MEDIUM, "X[0, 0]", "looks odd")])
 
         check_output = check_input
 
-    house.app._guard = Asks()  # type: ignore[assignment]  # a guard that wants a person to look
+    house = House(tmp_path, GatewaySettings(allow_review=allow), guard_for=lambda _: Asks([]))
     reply = ask(house, json_body()).reply
     assert reply.status == (200 if allow else 400)
     assert {f.rule for f in house.event(reply.request_id).findings} == {"odd"}
 
 
-def test_a_stage_that_fails_is_our_fault_and_refuses(house: House) -> None:
-    class Breaks:
-        def check_input(self, message: Message) -> Verdict:
-            return Guard([]).check_input(message)
-
-    house.app._guard = Breaks()  # type: ignore[assignment]  # a guard without stages
+def test_a_guard_without_stages_is_our_fault_and_refuses(tmp_path: Path) -> None:
+    house = House(tmp_path, guard_for=lambda _: Guard([]))
     reply = ask(house, json_body()).reply
     assert (reply.status, reply.code) == (503, "guard-empty")
 
@@ -237,8 +231,8 @@ def test_limits_that_would_not_hold_stop_the_start(changes: dict[str, float]) ->
     assert "gateway." in refused.value.message
 
 
-def test_guard_settings_are_the_gateways(tmp_path: Path) -> None:
-    house = House(tmp_path, GatewaySettings(guard=GuardSettings(max_bytes=100)))
+def test_the_guard_is_that_of_the_revision(tmp_path: Path) -> None:
+    house = House(tmp_path, guard=GuardSettings(max_bytes=100))
     reply = ask(house, json_body()).reply
     assert (reply.status, reply.code) == (413, "tensor-size")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -174,21 +174,28 @@ class Histogram(_Family[HistogramChild]):
 
 
 class _Families(Collector):
-    def __init__(self, families: dict[str, Counter | Histogram]) -> None:
+    def __init__(self, families: dict[str, Counter | Histogram], constant: Mapping[str, str]) -> None:
         self._families = families
+        self._constant = constant
 
     def collect(self) -> Iterator[Metric]:
         for family in list(self._families.values()):
-            yield family.family()
+            metric = family.family()
+            metric.samples = [s._replace(labels={**s.labels, **self._constant}) for s in metric.samples]
+            yield metric
 
 
 class Metrics:
-    """The metrics of one process; passed as an argument, never global."""
+    """The metrics of one process; passed as an argument, never global.
 
-    def __init__(self) -> None:
+    Args:
+        constant: labels of every metric, such as which worker this is, where several are asked at one address.
+    """
+
+    def __init__(self, constant: Mapping[str, str] | None = None) -> None:
         self._families: dict[str, Counter | Histogram] = {}
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Families(self._families))
+        self._registry.register(_Families(self._families, constant or {}))
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """A new counter; shown as `name` and `_total`.

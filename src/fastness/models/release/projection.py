@@ -21,7 +21,7 @@ from fastness.models.release.deployment import previous
 from fastness.models.release.parts import ReleaseParts
 from fastness.models.release.policy import NOTHING_KNOWN
 from fastness.models.release.routes import Route, Routes
-from fastness.models.release.verification import active, check, gather
+from fastness.models.release.verification import active, check, gather, guard_of
 
 EXPLAINED = 20
 """So many of a model's newest versions have a route that says why they are not served."""
@@ -69,11 +69,12 @@ class RoutesProjection:
             active(found)
             if found.digest != runs.manifest or found.manifest.signature is None:
                 raise Corrupt("revision-corrupt", f"revision {runs.id} does not fit {found.resource}")
+            guard = guard_of(runs)
         except FastnessError as error:
             return self._problem(reading, (runs.model, runs.version), error)
         socket = str(self.parts.sockets / f"{runs.id}.sock")
         signature = found.manifest.signature
-        return Route(reading.scope.tenant, runs.model, runs.version, runs.id, signature, socket)
+        return Route(reading.scope.tenant, runs.model, runs.version, runs.id, signature, socket, guard=guard)
 
     def _unserved(self, reading: Reading, model: str, number: int) -> Route:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fastness.core.signature import ModelSignature
+from fastness.guard import GuardSettings
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -13,6 +14,7 @@ class Route(msgspec.Struct, frozen=True):
     Attributes:
         version: number of the version in its model.
         revision: id of the revision: version, guards, policy and limits as one.
+        guard: the stages that requests and replies pass, as the revision has them.
         socket: path of the worker's Unix socket.
         problem: stable code of why it is not served; empty where it is.
         detail: what happened, for people.
@@ -26,6 +28,7 @@ class Route(msgspec.Struct, frozen=True):
     socket: str
     problem: str = ""
     detail: str = ""
+    guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
 
 
 class Routes(msgspec.Struct, frozen=True):

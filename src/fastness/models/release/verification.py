@@ -14,7 +14,7 @@ import msgspec
 
 from fastness.access import approvals
 from fastness.core.clock import Instant
-from fastness.core.errors import Conflict, Corrupt, NotFound
+from fastness.core.errors import Conflict, Corrupt, Invalid, NotFound
 from fastness.core.findings import Decision, Verdict, combine, decision_of
 from fastness.core.signature import ModelSignature
 from fastness.foundation.storage import Reading
@@ -229,9 +229,20 @@ def deployable(evidence: Evidence, runs_under: Revision) -> Deployable:
     manifest = evidence.version.manifest
     if manifest.signature is None:
         raise Conflict("not-servable", f"{evidence.version.resource} cannot be run by any loader")
-    stages = tuple(str(runs_under.guard["stages"]).split(","))
-    guard = msgspec.convert({**runs_under.guard, "stages": stages}, GuardSettings)
-    return Deployable(evidence.ticket, manifest.loader, manifest.signature, guard, runs_under)
+    return Deployable(evidence.ticket, manifest.loader, manifest.signature, guard_of(runs_under), runs_under)
+
+
+def guard_of(revision: Revision) -> GuardSettings:
+    """The guard that a revision runs behind.
+
+    Raises:
+        Corrupt: this Fastness has no such stages.
+    """
+    stages = tuple(str(revision.guard.get("stages", "")).split(","))
+    try:
+        return msgspec.convert({**revision.guard, "stages": stages}, GuardSettings)
+    except (msgspec.ValidationError, Invalid) as error:
+        raise Corrupt("revision-guard", f"revision {revision.id} asks for a guard that is not to be had") from error
 
 
 def deployed_revision(

@@ -84,3 +84,12 @@ def test_wrong_declarations_are_refused() -> None:
             metrics.histogram("h", "H.", buckets=buckets)
     with pytest.raises(Invalid):
         metrics.counter("d", "D.", ["l"]).labels()
+
+
+def test_constant_labels_stand_on_every_metric() -> None:
+    metrics = Metrics({"worker": "gateway-1"})
+    metrics.counter("asked", "How often.", ("by",)).labels("me").inc()
+    metrics.histogram("took", "How long.", (), (1.0,)).labels().observe(0.5)
+    lines = [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+    assert lines
+    assert all('worker="gateway-1"' in line for line in lines)
