@@ -1,10 +1,10 @@
-"""Write the reference pages that follow from the code: docs/settings.md and docs/rules.md.
+"""Write the reference pages that follow from the code: settings.md, rules.md and roles.md in docs.
 
     reference.py            writes them
     reference.py --check    exit status 1 where one is not current
 
 The settings are the dataclasses of `fastness.app.Settings`, their docstrings the descriptions. The rules are what
-`fastness rules --format json` prints.
+`fastness rules --format json` prints. The roles are the shipped policies, with what they say of themselves.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastness.app import Settings
+from fastness.core.identity import Action
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs"
+POLICIES = ROOT / "src" / "fastness" / "access" / "policies"
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 TYPES: dict[object, str] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 _NAMES = re.compile(r"(?P<names>[a-z_]+(?:, [a-z_]+)*): (?P<text>.*)")
@@ -46,6 +48,38 @@ asks for a review, `low` and `info` inform. *Undecided* marks the rules that say
 
 This page is made by `python tools/reference.py`.
 """
+
+ROLES = """\
+# Roles
+
+What each role may do. No role includes another, and a person may hold several. What no rule permits is refused; what a rule forbids is refused whatever the
+roles; a rule that cannot be evaluated refuses. The refusal names the rule.
+
+This page is made by `python tools/reference.py` from `src/fastness/access/policies/`.
+"""
+ASKED_BY = {
+    Action.MODEL_INFER: "`call`, `POST …/infer`",
+    Action.MODEL_READ: "`models list`, `show`, `history`, `verify`; `access allowance list`; `GET /v2/models/…`",
+    Action.MODEL_PUSH: "`push`",
+    Action.MODEL_PULL: "later",
+    Action.MODEL_APPROVE: "`models approve`",
+    Action.MODEL_DEPLOY: "`models deploy`",
+    Action.MODEL_ROLLBACK: "`models rollback`",
+    Action.MODEL_QUARANTINE: "`models quarantine`",
+    Action.ALLOWANCE_GRANT: "`access allowance grant`",
+    Action.ACCESS_READ: "`access user list`, `access key list`",
+    Action.PRINCIPAL_CREATE: "`access user create`",
+    Action.ROLE_GRANT: "later",
+    Action.KEY_CREATE: "`access key create`",
+    Action.KEY_REVOKE: "`access key revoke`",
+    Action.AUDIT_READ: "`audit tail`, `audit prove`",
+    Action.METRICS_READ: "`GET /metrics`",
+    Action.SYSTEM_READ: "`status`, `audit tail`",
+}
+_POLICY = re.compile(
+    r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)',
+    re.DOTALL,
+)
 
 
 def settings_page() -> str:
@@ -118,9 +152,26 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def roles_page() -> str:
+    found = [match for path in sorted(POLICIES.glob("*.cedar")) for match in _POLICY.finditer(path.read_text("utf-8"))]
+    permits = [match for match in found if match["effect"] == "permit"]
+    forbids = [match for match in found if match["effect"] == "forbid"]
+    lines = [ROLES, "\n## Who may\n\n| rule | what | actions |\n|---|---|---|\n"]
+    lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope'])} |\n" for m in permits]
+    lines.append("\n## What nobody may\n\n| rule | what | actions |\n|---|---|---|\n")
+    lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope']) or 'all'} |\n" for m in forbids]
+    lines.append("\n## Which command asks for which action\n\n| action | asked for by |\n|---|---|\n")
+    lines += [f"| `{action}` | {ASKED_BY[action]} |\n" for action in Action]
+    return "".join(lines)
+
+
+def _actions(scope: str) -> str:
+    return ", ".join(f"`{name}`" for name in re.findall(r'Action::"([^"]+)"', scope))
+
+
 def pages() -> dict[str, str]:
     """File name below docs to content."""
-    return {"settings.md": settings_page(), "rules.md": rules_page()}
+    return {"settings.md": settings_page(), "rules.md": rules_page(), "roles.md": roles_page()}
 
 
 def main() -> int:
