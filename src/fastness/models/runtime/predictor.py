@@ -97,6 +97,7 @@ class WorkerPredictor:
         self._not_before = 0.0
         self._back_off_s = _BACK_OFF_S
         self._closed = False
+        self._due = False
 
     async def predict(self, tensors: Tensors, timeout_s: float) -> Tensors:
         """The outputs for `tensors`; see `Predictor`.
@@ -118,8 +119,14 @@ class WorkerPredictor:
         self._queue.append(member)
         if self._watch is None:
             self._watch = loop.call_later(_LOOK_S, self._look)
-        self._pump(now)
+        if not self._due:
+            self._due = True
+            loop.call_soon(self._send_queued)  # once a loop tick: what arrived in it goes out together
         return await member.answer
+
+    def _send_queued(self) -> None:
+        self._due = False
+        self._pump(time.monotonic())
 
     def close(self) -> None:
         """Refuse what waits, and do not connect again."""
