@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from enum import Enum, auto
 
 from fastness.core.clock import SECOND, Entropy, Instant, later
 from fastness.core.digests import BlobId
@@ -42,6 +43,14 @@ _EPOCH = 1
 _TIME_BYTES = 5
 
 
+class _Own(Enum):
+    """What became of a container that this process wrote and that has not been seen as a row yet."""
+
+    TAKEN_IN = auto()  # the checks before its commit may take long
+    COMMITTED = auto()  # a transaction took it; whether that one became durable, only a later view can tell
+    UNWANTED = auto()  # its content was there already
+
+
 class Vault:
     """The blobs of one home. One process writes; threads may share it.
 
@@ -56,9 +65,9 @@ class Vault:
         self._keyring = keyring
         self._entropy = entropy
         self._dedup = keyring.mac(Purpose.DEDUP)
-        # Taken in here and not yet seen as a row, however long the checks before the commit take: never swept. The
-        # value says whether a transaction took it; whether that one became durable, only a later view can tell.
-        self._own: dict[BlobId, bool] = {}
+        # Never swept, unless it is unwanted; and nothing but what stands here is ever discarded.
+        self._own: dict[BlobId, _Own] = {}
+        self._damaged: set[BlobId] = set()
         self._lock = threading.Lock()
 
     def intake(self, source: ByteSource, scope: Scope, now: Instant, progress: Progress | None = None) -> Candidate:
@@ -74,7 +83,7 @@ class Vault:
         context = KeyContext(scope.tenant, blob, _EPOCH)
         key = SecretBytes(self._entropy(32))
         with self._lock:
-            self._own[blob] = False
+            self._own[blob] = _Own.TAKEN_IN
         try:
             wrapped = self._keyring.wrap(key, context)
             writer = FloeWriter(key, context.aad(_FORMAT), self._entropy)
@@ -88,6 +97,24 @@ class Vault:
             key.wipe()
         return Candidate(scope.tenant, blob, source.name, sealing.digest, sealing.size, wrapped, _EPOCH)
 
+    def compare(self, reading: Reading, candidate: Candidate) -> None:
+        """Read what is stored of the same content, so that a commit does not rely on a copy that was damaged.
+
+        Call it before the transaction of the commit, which nobody else's should wait for. Without it a copy counts as
+        good if it is there and long enough. Cost: one pass over the stored copy, where there is one.
+        """
+        blob = same_content(reading, self._content_id(candidate))
+        if blob is None:
+            return
+        try:
+            with self.open(self.ticket(reading, blob)) as segments:
+                for _ in segments:
+                    pass
+        except (Corrupt, NotFound):
+            self._damaged.add(blob)
+        else:
+            self._damaged.discard(blob)
+
     def commit(self, tx: Transaction, candidate: Candidate) -> BlobId:
         """Make `candidate` a blob of the transaction's tenant and return its id: that of the same content, if stored.
 
@@ -99,7 +126,7 @@ class Vault:
             raise Forbidden("blob-tenant", "a candidate is committed by the tenant that took it in")
         content_id = self._content_id(candidate)
         blob = same_content(tx, content_id)
-        if blob is not None and not self._is_there(blob, candidate.size):
+        if blob is not None and (blob in self._damaged or not self._is_there(blob, candidate.size)):
             stop_sharing(tx, blob)  # it cannot be read any more; this candidate is the good copy
             blob = None
         if blob is None:
@@ -112,22 +139,19 @@ class Vault:
         details: dict[str, Detail] = {"digest": candidate.digest, "size": candidate.size, "deduplicated": shared}
         tx.emit(tx.events.make(EventKind.BLOB_COMMITTED, str(Resource("blob", blob)), details=details))
         with self._lock:
-            if shared:
-                self._own.pop(candidate.blob, None)  # not wanted any more; if nobody discards it, it is swept
-            else:
-                self._own[blob] = True
+            self._own[candidate.blob] = _Own.UNWANTED if shared else _Own.COMMITTED
         return blob
 
     def discard(self, candidate: Candidate) -> None:
         """Delete the container of a candidate that is not wanted, or whose content was there already.
 
-        One that was committed under its own id is left alone; if that transaction was undone, a sweep after the next
-        start takes it.
+        One that was committed under its own id is left alone, also when a sweep has seen its row meanwhile; if that
+        transaction was undone, a sweep after the next start takes it.
         """
         with self._lock:
-            if self._own.get(candidate.blob, False):
+            if self._own.get(candidate.blob) not in {_Own.TAKEN_IN, _Own.UNWANTED}:
                 return
-            self._own.pop(candidate.blob, None)
+            del self._own[candidate.blob]
         self._delete(candidate.blob)
 
     def ticket(self, reading: Reading, blob: BlobId) -> LoadTicket:
@@ -198,7 +222,8 @@ class Vault:
             with self._lock:
                 for blob in stored:
                     self._own.pop(blob, None)
-                orphans = [b for b in page if b not in stored and b not in self._own]
+                spared = {b for b in page if self._own.get(b) in {_Own.TAKEN_IN, _Own.COMMITTED}}
+            orphans = [b for b in page if b not in stored and b not in spared]
             swept += [b for b in orphans if later(_made_at(b), older_than_s) <= now and self._delete(b)]
         return swept
 

@@ -77,6 +77,7 @@ def admit(
         card = push.assess(candidate, report, dependencies)  # 4: in the sandbox
         if card.verdict.decision is not Decision.ALLOW:
             return push.refused(card.verdict, "assess-failed", card.record.measures)
+        push.compare(candidate)
         with push.transaction() as tx:
             file = push.commit(tx, candidate)  # 5: into the vault
             evidence = push.attest(tx, file, report, card)  # 6
@@ -144,6 +145,11 @@ class _Push:
             told = ", ".join(f"{m.name} {m.state}" for m in card.record.measures)
             done(told, card.verdict.decision)
         return card
+
+    def compare(self, candidate: Candidate) -> None:
+        """Look whether what the vault holds of the same content is whole, or this is the good copy."""
+        with self._parts.records.read(self._scope) as reading:
+            self._parts.vault.compare(reading, candidate)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
