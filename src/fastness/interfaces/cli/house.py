@@ -11,7 +11,7 @@ import typer
 
 from fastness.core.errors import Conflict
 from fastness.interfaces.cli.context import Format, Identity, Options, running
-from fastness.interfaces.cli.output import console, print_json, say, show
+from fastness.interfaces.cli.output import console, plain_table, print_json, say, show
 
 UNHEALTHY = 1
 
@@ -128,12 +128,12 @@ def doctor(
     if options.form is Format.JSON:
         print_json(checks)
     else:
-        from rich.table import Table
+        from rich.markup import escape
 
-        table = Table("check", "state", "what was seen", "what to do", box=None, header_style="bold")
+        table = plain_table("check", "state", "what was seen", "what to do")
         style = {"ok": "green", "repaired": "yellow", "weak": "yellow", "failed": "bold red"}
         for check in checks:
-            table.add_row(check.name, f"[{style[check.state]}]{check.state}[/]", check.seen, check.hint)
+            table.add_row(check.name, f"[{style[check.state]}]{check.state}[/]", escape(check.seen), escape(check.hint))
         console().print(table)
     if any(check.state == "failed" for check in checks):
         raise typer.Exit(UNHEALTHY)

@@ -11,7 +11,7 @@ import typer
 from fastness.core.digests import parse_digest
 from fastness.core.errors import Invalid
 from fastness.interfaces.cli.context import Format, Options
-from fastness.interfaces.cli.output import SEVERITY_STYLE, console, print_json, say, show
+from fastness.interfaces.cli.output import SEVERITY_STYLE, console, plain_table, print_json, say, show
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -184,30 +184,30 @@ def show_model(
 
 def print_version(view: VersionView) -> None:
     """A version for people."""
-    from rich.table import Table
+    from rich.markup import escape
 
     out = console()
-    out.print(
-        f"[bold]{view.model}[/bold] version {view.version}: {view.state}  [dim]{view.digest}[/dim]", soft_wrap=True
-    )
-    out.print(
-        f"  {view.format}, {view.size} bytes, by {view.author} at {view.created_at}; serves {', '.join(view.aliases) or 'nowhere'}"
-    )
+
+    def line(text: str) -> None:
+        out.print(text, soft_wrap=True)
+
+    line(f"[bold]{escape(view.model)}[/bold] version {view.version}: {view.state}  [dim]{view.digest}[/dim]")
+    line(escape(f"  {view.format}, {view.size} bytes, by {view.author} at {view.created_at}"))
+    line(f"  serves {', '.join(view.aliases) or 'nowhere'}")
     for environment, scores in view.scores.items():
-        out.print(f"  scores in {environment}: " + ", ".join(f"{area} {score:.2f}" for area, score in scores.items()))
+        line(f"  scores in {environment}: " + ", ".join(f"{area} {score:.2f}" for area, score in scores.items()))
     print_findings(view.findings)
-    table = Table("measure", "area", "state", "value", "what was seen", "allowance", box=None, header_style="bold")
+    table = plain_table("measure", "area", "state", "value", "what was seen", "allowance")
     for m in view.measures:
         value = "" if m.value is None else f"{m.value:.4g} {m.unit}".strip()
-        table.add_row(m.name, m.area, m.state, value, m.detail, m.allowance)
+        table.add_row(*map(escape, (m.name, m.area, m.state, value, m.detail, m.allowance)))
     out.print(table)
     for approval in view.approvals:
         mark = "" if approval.valid else " [red](does not count)[/red]"
-        out.print(f"  {approval.decision} by {approval.principal} for {approval.environment} at {approval.at}{mark}")
-    for attestation in view.attestations:
-        out.print(
-            f"  [dim]signed {attestation.at}[/dim] {attestation.predicate_type} [dim]key {attestation.key_id[:16]}[/dim]"
-        )
+        text = f"  {approval.decision} by {approval.principal} for {approval.environment} at {approval.at}"
+        line(escape(text) + mark)
+    for one in view.attestations:
+        line(f"  [dim]signed {one.at}[/dim] {escape(one.predicate_type)} [dim]key {one.key_id[:16]}[/dim]")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from fastness.interfaces.cli.context import Format, Options
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 SEVERITY_STYLE = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
 
@@ -34,14 +35,21 @@ def show(options: Options, value: object, columns: Sequence[str], rows: Iterable
     if options.form is Format.JSON:
         print_json(value)
         return
-    from rich.table import Table
+    from rich.markup import escape
 
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = plain_table(*columns)
     count = 0
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
         count += 1
     console().print(table if count else "[dim]nothing yet[/dim]")
+
+
+def plain_table(*columns: str) -> Table:
+    """An empty table that folds what is too wide, so that nothing is left out."""
+    from rich.table import Column, Table
+
+    return Table(*(Column(name, overflow="fold") for name in columns), box=None, header_style="bold", pad_edge=False)
 
 
 def say(options: Options, value: object, text: str) -> None:
