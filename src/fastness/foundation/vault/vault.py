@@ -126,11 +126,11 @@ class Vault:
             raise Forbidden("blob-tenant", "a candidate is committed by the tenant that took it in")
         content_id = self._content_id(candidate)
         blob = same_content(tx, content_id)
-        if blob is not None and (blob in self._damaged or not self._is_there(blob, candidate.size)):
+        if blob is not None and (blob in self._damaged or self._size(blob) < candidate.size):
             stop_sharing(tx, blob)  # it cannot be read any more; this candidate is the good copy
             blob = None
         if blob is None:
-            if not self._is_there(candidate.blob, candidate.size):
+            if self._size(candidate.blob) < candidate.size:
                 raise missing(candidate.blob)
             blob = self._add(tx, candidate, content_id)
         else:
@@ -229,7 +229,7 @@ class Vault:
 
     def missing(self, reading: Reading) -> list[BlobId]:
         """The stored blobs of all tenants whose container is not there."""
-        return [blob for blob in stored_ids(reading) if self._size(blob) is None]
+        return [blob for blob in stored_ids(reading) if self._size(blob) < 0]
 
     def _add(self, tx: Transaction, candidate: Candidate, content_id: str) -> BlobId:
         try:
@@ -247,15 +247,12 @@ class Vault:
         mac = self._dedup.derived(candidate.tenant.encode())
         return mac.digest(bytes.fromhex(candidate.digest.removeprefix("sha256:"))).hex()
 
-    def _is_there(self, blob: BlobId, size: int) -> bool:
-        found = self._size(blob)
-        return found is not None and found >= size
-
-    def _size(self, blob: BlobId) -> int | None:
+    def _size(self, blob: BlobId) -> int:
+        """Length of a container, -1 where there is none."""
         try:
             return self._blobs.size(blob)
         except NotFound:
-            return None
+            return -1
 
     def _delete(self, blob: BlobId) -> bool:
         try:
