@@ -1,4 +1,7 @@
-"""docs/contracts.md says what is built: each exported name stands there, and each name, member and parameter there is real."""
+"""docs/contracts.md says what is built: each exported name stands there, and each name, member and parameter there is real.
+
+The functions that ARCHITECTURE.md names are there too, and the numbers of its steps stand in those that walk the paths.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +141,51 @@ def test_links_of_all_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def functions(path: Path) -> set[str]:
+    """Functions, classes and methods (as Class.method) of a file."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}.{m.name}" for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+    return found
+
+
+def test_the_functions_named_in_the_architecture_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py): ([\w.]+)`", (ROOT / "ARCHITECTURE.md").read_text("utf-8"))
+    assert len(named) > 20
+    files = list(SOURCES.rglob("*.py"))
+    lost = [
+        f"{file}: {function}"
+        for file, function in named
+        if not any(
+            function in functions(path) for path in files if f"/{path.relative_to(SOURCES)}".endswith(f"/{file}")
+        )
+    ]
+    assert not lost
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "steps"),
+    [
+        ("models/release/admission.py", "admit", range(1, 8)),
+        ("models/release/deployment.py", "deploy", range(8, 11)),
+        ("gateway/app.py", "_infer", range(1, 11)),
+    ],
+)
+def test_the_steps_of_a_path_stand_in_its_function(file: str, function: str, steps: range) -> None:
+    text = (SOURCES / file).read_text("utf-8")
+    nodes = [n for n in ast.walk(ast.parse(text)) if getattr(n, "name", "") == function]
+    (node,) = nodes
+    body = ast.get_source_segment(text, node) or ""
+    comments = " ".join(re.findall(r"# (.*)", body))
+    numbers = [int(n) for n in re.findall(r"(?:^|, | )(\d+)(?=[ :,]|$)", comments)]
+    assert [n for n in numbers if n in steps][: len(steps)] == list(steps)
 
 
 # --- the tests above can fail ------------------------------------------------------------------------------------------
