@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from litestar import Controller, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from fastness.access import create_key, create_principal, enrol, keys, principals, revoke_key
 from fastness.app import House
@@ -12,7 +14,7 @@ from fastness.core.errors import Invalid
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, Role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
-from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
 
@@ -25,8 +27,8 @@ class AccessRoutes(Controller):
 
     tags = ("access",)
 
-    @post("/enrolments", sync_to_thread=True)
-    def enrol(self, house: House, data: control.EnrolmentRequest) -> control.EnrolmentReply:
+    @post("/enrolments", sync_to_thread=True, opt={ANONYMOUS: True})
+    def enrol(self, house: NamedDependency[House], data: JSONBody[control.EnrolmentRequest]) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
         with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
             principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
@@ -34,7 +36,11 @@ class AccessRoutes(Controller):
 
     @post("/principals", sync_to_thread=True)
     def create_principal(
-        self, house: House, doors: Doors, caller: Caller, data: control.PrincipalRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        data: JSONBody[control.PrincipalRequest],
     ) -> control.PrincipalReply:
         """Create a principal and its one-time code."""
         kind, roles = _kind(data.kind), frozenset(_role(r) for r in data.roles)
@@ -45,7 +51,9 @@ class AccessRoutes(Controller):
         return control.PrincipalReply(enrolment.principal, enrolment.code, rfc3339(enrolment.expires_at))
 
     @get("/principals", sync_to_thread=True)
-    def principals(self, house: House, doors: Doors, caller: Caller) -> list[control.PrincipalView]:
+    def principals(
+        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
+    ) -> list[control.PrincipalView]:
         """All principals of the tenant."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "principals"))
         with house.records.read(caller.scope) as reading:
@@ -53,7 +61,13 @@ class AccessRoutes(Controller):
         return [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
 
     @post("/keys", sync_to_thread=True)
-    def create_key(self, house: House, doors: Doors, caller: Caller, data: control.KeyRequest) -> control.KeyReply:
+    def create_key(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        data: JSONBody[control.KeyRequest],
+    ) -> control.KeyReply:
         """Create an API key."""
         if not 0 < data.days <= LONGEST_KEY_DAYS:
             raise Invalid("key-lifetime", f"a key lives for up to {LONGEST_KEY_DAYS} days", "Give `days` above 0.")
@@ -67,7 +81,9 @@ class AccessRoutes(Controller):
         return control.KeyReply(key.key_id, key.text, rfc3339(expires))
 
     @get("/keys", sync_to_thread=True)
-    def keys(self, house: House, doors: Doors, caller: Caller) -> list[control.KeyView]:
+    def keys(
+        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
+    ) -> list[control.KeyView]:
         """All keys of the tenant, without their secrets."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "keys"))
         with house.records.read(caller.scope) as reading:
@@ -81,7 +97,13 @@ class AccessRoutes(Controller):
         ]  # fmt: skip
 
     @delete("/keys/{key_id:str}", sync_to_thread=True)
-    def revoke_key(self, house: House, doors: Doors, caller: Caller, key_id: str) -> None:
+    def revoke_key(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        key_id: FromPath[str],
+    ) -> None:
         """Revoke an API key."""
         with house.records.read(caller.scope) as reading:
             owner = next((k.principal for k in keys(reading) if k.key_id == key_id), "")
@@ -91,7 +113,12 @@ class AccessRoutes(Controller):
 
     @post("/environments/{environment:str}/allowances", sync_to_thread=True)
     def grant_allowance(
-        self, house: House, doors: Doors, caller: Caller, environment: str, data: control.AllowanceRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        environment: FromPath[str],
+        data: JSONBody[control.AllowanceRequest],
     ) -> control.AllowanceView:
         """Let measures that were not run pass in an environment for a while."""
         doors.allow(caller, Action.ALLOWANCE_GRANT, Resource("environment", environment))
@@ -100,7 +127,13 @@ class AccessRoutes(Controller):
             return _shown(house.parts, reading, environment)[granted.id]
 
     @get("/environments/{environment:str}/allowances", sync_to_thread=True)
-    def allowances(self, house: House, doors: Doors, caller: Caller, environment: str) -> list[control.AllowanceView]:
+    def allowances(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        environment: FromPath[str],
+    ) -> list[control.AllowanceView]:
         """Allowances that stand in an environment."""
         doors.allow(caller, Action.MODEL_READ, Resource("environment", environment))
         with house.records.read(caller.scope) as reading:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, Router, get
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness import __version__
 from fastness.app import House
-from fastness.core.errors import FastnessError, Invalid, Limited, NotFound
+from fastness.core.errors import FastnessError, Invalid, Limited, NotFound, TooLarge
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
-from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
 from fastness.interfaces.api.models import ModelRoutes
 from fastness.wire import problems
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
+METHOD_NOT_ALLOWED = 405
 _LARGEST_BODY = 1 << 20
+_HINT = "See /api/v1/openapi.json."
 _log = logging.getLogger(__name__)
 
 
@@ -44,25 +49,44 @@ def create_api(house: House) -> AsgiApp:
         return doors
 
     def provide_caller(request: Request[Any, Any, Any]) -> Caller:
-        header = request.headers.get("authorization")
-        return doors.identify(header.encode("latin-1") if header is not None else None, request.url.path)
+        found: Caller = request.state.caller
+        return found
+
+    async def known(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Stands before every route, so that one which asks nobody's name is still closed; before the body, too."""
+        if ANONYMOUS not in handler.opt:
+            header = request.headers.get("authorization")
+            given = header.encode("latin-1") if header is not None else None
+            request.state.caller = await asyncio.to_thread(doors.identify, given, request.url.path)
 
     app: AsgiApp = Litestar(
-        [healthz, Router("/api/v1", route_handlers=[AccessRoutes, ModelRoutes, AuditRoutes])],
+        [healthz, Router("/api/v1", route_handlers=[AccessRoutes, ModelRoutes, AuditRoutes], guards=[known])],
         dependencies={
             "house": Provide(provide_house, sync_to_thread=False),
             "doors": Provide(provide_doors, sync_to_thread=False),
-            "caller": Provide(provide_caller, sync_to_thread=True),
+            "caller": Provide(provide_caller, sync_to_thread=False),
         },
         exception_handlers={FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
         openapi_config=OpenAPIConfig(
-            title="Fastness control plane", version=__version__, path="/api/v1", render_plugins=[JsonRenderPlugin()]
+            title="Fastness control plane",
+            version=__version__,
+            render_plugins=[JsonRenderPlugin()],
+            openapi_router=Router(
+                "/api/v1", route_handlers=[], include_in_schema=False, after_request=_document_or_problem
+            ),
         ),
         request_max_body_size=_LARGEST_BODY,
         logging_config=None,
         signature_types=[House, Doors, Caller],
     ).__call__
     return app
+
+
+def _document_or_problem(response: Response[Any]) -> Response[Any]:
+    """Beside its document Litestar serves a page of its own for every path that it does not know."""
+    if response.status_code == NotFound.status:
+        raise NotFound("route-unknown", "there is no such path", _HINT)
+    return response
 
 
 def _problem(_: Request[Any, Any, Any], error: FastnessError) -> Response[bytes]:
@@ -72,15 +96,25 @@ def _problem(_: Request[Any, Any, Any], error: FastnessError) -> Response[bytes]
 
 def _http_problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if error.status_code == NotFound.status:
-        known: FastnessError = NotFound("route-unknown", f"there is no {request.method} {request.url.path}")
+        known: FastnessError = NotFound("route-unknown", f"there is no {request.method} {request.url.path}", _HINT)
+    elif error.status_code == TooLarge.status:
+        known = TooLarge("body-too-large", f"the body is larger than {_LARGEST_BODY} bytes", "Send less at once.")
+    elif error.status_code == METHOD_NOT_ALLOWED:
+        known = Invalid("method-not-allowed", f"{request.method} is not known here", _HINT)
+    elif error.status_code >= FastnessError.status:  # not the caller's doing, and its words are not meant for callers
+        return _fault(request, error)
     else:
-        extra = error.extra if isinstance(error.extra, list) else []
-        where = "; ".join(
-            f"{item.get('key', '')}: {item.get('message', '')}" for item in extra if isinstance(item, dict)
-        )
-        known = Invalid("request-malformed", where or error.detail, "See /api/v1/openapi.json.")
+        known = Invalid("request-malformed", _malformed(error), _HINT)
     body = problems.encode(known, status=error.status_code)
     return Response(body, status_code=error.status_code, media_type=problems.CONTENT_TYPE)
+
+
+def _malformed(error: HTTPException) -> str:
+    extra = error.extra if isinstance(error.extra, list) else []
+    where = [f"{item.get('key', '')}: {item.get('message', '')}" for item in extra if isinstance(item, dict)]
+    if where == ["data: 'data'"]:  # how Litestar says that nothing was sent
+        return "the body is missing"
+    return "; ".join(where) or error.detail
 
 
 def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from fastness import __version__
 from fastness.app import House
@@ -27,12 +28,12 @@ class AuditRoutes(Controller):
     @get("/audit/entries", sync_to_thread=True)
     def entries(
         self,
-        house: House,
-        doors: Doors,
-        caller: Caller,
-        after: int = -1,
-        limit: Annotated[int, Parameter(ge=1, le=LARGEST_PAGE)] = 100,
-        kind: list[str] | None = None,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        after: Annotated[int, QueryParameter(ge=-1, lt=1 << 62)] = -1,
+        limit: Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE)] = 100,
+        kind: FromQuery[list[str] | None] = None,
     ) -> list[control.EntryView]:
         """Ledger entries with an index above `after`, oldest first."""
         doors.allow(caller, Action.AUDIT_READ, Resource("ledger", "entries"))
@@ -45,7 +46,13 @@ class AuditRoutes(Controller):
         return found
 
     @get("/audit/proofs/{index:int}", sync_to_thread=True)
-    def proof(self, house: House, doors: Doors, caller: Caller, index: int) -> control.ProofView:
+    def proof(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        index: FromPath[int],
+    ) -> control.ProofView:
         """Proof that an entry is in the log, against the newest checkpoint."""
         doors.allow(caller, Action.AUDIT_READ, Resource("ledger", "proofs"))
         checkpoint = house.ledger.checkpoint()
@@ -54,7 +61,9 @@ class AuditRoutes(Controller):
         return control.ProofView(index, checkpoint.size, entry.data.decode(), hashes, checkpoint.note.decode())
 
     @get("/system", sync_to_thread=True)
-    def system(self, house: House, doors: Doors, caller: Caller) -> control.SystemView:
+    def system(
+        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
+    ) -> control.SystemView:
         """How the house stands."""
         doors.allow(caller, Action.SYSTEM_READ, Resource("system", "house"))
         return house.system_view(__version__)

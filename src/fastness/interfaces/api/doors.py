@@ -11,6 +11,10 @@ from fastness.core.events import Event, EventFactory, EventKind
 from fastness.core.findings import Decision
 from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, Resource, Scope
 
+ANONYMOUS = "anonymous"
+"""Marks a route that asks nobody's name; all others are closed to who has no key."""
+_LONGEST_RESOURCE = 200  # in an event: a path may be longer than what fits into the log
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -56,13 +60,14 @@ class Doors:
             self._refused(caller.scope, str(resource), action, ",".join(decision.rules) or decision.reason)
             raise Forbidden(
                 ",".join(decision.rules) or decision.reason,
-                f"{caller.principal.id} may not {action} {resource}",
+                f"{caller.principal.id} may not {action} {str(resource)[:_LONGEST_RESOURCE]}",
                 decision.message,
             )
         return decision
 
     def _refused(self, scope: Scope, resource: str, action: str, reason: str) -> None:
         def make(events: EventFactory) -> Event:
-            return events.make(EventKind.ACCESS_DENIED, resource, action=action, decision=Decision.DENY, reason=reason)
+            shown = resource[:_LONGEST_RESOURCE]
+            return events.make(EventKind.ACCESS_DENIED, shown, action=action, decision=Decision.DENY, reason=reason)
 
         self._house.record(scope, make)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Controller, Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.response import Stream
 
 from fastness.app import House
@@ -29,6 +32,7 @@ from fastness.wire import control
 
 LARGEST_ARTIFACT = 64 << 30
 RANGE = "range."
+Number = Annotated[int, PathParameter(lt=1 << 62)]
 
 
 class ModelRoutes(Controller):
@@ -44,7 +48,13 @@ class ModelRoutes(Controller):
         request_max_body_size=LARGEST_ARTIFACT,
     )
     async def push(
-        self, request: Request[Any, Any, Any], house: House, doors: Doors, caller: Caller, model: str, file: str
+        self,
+        request: Request[Any, Any, Any],
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        file: FromQuery[str],
     ) -> Stream:
         """Push an artifact, the body; the reply has a JSON line for each step and the outcome last."""
         name = parse_name(model)
@@ -66,27 +76,48 @@ class ModelRoutes(Controller):
         return Stream(pushing.lines(), media_type="application/x-ndjson")
 
     @get("/", sync_to_thread=True)
-    def models(self, house: House, doors: Doors, caller: Caller) -> list[control.ModelView]:
+    def models(
+        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
+    ) -> list[control.ModelView]:
         """All models."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", "all"))
         with house.records.read(caller.scope) as reading:
             return views.model_views(reading, house.parts)
 
     @get("/{model:str}", sync_to_thread=True)
-    def versions(self, house: House, doors: Doors, caller: Caller, model: str) -> list[control.VersionView]:
+    def versions(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+    ) -> list[control.VersionView]:
         """All versions of a model, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
             return views.version_views(reading, house.parts, model)
 
     @get("/{model:str}/versions/{version:int}", sync_to_thread=True)
-    def version(self, house: House, doors: Doors, caller: Caller, model: str, version: int) -> control.VersionView:
+    def version(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+    ) -> control.VersionView:
         """One version, whole."""
         doors.allow(caller, Action.MODEL_READ, _version(model, version))
         return _view(house, caller, model, version)
 
     @get("/{model:str}/history", sync_to_thread=True)
-    def history(self, house: House, doors: Doors, caller: Caller, model: str) -> list[control.HistoryView]:
+    def history(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+    ) -> list[control.HistoryView]:
         """How the aliases of a model moved, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
@@ -94,7 +125,13 @@ class ModelRoutes(Controller):
 
     @post("/{model:str}/versions/{version:int}/verifications", status_code=200, sync_to_thread=True)
     def verify(
-        self, house: House, doors: Doors, caller: Caller, model: str, version: int, data: control.DeployRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+        data: JSONBody[control.DeployRequest],
     ) -> control.VersionView:
         """Verify everything about a version again, every stored byte too."""
         doors.allow(caller, Action.MODEL_READ, _version(model, version))
@@ -105,7 +142,13 @@ class ModelRoutes(Controller):
 
     @get("/{model:str}/versions/{version:int}/approvals/{environment:str}", sync_to_thread=True)
     def approval_subject(
-        self, house: House, doors: Doors, caller: Caller, model: str, version: int, environment: str
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+        environment: FromPath[str],
     ) -> control.ApprovalSubject:
         """What an approver signs."""
         doors.allow(caller, Action.MODEL_READ, _version(model, version))
@@ -114,19 +157,33 @@ class ModelRoutes(Controller):
 
     @post("/{model:str}/versions/{version:int}/approvals", status_code=200, sync_to_thread=True)
     def approve(
-        self, house: House, doors: Doors, caller: Caller, model: str, version: int, data: control.ApprovalRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+        data: JSONBody[control.ApprovalRequest],
     ) -> control.VersionView:
         """Hand in a signed approval."""
-        author = _author(house, caller, model, version)
+        doors.allow(caller, Action.MODEL_READ, _version(model, version))  # the next line tells whether it exists
+        author = _view(house, caller, model, version).author
         doors.allow(caller, Action.MODEL_APPROVE, _version(model, version), author=author)
         approve(house.parts, caller.scope, model, version, data.environment, data.envelope.encode())
         return _view(house, caller, model, version)
 
     @post("/{model:str}/versions/{version:int}/deployments", status_code=200, sync_to_thread=True)
     def deploy(
-        self, house: House, doors: Doors, caller: Caller, model: str, version: int, data: control.DeployRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+        data: JSONBody[control.DeployRequest],
     ) -> control.RevisionView:
         """Put a version into an environment."""
+        doors.allow(caller, Action.MODEL_READ, _version(model, version))  # the next line tells whether it exists
         view = _view(house, caller, model, version)
         own = any(a.principal == caller.principal.id for a in view.approvals)
         doors.allow(caller, Action.MODEL_DEPLOY, _version(model, version), author=view.author, own_approval=own)
@@ -135,7 +192,12 @@ class ModelRoutes(Controller):
 
     @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True)
     def rollback(
-        self, house: House, doors: Doors, caller: Caller, model: str, data: control.ReasonRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        data: JSONBody[control.ReasonRequest],
     ) -> control.RevisionView:
         """Move an environment's alias back to the revision before."""
         doors.allow(caller, Action.MODEL_ROLLBACK, Resource("model", model))
@@ -144,7 +206,13 @@ class ModelRoutes(Controller):
 
     @post("/{model:str}/versions/{version:int}/quarantine", status_code=200, sync_to_thread=True)
     def quarantine(
-        self, house: House, doors: Doors, caller: Caller, model: str, version: int, data: control.ReasonRequest
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        model: FromPath[str],
+        version: Number,
+        data: JSONBody[control.ReasonRequest],
     ) -> control.VersionView:
         """Take a version out of service for good."""
         doors.allow(caller, Action.MODEL_QUARANTINE, _version(model, version))
@@ -158,34 +226,41 @@ def _declared(model: str, options: Mapping[str, str]) -> PushRequest:
     for name in options:
         if name not in known and not name.startswith(RANGE):
             raise Invalid(
-                "option-unknown", f"there is no option {name!r}", "Use range.INPUT, probabilities, min_confidence."
+                "option-unknown", f"there is no option {name[:80]!r}", "Use range.INPUT, probabilities, min_confidence."
             )
     ranges = {name.removeprefix(RANGE): _range(name, text) for name, text in options.items() if name.startswith(RANGE)}
-    return PushRequest(
-        model, ranges, options.get("probabilities", ""), _number("min_confidence", options.get("min_confidence", "0"))
-    )
+    return PushRequest(model, ranges, options.get("probabilities", ""), _confidence(options.get("min_confidence", "0")))
 
 
 def _range(name: str, text: str) -> tuple[float, float]:
     low, separator, high = text.partition(":")
     if not separator:
-        raise Invalid("range-malformed", f"{name}={text!r} is not a range", "Write LOW:HIGH.")
-    return _number(name, low), _number(name, high)
+        raise Invalid("range-malformed", f"{name}={text[:80]!r} is not a range", "Write LOW:HIGH.")
+    bounds = _number(name, low), _number(name, high)
+    if bounds[0] > bounds[1]:
+        raise Invalid("range-malformed", f"{name}={text[:80]!r}: low lies above high", "Write LOW:HIGH.")
+    return bounds
 
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise Invalid("number-malformed", f"{name}: {text!r} is not a number") from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Invalid("number-malformed", f"{name}: {text[:80]!r} is not a finite number", "Write it like 0.5 or 16.")
+    return number
+
+
+def _confidence(text: str) -> float:
+    number = _number("min_confidence", text)
+    if not 0 <= number <= 1:
+        raise Invalid("number-range", f"min_confidence: {number} does not lie in [0, 1]", "Write it like 0.5.")
+    return number
 
 
 def _version(model: str, version: int) -> Resource:
     return Resource("model", f"{model}/{version}")
-
-
-def _author(house: House, caller: Caller, model: str, version: int) -> str:
-    return _view(house, caller, model, version).author
 
 
 def _view(house: House, caller: Caller, model: str, version: int) -> control.VersionView:

@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
+from litestar.exceptions import HTTPException
 
-from fastness.core.errors import FastnessError, Unavailable
+from fastness.core.errors import FastnessError, TooLarge, Unavailable
 from fastness.core.sources import Buffer
 from fastness.wire import problems
 from fastness.wire.control import AdmissionReply, PushLine, StepView
@@ -38,12 +39,15 @@ class Upload:
 
         Raises:
             Unavailable: the sender went away.
+            TooLarge: it sends more than the control plane takes.
         """
         try:
             while (piece := asyncio.run_coroutine_threadsafe(_next(self._body), self._loop).result()) is not None:
                 if piece:
                     yield piece
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, HTTPException) as error:
+            if getattr(error, "status_code", 0) == TooLarge.status:
+                raise TooLarge("artifact-too-large", "the artifact is larger than the control plane takes") from error
             raise Unavailable("upload-broken", "the sender went away before the artifact was whole") from error
         finally:
             self.end()

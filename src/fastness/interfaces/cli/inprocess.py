@@ -84,17 +84,26 @@ class InProcessTransport:
 
 
 async def _exchange(app: AsgiApp, scope: dict[str, Any], body: Iterable[bytes], pieces: queue.SimpleQueue[Any]) -> None:
-    source = iter(body)
+    source: Iterator[bytes] | None = iter(body)
+    answered = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
+        nonlocal source
+        if source is None:  # after its body the caller only waits, and leaves when it has the whole answer
+            await answered.wait()
+            return {"type": "http.disconnect"}
         chunk = await asyncio.to_thread(next, source, None)
+        source = source if chunk is not None else None
         return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             pieces.put(message)
-        elif message.get("body"):
+            return
+        if message.get("body"):
             pieces.put(bytes(message["body"]))
+        if not message.get("more_body", False):
+            answered.set()
 
     try:
         await app(scope, receive, send)

@@ -1,0 +1,304 @@
+"""Every route of the control plane: closed without a key, closed to who may not, open to who may, and recorded.
+
+The table is held against the OpenAPI document: a route without a row fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from fastness.core.events import Event, EventKind
+from fastness.core.findings import Decision
+from fastness.foundation.ledger import open_checkpoint, verify_inclusion
+from fastness.wire import control
+from tests.unit.interfaces.api.town import DECLARED, Town, refused
+from tests.unit.models.release.world import digits_onnx
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route: what it is called with, who may not, why, and what it does for who may.
+
+    Attributes:
+        action, resource: of the event that a denial leaves.
+        works: does it as somebody who may, and checks what came of it.
+        reason: why `outsider` is refused.
+    """
+
+    path: str
+    body: bytes | None
+    outsider: str
+    action: str
+    resource: str
+    works: Callable[[Town], None]
+    reason: str = "not-permitted"
+
+
+def _principal(town: Town) -> None:
+    reply = town.client("admin").access.create_principal(control.PrincipalRequest("newcomer", ("viewer",)))
+    assert reply.principal == "user:newcomer"
+    assert reply.code.startswith("fse_")
+    (view,) = [p for p in town.client("auditor").access.principals() if p.principal == "user:newcomer"]
+    assert (view.roles, view.enrolled, view.active) == (("viewer",), False, True)
+
+
+def _key(town: Town) -> None:
+    reply = town.client("viewer").access.create_key(control.KeyRequest("user:viewer", "mine", 5, 10, 1))
+    shown = next(k for k in town.all_keys() if k.key_id == reply.key_id)
+    assert (shown.name, shown.principal, shown.per_s, shown.burst) == ("mine", "user:viewer", 5, 10)
+    assert reply.api_key not in msgspec.json.encode(shown).decode()
+    town.keys["spare"] = reply.api_key
+    assert [m.model for m in town.client("spare").models.list()]
+
+
+def _revoke(town: Town) -> None:
+    reply = town.client("developer").access.create_key(control.KeyRequest("user:developer", "lost"))
+    town.keys["lost"] = reply.api_key
+    assert town.client("lost").models.list()
+    town.client("developer").access.revoke_key(reply.key_id)
+    assert refused(town.client("lost").models.list).code == "key-unknown"
+    assert town.events(EventKind.ACCESS_DENIED)[-1].reason == "key-revoked"
+
+
+def _allowance(town: Town) -> None:
+    request = control.AllowanceRequest(("watermark",), 2, "no tool yet")
+    view = town.client("security-officer").access.grant_allowance("development", request)
+    assert (view.measures, view.granted_by) == (("watermark",), "user:security-officer")
+    assert view.id in [a.id for a in town.client("viewer").access.allowances("development")]
+
+
+def _push(town: Town) -> None:
+    reply = town.push("pushed")
+    assert (reply.version, reply.model) == (1, "pushed")
+    assert town.client("viewer").models.version("pushed", 1).digest == reply.digest
+
+
+def _approve(town: Town) -> None:
+    town.push("approved", strength=0.7)
+    town.approve("approver", "approved", 1)
+    (approval,) = town.client("viewer").models.version("approved", 1).approvals
+    assert (approval.principal, approval.valid) == ("user:approver", True)
+
+
+def _deploy(town: Town) -> None:
+    town.released("deployed")
+    assert town.client("viewer").models.version("deployed", 1).aliases == ("development",)
+
+
+def _rollback(town: Town) -> None:
+    town.released("rolled", versions=2)
+    revision = town.client("operator").models.rollback("rolled", "development", "worse than before")
+    assert revision.version == 1
+    assert town.events(EventKind.MODEL_ROLLED_BACK)[-1].details["reason"] == "worse than before"
+
+
+def _quarantine(town: Town) -> None:
+    town.push("suspect", strength=0.4)
+    view = town.client("security-officer").models.quarantine("suspect", 1, "a backdoor was found")
+    assert view.state == "quarantined"
+
+
+def _verify(town: Town) -> None:
+    assert town.client("viewer").models.verify("served", 2, "development").version == 2
+
+
+def _subject(town: Town) -> None:
+    subject = town.client("approver").models.approval_subject("served", 1, "production")
+    assert subject.digest == town.client("viewer").models.version("served", 1).digest
+    assert subject.predicate["environment"] == "production"
+
+
+def _entries(town: Town) -> None:
+    town.house.settle()
+    entries = town.client("auditor").audit.entries(-1, 5)
+    assert [e.index for e in entries] == [0, 1, 2, 3, 4]
+    assert entries[0].event["kind"] == "home.created"
+    only = town.client("auditor").audit.entries(-1, 1000, ["model.deployed", "model.registered"])
+    assert {e.event["kind"] for e in only} == {"model.deployed", "model.registered"}
+
+
+def _proof(town: Town) -> None:
+    proof = town.client("auditor").audit.proof(3)
+    vkey = (town.house.home.ledger / "vkey").read_text().strip()
+    signed = open_checkpoint(proof.checkpoint.encode(), vkey)
+    hashes = [bytes.fromhex(text) for text in proof.hashes]
+    assert verify_inclusion(proof.entry.encode(), 3, signed.size, signed.root, hashes) == proof.entry.encode()
+
+
+def _history(town: Town) -> None:
+    moves = town.client("viewer").models.history("served")
+    assert [(m.version, m.principal) for m in moves] == [(2, "user:operator"), (1, "user:operator")]
+
+
+def _models(town: Town) -> None:
+    (served,) = [m for m in town.client("viewer").models.list() if m.model == "served"]
+    assert (served.versions, served.aliases) == (2, {"development": 2})
+
+
+def _versions(town: Town) -> None:
+    assert [v.version for v in town.client("viewer").models.versions("served")] == [2, 1]
+
+
+def _version(town: Town) -> None:
+    view = town.client("viewer").models.version("served", 1)
+    assert (view.author, view.format, len(view.attestations)) == ("user:publisher", "onnx", 3)
+
+
+def _system(town: Town) -> None:
+    view = town.client("viewer").audit.system()
+    assert (view.home, view.url, view.models) == (str(town.house.home.root), "", ())
+
+
+def _principals(town: Town) -> None:
+    assert "user:viewer" in [p.principal for p in town.client("auditor").access.principals()]
+
+
+def _keys(town: Town) -> None:
+    assert "user:viewer" in [k.principal for k in town.all_keys()]
+
+
+def _allowances(town: Town) -> None:
+    assert town.client("viewer").access.allowances("production") == []
+
+
+def encoded(message: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(message)
+
+
+V1 = "/models/served/versions/1"
+ENVIRONMENT = encoded(control.DeployRequest("development"))
+REASON = encoded(control.ReasonRequest("because", "development"))
+ALLOWANCE = encoded(control.AllowanceRequest(("watermark",), 1, "because"))
+OTHERS_KEY = encoded(control.KeyRequest("user:viewer", "for somebody else"))
+APPROVAL = encoded(control.ApprovalRequest("development", "{}"))
+PRINCIPAL = encoded(control.PrincipalRequest("intruder", ("administrator",)))
+
+ROUTES = {
+    "GET /principals": Route("/principals", None, "viewer", "access.read", "access:principals", _principals),
+    "POST /principals": Route(
+        "/principals", PRINCIPAL, "operator", "principal.create", "principal:user:intruder", _principal
+    ),
+    "GET /keys": Route("/keys", None, "operator", "access.read", "access:keys", _keys),
+    "POST /keys": Route(
+        "/keys", OTHERS_KEY, "admin", "key.create", "principal:user:viewer", _key, "keys-of-persons"
+    ),
+    "DELETE /keys/{key_id}": Route("/keys/00000000", None, "viewer", "key.revoke", "key:00000000", _revoke),
+    "GET /environments/{environment}/allowances": Route(
+        "/environments/development/allowances", None, "admin", "model.read", "environment:development", _allowances
+    ),
+    "POST /environments/{environment}/allowances": Route(
+        "/environments/development/allowances", ALLOWANCE, "operator", "allowance.grant",
+        "environment:development", _allowance,
+    ),
+    "GET /models": Route("/models", None, "admin", "model.read", "model:all", _models),
+    "GET /models/{model}": Route("/models/served", None, "admin", "model.read", "model:served", _versions),
+    "GET /models/{model}/history": Route(
+        "/models/served/history", None, "admin", "model.read", "model:served", _history
+    ),
+    "POST /models/{model}/versions": Route(
+        "/models/served/versions?file=m", b"abc", "operator", "model.push", "model:served", _push
+    ),
+    "GET /models/{model}/versions/{version}": Route(V1, None, "admin", "model.read", "model:served/1", _version),
+    "POST /models/{model}/versions/{version}/verifications": Route(
+        f"{V1}/verifications", ENVIRONMENT, "admin", "model.read", "model:served/1", _verify
+    ),
+    "GET /models/{model}/versions/{version}/approvals/{environment}": Route(
+        f"{V1}/approvals/development", None, "admin", "model.read", "model:served/1", _subject
+    ),
+    "POST /models/{model}/versions/{version}/approvals": Route(
+        f"{V1}/approvals", APPROVAL, "operator", "model.approve", "model:served/1", _approve
+    ),
+    "POST /models/{model}/versions/{version}/deployments": Route(
+        f"{V1}/deployments", ENVIRONMENT, "publisher", "model.deploy", "model:served/1", _deploy,
+        "author-may-not-deploy",
+    ),
+    "POST /models/{model}/rollbacks": Route(
+        "/models/served/rollbacks", REASON, "publisher", "model.rollback", "model:served", _rollback
+    ),
+    "POST /models/{model}/versions/{version}/quarantine": Route(
+        f"{V1}/quarantine", REASON, "operator", "model.quarantine", "model:served/1", _quarantine
+    ),
+    "GET /audit/entries": Route("/audit/entries", None, "viewer", "audit.read", "ledger:entries", _entries),
+    "GET /audit/proofs/{index}": Route("/audit/proofs/0", None, "operator", "audit.read", "ledger:proofs", _proof),
+    "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
+}  # fmt: skip
+OPEN = {"GET /healthz", "POST /enrolments"}
+"""Asked without a key: the first says nothing, the second takes a one-time code."""
+
+
+def request(town: Town, name: str, who: str) -> tuple[int, str, Event]:
+    """Status and code of a request that must be refused, and the one event that it left."""
+    route, before = ROUTES[name], len(town.events(EventKind.ACCESS_DENIED))
+    answer = town.ask(who, name.partition(" ")[0], f"/api/v1{route.path}", route.body)
+    assert answer.kind == "application/problem+json"
+    denied = town.events(EventKind.ACCESS_DENIED)[before:]
+    assert len(denied) == 1
+    return answer.status, answer.code, denied[0]
+
+
+def test_every_route_of_the_document_is_tested_here(town: Town) -> None:
+    document = town.ask("", "GET", "/api/v1/openapi.json").problem
+    paths = msgspec.convert(document["paths"], dict[str, dict[str, object]])
+    named = {
+        f"{method.upper()} {path.removeprefix('/api/v1')}" for path, methods in paths.items() for method in methods
+    }
+    assert named == set(ROUTES) | OPEN
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_without_a_key_nothing_is_answered(town: Town, name: str) -> None:
+    status, code, event = request(town, name, "")
+    assert (status, code, event.reason, event.principal) == (401, "key-missing", "key-missing", "system:fastness")
+    assert event.decision is Decision.DENY
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_with_a_key_that_is_none_nothing_is_answered(town: Town, name: str) -> None:
+    status, code, event = request(town, name, "Bearer fst_nonsense")
+    assert (status, code, event.reason) == (401, "key-malformed", "key-malformed")
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_who_may_not_is_refused_and_recorded(town: Town, name: str) -> None:
+    route = ROUTES[name]
+    status, code, event = request(town, name, route.outsider)
+    assert (status, code) == (403, route.reason)
+    assert (event.reason, event.principal) == (route.reason, f"user:{route.outsider}")
+    assert (event.action, event.resource, event.decision) == (route.action, route.resource, Decision.DENY)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_who_may_gets_it_done(town: Town, name: str) -> None:
+    ROUTES[name].works(town)
+
+
+def test_health_is_shown_to_everybody(town: Town) -> None:
+    answer = town.ask("", "GET", "/healthz")
+    assert (answer.status, answer.body) == (200, b"ok\n")
+
+
+def test_a_code_is_redeemed_once(town: Town) -> None:
+    town.enrol("once", ("viewer",))
+    town.client("once").models.list()
+    assert [e.resource for e in town.events(EventKind.PRINCIPAL_ENROLLED)][-1] == "principal:user:once"
+    made = town.client("admin").access.create_principal(control.PrincipalRequest("twice", ("viewer",)))
+    first = encoded(control.EnrolmentRequest(made.code, town.signers["once"].public_pem.decode()))
+    taken = town.ask("", "POST", "/api/v1/enrolments", first)
+    assert (taken.status, taken.code) == (409, "public-key-taken")
+    wrong = encoded(control.EnrolmentRequest("fse_" + "0" * 43, town.signers["once"].public_pem.decode()))
+    unknown = town.ask("", "POST", "/api/v1/enrolments", wrong)
+    assert unknown.status == 401
+
+
+def test_steps_of_a_push_begin_and_end_in_order(town: Town) -> None:
+    seen: list[tuple[str, str]] = []
+    reply = town.client("publisher").models.push(
+        "ordered", "m.onnx", [digits_onnx()], DECLARED, lambda s: seen.append((s.step, s.state))
+    )
+    steps = ("intake", "scan", "dependencies", "assess", "commit", "attest", "register")
+    assert seen == [(step, state) for step in steps for state in ("begun", "done")]
+    assert reply.decision == "allow"
