@@ -83,7 +83,7 @@ class Worker:
                 it is killed, and every later call is refused.
         """
         with self._lock:
-            if not self.alive():
+            if self._reason:  # one that ended by itself shows on the channel
                 raise Unavailable("worker-lost", f"the worker has ended: {self.exit_reason()}")
             deadline = time.monotonic() + timeout_s
             try:
@@ -159,6 +159,7 @@ class Worker:
         expected = 8 + len(b"hello")
         data, ancillary, _, _ = control.recvmsg(expected, socket.CMSG_SPACE(_UCRED.size))
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        control.settimeout(None)  # the channel has its own
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and data.endswith(b"hello"):
                 pid, uid, _ = _UCRED.unpack(value[: _UCRED.size])

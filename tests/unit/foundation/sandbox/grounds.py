@@ -67,8 +67,13 @@ def start_unprotected(
     limits: Limits,
     listener: socket.socket | None = None,
     extra: tuple[tuple[str, str], ...] = (),
+    prelude: str = "",
 ) -> Worker:
-    """As a sandbox starts a guest, but as a plain process of the same user; `extra` is asked for where it lies."""
+    """As a sandbox starts a guest, but as a plain process of the same user; `extra` is asked for where it lies.
+
+    Args:
+        prelude: a line of Python that runs before the guest.
+    """
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -86,6 +91,7 @@ def start_unprotected(
         f"import sys; sys.path[:0] = {[str(ROOT / 'src'), str(ROOT), *packages]!r}\n"
         "from fastness.foundation.sandbox.guest import boot\n"
         "boot.SOURCES, boot.PACKAGES = sys.path[:2]\n"
+        f"{prelude}\n"
         "boot.run(sys.argv[1])"
     )
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ import time
 VERSION = 1
 HEAD = struct.Struct("<II")  # eight bytes, so that what follows is aligned for 64-bit numbers
 HEAD_BYTES = HEAD.size
+_TIMEVAL = struct.Struct("@ll")
 _PIECE = 1 << 16
 
 
@@ -61,14 +62,12 @@ class Channel:
         if not 1 <= length <= self._most:
             raise ChannelError(f"frame of {length} bytes, at most {self._most}")
         try:
-            self._arm(deadline)
             if length <= _PIECE:
+                self._arm(deadline)
                 self.stream.sendall(b"".join((pack_head(length), payload)))
-                return
-            self.stream.sendall(pack_head(length))
-            self._arm(deadline)
-            self.stream.sendall(payload)
-        except TimeoutError as error:
+            else:
+                self._send_long(payload, deadline)
+        except (BlockingIOError, TimeoutError) as error:
             raise ChannelLate("the other side does not read") from error
         except OSError as error:
             raise ChannelError(f"cannot send: {error.strerror}") from error
@@ -94,11 +93,20 @@ class Channel:
             raise ChannelError("more than one frame at once")
         return payload
 
+    def _send_long(self, payload: bytes | bytearray | memoryview, deadline: float | None) -> None:
+        """Python's own timeout is for the whole, however slowly the other side reads; the kernel's is for each part."""
+        if deadline is not None:
+            self.stream.settimeout(max(1e-6, deadline - time.monotonic()))
+        self.stream.sendall(pack_head(len(payload)))
+        self.stream.sendall(payload)
+        if deadline is not None:
+            self.stream.settimeout(None)
+
     def _some(self, into: memoryview, deadline: float | None) -> int:
         self._arm(deadline)
         try:
             count = self.stream.recv_into(into)
-        except TimeoutError as error:
+        except BlockingIOError as error:
             raise ChannelLate("the other side does not answer") from error
         except OSError as error:
             raise ChannelError(f"cannot receive: {error.strerror}") from error
@@ -115,4 +123,7 @@ class Channel:
             raise ChannelLate("too late")
         if not left <= self._armed_s <= left * 1.02:
             self._armed_s = left * 1.01
-            self.stream.settimeout(self._armed_s)
+            # The kernel's own timeout: with Python's each call would be two.
+            timeval = _TIMEVAL.pack(int(self._armed_s), max(1, int(self._armed_s % 1 * 1e6)))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self.stream.setsockopt(socket.SOL_SOCKET, option, timeval)
