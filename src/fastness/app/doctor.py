@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastness.app.house import House
-from fastness.core.errors import Corrupt, FastnessError
+from fastness.core.errors import FastnessError
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.ledger import verify_log
@@ -65,10 +65,10 @@ def _log(house: House, *, repair: bool) -> Check:
             while count := house.sequencer.run_once():
                 taken += count
         checkpoint = house.ledger.checkpoint()
-        kept = sorted(house.home.checkpoints.iterdir()) if house.home.checkpoints.exists() else []
-        since = kept[0].read_bytes() if kept else None
+        kept = sorted(house.home.checkpoints.glob("*.note"))
+        since = kept[-1].read_bytes() if kept else None  # the newest: a log that was cut back does not continue it
         report = verify_log(house.home.ledger, (house.home.ledger / "vkey").read_text("utf-8").strip(), since)
-    except Corrupt as error:
+    except FastnessError as error:
         return Check("ledger", "failed", error.message, error.hint or "Restore the ledger folder from a copy.")
     if taken:
         return Check("ledger", "repaired", f"{taken} recorded events taken into the log; {report.size} entries verify")
@@ -80,14 +80,15 @@ def _blobs(house: House, *, repair: bool) -> Iterator[Check]:
     with house.records.read(SYSTEM_SCOPE) as reading:
         missing = house.vault.missing(reading)
         orphans = house.vault.sweep(reading, now, older_than_s=0) if repair else []
+    if orphans:
+        swept: dict[str, Detail] = {"count": len(orphans)}
+        house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.BLOBS_SWEPT, "system:blobs", details=swept))
+        house.settle()
     if missing:
         yield Check(
             "blobs", "failed", f"{len(missing)} recorded, but not there", "Restore the blobs folder from a copy."
         )
     elif orphans:
-        swept: dict[str, Detail] = {"count": len(orphans)}
-        house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.BLOBS_SWEPT, "system:blobs", details=swept))
-        house.settle()
         yield Check("blobs", "repaired", f"{len(orphans)} left by interrupted pushes removed")
     else:
         yield Check("blobs", "ok", "each recorded blob is there")

@@ -38,11 +38,11 @@ class _Kept:
     """What is known of one revision's worker."""
 
     route: Route
+    retry_s: float
     running: RunningModel | None = None
     problem: str = "model-starting"
     detail: str = "the model is being verified and loaded"
     due: float = 0.0
-    retry_s: float = _RETRY_S
     crashes: list[float] = field(default_factory=list)
 
 
@@ -63,12 +63,14 @@ class Keeper:
         host: starts workers.
         load: gives the verified bytes of a route's model, or raises.
         record: writes an event.
+        retry_s: until a model that did not load is tried again; twice as long each time, up to half a minute.
     """
 
-    def __init__(self, host: ModelHost, load: Load, record: Record) -> None:
+    def __init__(self, host: ModelHost, load: Load, record: Record, retry_s: float = _RETRY_S) -> None:
         self._host = host
         self._load = load
         self._record = record
+        self._retry_s = retry_s
         self._kept: dict[str, _Kept] = {}
         self._wanted: dict[str, Route] = {}
         self._lock = threading.Lock()
@@ -130,7 +132,7 @@ class Keeper:
 
     def _tend(self, revision: str, route: Route) -> None:
         with self._lock:
-            kept = self._kept.setdefault(revision, _Kept(route))
+            kept = self._kept.setdefault(revision, _Kept(route, self._retry_s))
         if kept.running is not None:
             if not kept.running.alive():
                 self._lost(kept)
@@ -139,27 +141,44 @@ class Keeper:
             self._raise_up(kept)
 
     def _raise_up(self, kept: _Kept) -> None:
-        route = kept.route
         try:
-            socket = Path(route.socket)
-            socket.unlink(missing_ok=True)
-            running = self._host.start(self._load(route), "onnx", socket)
+            running = self._started(kept.route)
         except FastnessError as error:
             self._refused(kept, error)
             return
         except Exception as error:  # the loop outlives a fault in one model, which is then not served
-            _log.exception("a fault while %s version %d was loaded", route.model, route.version)
+            _log.exception("a fault while %s version %d was loaded", kept.route.model, kept.route.version)
             self._refused(kept, FastnessError("internal", f"a fault: {type(error).__name__}"))
             return
         with self._lock:
-            kept.running, kept.problem, kept.detail, kept.retry_s = running, "", "", _RETRY_S
+            kept.running, kept.problem, kept.detail, kept.retry_s = running, "", "", self._retry_s
             self.changes += 1
+
+    def _started(self, route: Route) -> RunningModel:
+        """A worker whose start is recorded: what cannot be recorded does not serve."""
+        socket = Path(route.socket)
+        socket.unlink(missing_ok=True)
+        with self._load(route) as model:  # the worker has the bytes then; this process keeps none
+            running = self._host.start(model, "onnx", socket)
         details: dict[str, Detail] = {
             "pid": running.pid,
             "started_ms": round(running.started_ms, 1),
             "revision": route.revision,
         }
-        self._record(EventKind.WORKER_STARTED, route, "", details)
+        try:
+            self._record(EventKind.WORKER_STARTED, route, "", details)
+        except FastnessError:
+            running.close()
+            socket.unlink(missing_ok=True)
+            raise
+        return running
+
+    def _tell(self, kind: EventKind, kept: _Kept, reason: str, details: dict[str, Detail]) -> None:
+        """Record that something is not served; where even that fails, the loop goes on, for it is the safe side."""
+        try:
+            self._record(kind, kept.route, reason, {"revision": kept.route.revision, **details})
+        except FastnessError:
+            _log.exception("%s of %s version %d is not recorded", kind, kept.route.model, kept.route.version)
 
     def _refused(self, kept: _Kept, error: FastnessError) -> None:
         _log.warning("%s version %d is not served: %s", kept.route.model, kept.route.version, error)
@@ -170,7 +189,7 @@ class Keeper:
             kept.retry_s = min(kept.retry_s * 2, _LONGEST_RETRY_S)
             self.changes += 1
         if not again:
-            self._record(EventKind.WORKER_REFUSED, kept.route, error.code, {"revision": kept.route.revision})
+            self._tell(EventKind.WORKER_REFUSED, kept, error.code, {})
 
     def _lost(self, kept: _Kept) -> None:
         running, now = kept.running, time.monotonic()
@@ -185,5 +204,4 @@ class Keeper:
             kept.detail = f"its worker ended: {reason}"
             kept.due = now + (_CRASH_WINDOW_S if down else 0.0)
             self.changes += 1
-        details: dict[str, Detail] = {"revision": kept.route.revision, "exit": reason, "crashes": len(kept.crashes)}
-        self._record(EventKind.WORKER_LOST, kept.route, kept.problem, details)
+        self._tell(EventKind.WORKER_LOST, kept, kept.problem, {"exit": reason, "crashes": len(kept.crashes)})

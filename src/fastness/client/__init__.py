@@ -1,7 +1,32 @@
-"""The Python SDK: call served models (`Client`) and run the control plane (`ControlClient`)."""
+"""The Python SDK: call served models (`Client`) and run the control plane (`ControlClient`).
 
-from fastness.client.control import ControlClient
-from fastness.client.inference import Client, InferResult
-from fastness.client.transport import Body, HttpTransport, Reply, Transport
+Names are imported when they are first used: the control plane is run without numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastness.client.control import ControlClient
+    from fastness.client.inference import Client, InferResult
+    from fastness.client.transport import Body, HttpTransport, Reply, Transport
 
 __all__ = ["Body", "Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "Transport"]
+
+_MODULES = {
+    "Body": "transport",
+    "Client": "inference",
+    "ControlClient": "control",
+    "HttpTransport": "transport",
+    "InferResult": "inference",
+    "Reply": "transport",
+    "Transport": "transport",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,132 @@
+"""What the doctor sees in a whole house, in a damaged one, and after a repair."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastness.app import Home, House, Settings, examine, open_house
+from fastness.app.doctor import Check
+from fastness.core.errors import FastnessError
+from fastness.core.events import EventKind
+from fastness.core.identity import SYSTEM_SCOPE
+from fastness.core.sources import BytesSource
+from fastness.foundation.sandbox import SandboxSettings
+from tests.needs import need_host
+from tests.unit.app.test_house import founded
+from tests.unit.foundation.sandbox.grounds import can_isolate
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return founded(tmp_path_factory.mktemp("t") / "home").root
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Home:
+    shutil.copytree(template, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def house(home: Home) -> Iterator[House]:
+    with home.locked(), open_house(home, Settings(), None) as made:
+        yield made
+
+
+NO_BUBBLEWRAP = SandboxSettings(backend="namespaces")
+
+
+def look(house: House, *, repair: bool = False) -> dict[str, Check]:
+    """What is said about records, blobs and log; the sandbox is not what is damaged here."""
+    checks = examine(NO_BUBBLEWRAP, house, repair=repair)
+    return {check.name: check for check in checks if not check.name.startswith("sandbox")}
+
+
+def test_a_whole_house_is_well(house: House) -> None:
+    assert {name: check.state for name, check in look(house).items()} == {"ledger": "ok", "blobs": "ok"}
+
+
+def test_each_layer_of_the_sandbox_is_tried() -> None:
+    need_host("user namespaces and landlock", present=can_isolate())
+    checks = [check for check in examine(SandboxSettings(), None, repair=False) if check.name.startswith("sandbox: ")]
+    assert {check.state for check in checks} <= {"ok", "weak"}
+    assert sum(check.state == "ok" for check in checks) >= 3
+    assert all(check.seen for check in checks)
+
+
+def test_a_sandbox_that_is_asked_for_and_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (sandbox,) = examine(SandboxSettings(backend="bubblewrap"), None, repair=False)
+    assert (sandbox.name, sandbox.state) == ("sandbox", "failed")
+    assert "bubblewrap" in sandbox.hint
+
+
+def test_events_that_wait_for_the_log_are_taken_by_a_repair(house: House) -> None:
+    for _ in range(3):
+        house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.SERVER_STARTED, "system:house"))
+    repaired = look(house, repair=True)["ledger"]
+    assert repaired.state == "repaired"
+    assert repaired.seen.startswith("3 recorded events")
+    assert look(house)["ledger"].state == "ok"
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_byte_flipped_in_the_log_is_a_failure_that_no_repair_hides(house: House, *, repair: bool) -> None:
+    entries = next(path for path in (house.home.ledger / "tile" / "entries").rglob("*") if path.is_file())
+    data = bytearray(entries.read_bytes())
+    data[len(data) // 2] ^= 1
+    entries.chmod(0o600)
+    entries.write_bytes(data)
+    found = look(house, repair=repair)["ledger"]
+    assert found.state == "failed"
+    assert found.hint
+
+
+def test_a_log_that_was_cut_back_is_a_failure(house: House) -> None:
+    """Its last checkpoints are kept apart, so that a shorter log, whole in itself, is still seen to be shorter."""
+    old = shutil.copytree(house.home.ledger, house.home.root / "old")
+    for _ in range(3):
+        house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.SERVER_STARTED, "system:house"))
+        house.settle()
+    shutil.rmtree(house.home.ledger)
+    shutil.copytree(old, house.home.ledger)
+    assert look(house)["ledger"].state == "failed"
+
+
+def test_what_an_interrupted_push_left_is_swept_by_a_repair_and_recorded(house: House) -> None:
+    house.blobs.put("0" * 64, [b"half a model"])
+    assert look(house)["blobs"].state == "ok"  # it hurts nobody
+    swept = look(house, repair=True)["blobs"]
+    assert (swept.state, swept.seen) == ("repaired", "1 left by interrupted pushes removed")
+    assert list(house.blobs.ids()) == []
+    assert [entry.event.details for entry in house.ledger.find(EventKind.BLOBS_SWEPT)] == [{"count": 1}]
+    assert look(house, repair=True)["blobs"].state == "ok"
+
+
+def test_a_blob_that_is_gone_is_a_failure_and_what_was_swept_meanwhile_is_recorded(house: House) -> None:
+    candidate = house.vault.intake(BytesSource("m", b"model"), SYSTEM_SCOPE, house.clock.now(), None)
+    with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+        blob = house.vault.commit(tx, candidate)
+    assert look(house)["blobs"].state == "ok"
+    house.blobs.delete(blob)
+    house.blobs.put("0" * 64, [b"half a model"])
+    found = look(house, repair=True)["blobs"]
+    assert (found.state, bool(found.hint)) == ("failed", True)
+    assert len(house.ledger.find(EventKind.BLOBS_SWEPT)) == 1
+
+
+def test_records_that_lost_their_events_are_not_called_whole(home: Home) -> None:
+    with sqlite3.connect(home.records) as database:
+        database.execute("delete from events")
+    database.close()
+    try:
+        with home.locked(), open_house(home, Settings(), None) as house:
+            seen = {check.state for check in look(house, repair=True).values()}
+    except FastnessError as error:
+        seen = {type(error).__name__}
+    assert seen & {"failed", "Corrupt"}
