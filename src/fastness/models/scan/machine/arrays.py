@@ -1,4 +1,7 @@
-"""How many raw bytes follow a joblib array wrapper, from its abstract state.
+"""What numpy's element types come to: how many raw bytes follow a joblib array wrapper, and whether a state is honest.
+
+numpy checks neither the flags nor the offsets that a pickle gives to an element type. One that hides that its elements
+are objects makes numpy take an array's bytes for pointers; one whose fields reach beyond it reads what lies behind.
 
 Source: joblib 1.6.0, `numpy_pickle.NumpyArrayWrapper.read_array`; numpy 2.4, `arraydescr_setstate`.
 """
@@ -9,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.machine.values import Items, Made
+from fastness.models.scan.machine.values import Global, Items, Made
 
 WRAPPERS = frozenset({
     "joblib.numpy_pickle.NumpyArrayWrapper",
@@ -20,8 +23,18 @@ _DESCR = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGucSUVOmM])(\d{0,9})(?:\[.{1,20}
 _FIXED = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "e": 2, "q": 8, "Q": 8, "c": 1, "d": 8, "D": 16, "M": 8, "m": 8}
 
 
+_REFERENCE_COUNTED, _LIST_PICKLE, _POINTER = 1, 2, 4
+_OBJECT_BITS = _REFERENCE_COUNTED | _LIST_PICKLE | _POINTER
+_STRUCTURE_BITS = _REFERENCE_COUNTED | _LIST_PICKLE
+_POINTER_BYTES = 8
+
+
 class NotUnderstood(Exception):
-    """The state does not say how many bytes follow."""
+    """The state does not say how many bytes follow, or is not one that numpy writes."""
+
+
+class HiddenObjects(Exception):
+    """The state of an element type hides pointers, or reaches beyond its elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +122,100 @@ def _holds_objects(fields: Items, depth: int, budget: Budget) -> bool:
     if not all(inner):
         raise NotUnderstood("a field of the element type is empty")
     return any(_width(parts[0], depth - 1, budget) is None for parts in inner)
+
+
+def check_dtype(dtype: Made, state: object, budget: Budget) -> None:
+    """Return if `state` is what numpy itself would write for `dtype`.
+
+    Raises:
+        HiddenObjects: flags or offsets contradict the fields.
+        NotUnderstood: it is not such a state.
+        TooLarge: the budget is spent.
+    """
+    said = _state(state)
+    letter, named = _named(dtype)
+    if letter != "V" and (said.base, said.fields) != (None, None):
+        raise HiddenObjects("an element type that is no structure has fields")
+    if named and letter in "SUV" and said.width != named:
+        raise HiddenObjects("the element type names two widths")
+    needed = _OBJECT_BITS if letter == "O" else _STRUCTURE_BITS if _inner_objects(said, budget) else 0
+    if said.flags & (needed or _OBJECT_BITS) != needed:
+        raise HiddenObjects("the flags of the element type contradict its fields")
+
+
+def _inner_objects(said: _State, budget: Budget) -> bool:
+    """Whether objects stand anywhere within."""
+    objects = False
+    for inner, offset, count in said.parts:
+        width, inner_objects = _extent(inner, 4, budget)
+        if not isinstance(offset, int) or offset < 0 or offset + width * count > said.width:
+            raise HiddenObjects("a field reaches beyond its element")
+        objects = objects or inner_objects
+    return objects
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a pickle gives to an element type.
+
+    Attributes:
+        base: type and shape, where it is an array of another type.
+        fields: name to type and offset, where it is a structure.
+        parts: the types within either, each with its offset and how often it stands there.
+    """
+
+    base: object
+    fields: object
+    width: int
+    flags: int
+
+    @property
+    def parts(self) -> list[tuple[object, object, int]]:
+        found: list[tuple[object, object, int]] = []
+        if self.base is not None:
+            inner, shape = (*_whole(self.base, "tuple", "a type of arrays").kept, None, None)[:2]
+            shapes = shape if isinstance(shape, Items) else Items("tuple", [shape], 1)
+            found.append((inner, 0, _count(_whole(shapes, "tuple", "a shape"))))
+        if self.fields is not None:
+            for value in _whole(self.fields, "dict", "the element type's fields").kept[1::2]:
+                inner, offset = (*_whole(value, "tuple", "a field").kept, None, None)[:2]
+                found.append((inner, offset, 1))
+        return found
+
+
+def _state(state: object) -> _State:
+    parts = _whole(state, "tuple", "the element type's state").kept
+    if len(parts) not in {8, 9} or parts[0] not in {3, 4}:
+        raise NotUnderstood("the element type's state is of no known version")
+    base, _, fields, width, _, flags = parts[2:8]
+    if type(width) is not int or type(flags) is not int:
+        raise NotUnderstood("the element type's width or flags are no whole numbers")
+    return _State(base, fields, width, flags)
+
+
+def _named(dtype: Made) -> tuple[str, int]:
+    """Letter and width, in bytes or 0, by which a type was made."""
+    args = _whole(dtype.args, "tuple", "the element type's description")
+    if args.kept and isinstance(args.kept[0], Global):
+        return "V", 0  # numpy.void, numpy.record
+    letter, digits = _letter(dtype)
+    return letter, int(digits or 0) * (4 if letter == "U" else 1)
+
+
+def _extent(dtype: object, depth: int, budget: Budget) -> tuple[int, bool]:
+    """Bytes an element, and whether it holds objects; the state of a type within was checked when it was given."""
+    budget.spend("opcodes")
+    if not isinstance(dtype, Made) or dtype.maker not in DTYPES or depth < 0:
+        raise NotUnderstood("a field's element type is not a numpy.dtype")
+    letter, named = _named(dtype)
+    if letter == "O":
+        return _POINTER_BYTES, True
+    if letter not in "SUV":
+        width = named if letter in "biufcmM" and named else _FIXED.get(letter)
+        if width is None:
+            raise NotUnderstood(f"the width of element type {letter} depends on the machine")
+        return width, False
+    if dtype.state is None:
+        return named, False
+    said = _state(dtype.state)
+    return said.width, any(_extent(inner, depth - 1, budget)[1] for inner, _, _ in said.parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import Machine
+from fastness.models.scan.machine.machine import SET_DTYPE, Machine
 from fastness.models.scan.machine.trace import Sight
 from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing, Text
 
@@ -65,6 +65,8 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
     if isinstance(target, Items):
         if target.kind not in kinds:
             m.stumble(f"fills a {target.kind}")
+        if target.sealed:
+            m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
         target.extend(items)
         _watch(m, target)
     elif isinstance(target, Global):
@@ -119,7 +121,13 @@ def _pop(m: Machine, _: object) -> None:
 
 
 def _dup(m: Machine, _: object) -> None:
-    m.push(m.top())
+    m.push(_shared(m.top()))
+
+
+def _shared(value: object) -> object:
+    if isinstance(value, Made):
+        value.shared = True
+    return value
 
 
 def _mark(m: Machine, _: object) -> None:
@@ -134,7 +142,7 @@ def _get(m: Machine, argument: object) -> None:
     key = _key(m, argument)
     if key not in m.memo:
         m.stumble("reads a memo entry that was never written")
-    m.push(m.memo.get(key, OPAQUE))
+    m.push(_shared(m.memo.get(key, OPAQUE)))
 
 
 def _put(m: Machine, argument: object) -> None:

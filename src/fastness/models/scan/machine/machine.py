@@ -9,7 +9,7 @@ import _compat_pickle
 
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS
+from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS, HiddenObjects, NotUnderstood, check_dtype
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.trace import Sight, Trace
 from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing
@@ -24,6 +24,7 @@ REBUILDERS = frozenset(
     }
 )
 
+SET_DTYPE = "numpy.dtype.__setstate__"
 
 # A reviewed object that is called is only odd; what a dangerous call gave is as dangerous.
 _OF_RESULT = {Standing.REVIEWED: Standing.MISUSED, Standing.DANGEROUS: Standing.DANGEROUS}
@@ -139,9 +140,28 @@ class Machine:
         elif isinstance(target, Made):
             if isinstance(state, Items | Made):
                 target.amplification = max(target.amplification, state.amplification)
+            if target.maker in DTYPES:
+                self._set_dtype(target, state)
             if target.maker in DTYPES or target.maker in WRAPPERS:
                 target.state = state
             if self.arrays and target.maker in WRAPPERS:
                 self.wrapper = target
         elif target is not OPAQUE and isinstance(state, Items) and state.count:  # an empty state is left alone
             self.stumble("gives a state to a value that takes none")
+
+    def _set_dtype(self, target: Made, state: object) -> None:
+        """Numpy believes what a pickle says of an element type: what does not add up is a way into the memory.
+
+        A type is changed only before anything holds it: an array would go on with another element size than it has.
+        """
+        try:
+            check_dtype(target, state, self.budget)
+            standing = Standing.DANGEROUS if target.shared or target.state is not None else Standing.REVIEWED
+        except HiddenObjects:
+            standing = Standing.DANGEROUS
+        except NotUnderstood:
+            standing = Standing.MISUSED
+        if standing is not Standing.REVIEWED:
+            self.see(Sight.CALL, SET_DTYPE, standing, state)
+        if isinstance(state, Items) and len(state.kept) > 4 and isinstance(state.kept[4], Items):
+            state.kept[4].sealed = True

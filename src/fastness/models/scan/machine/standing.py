@@ -7,6 +7,7 @@ review. The dangerous list only raises the severity; nothing is safe for not sta
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -98,20 +99,23 @@ class Catalogue:
         return len(form) == args.count and all(self._matches(p, v) for p, v in zip(form, args.kept, strict=True))
 
     def _matches(self, pattern: str, value: object) -> bool:
+        kind, _, names = pattern.partition(":")
+        if pattern in _FORMS:
+            return isinstance(value, str) and _FORMS[pattern].fullmatch(value) is not None
         if pattern.startswith("="):
-            return isinstance(value, str) and value == pattern[1:]
-        if pattern.startswith("global:"):
-            return isinstance(value, Global) and value.path in pattern.removeprefix("global:").split("|")
+            return value == pattern[1:]
+        if kind == "global":
+            return isinstance(value, Global) and value.path in names.split("|")
+        if kind == "made":
+            return isinstance(value, Made) and value.maker in names.split("|")
         if pattern == "state-class":
             return isinstance(value, Global) and self.makes(value) is Standing.REVIEWED
         if pattern == "data":
-            return not isinstance(value, Global) and (
-                not isinstance(value, Made) or value.standing is Standing.REVIEWED
-            )
-        if pattern.startswith("made:"):
-            return isinstance(value, Made) and value.maker in pattern.removeprefix("made:").split("|")
+            return getattr(value, "standing", Standing.REVIEWED) is Standing.REVIEWED and not isinstance(value, Global)
         return _kind(value) in pattern.split("|")
 
+
+_FORMS = {"ratio": re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?")}
 
 # Modules of functions only, all of which act on the machine: there is no harmless data class in them.
 _WHOLLY_DANGEROUS = frozenset(

@@ -60,12 +60,14 @@ class Items:
 
     Attributes:
         amplification: how many times over the innermost part would be visited by a walk that forgets what it saw.
+        sealed: an element type keeps it, and would not notice a change.
     """
 
     kind: str
     kept: list[object] = field(default_factory=list)
     count: int = 0
     amplification: int = 1
+    sealed: bool = False
 
     def extend(self, items: list[object]) -> None:
         """Take in more, keeping the first few."""
@@ -90,6 +92,7 @@ class Made:
         maker: path of what was called.
         args: what it was called with, where that matters later; otherwise None.
         state: what BUILD gave it, where that matters later.
+        shared: something else may hold it already.
     """
 
     maker: str
@@ -97,6 +100,7 @@ class Made:
     args: object = None
     state: object = None
     amplification: int = 1
+    shared: bool = False
 
 
 class Opaque:
