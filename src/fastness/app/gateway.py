@@ -69,6 +69,8 @@ def main() -> None:
     home = Home(options.home)
     try:
         settings = load_settings(home, dict(item.split("=", 1) for item in options.set))
+        if settings.gateway.access_log:
+            logging.getLogger("fastness.access").setLevel(logging.INFO)
         listener = socket.socket(fileno=options.fd)
         with asyncio.Runner(loop_factory=uvicorn.Config(app="", loop="uvloop").get_loop_factory()) as runner:
             runner.run(_serve(home, settings, listener, options.worker))

@@ -140,12 +140,9 @@ def create_home(home: Home, passphrase: str | None, admin: str, public_pem: byte
     Raises:
         Conflict: there is a house already.
     """
+    sealed = Unlock.passphrase(SecretBytes(passphrase.encode())) if passphrase is not None else None
     home.make_folders()
-    unlock = (
-        Unlock.passphrase(SecretBytes(passphrase.encode()))
-        if passphrase is not None
-        else Unlock.new_key_file(home.unlock, system_entropy)
-    )
+    unlock = sealed or Unlock.new_key_file(home.unlock, system_entropy)
     keyring = SealedKeyRing.create(home.keyring, unlock, system_entropy)
     authority = CertificateAuthority.create(keyring, SystemClock().now())
     write_private(home.ca, authority.ca_pem)

@@ -36,6 +36,7 @@ class ServerSettings:
     """Where the gateway listens.
 
     Attributes:
+        host: address to listen on; 0.0.0.0 is all of IPv4, :: all of IPv6.
         port: 0 takes a free one.
         gateways: gateway worker processes, 1 to 64; limits are shared among them.
         names: DNS names and addresses in the certificate, besides `host`.

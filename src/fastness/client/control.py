@@ -181,9 +181,9 @@ class AuditCalls:
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
-    def entries(self, after: int, limit: int, kinds: Iterable[str] = ()) -> list[control.EntryView]:
-        """Ledger entries with an index above `after`, oldest first."""
-        query = urlencode([("after", after), ("limit", limit), *(("kind", k) for k in kinds)])
+    def entries(self, after: int, limit: int, kinds: Iterable[str] = (), last: int = 0) -> list[control.EntryView]:
+        """Ledger entries with an index above `after`, oldest first; with `last`, only among the newest so many."""
+        query = urlencode([("after", after), ("limit", limit), ("last", last), *(("kind", k) for k in kinds)])
         return self._calls.call("GET", f"/audit/entries?{query}", list[control.EntryView])
 
     def proof(self, index: int) -> control.ProofView:

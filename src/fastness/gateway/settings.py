@@ -18,6 +18,7 @@ class GatewaySettings:
         max_headers: how many of them.
         body_deadline_s: for a whole body.
         min_body_rate: bytes a second that a body must bring on average, after `body_grace_s`.
+        body_grace_s: how long a body may be slower than that.
         max_body_bytes: of a body with binary tensors.
         max_json_bytes: of JSON, which costs up to 16 times its size in memory while it is read.
         max_inflight_bytes: of all bodies held at once.

@@ -26,7 +26,7 @@ class AuditRoutes(Controller):
     tags = ("audit",)
 
     @get("/audit/entries", sync_to_thread=True)
-    def entries(
+    def entries(  # noqa: PLR0913 - one parameter a field of the query
         self,
         house: NamedDependency[House],
         doors: NamedDependency[Doors],
@@ -34,9 +34,12 @@ class AuditRoutes(Controller):
         after: Annotated[int, QueryParameter(ge=-1, lt=1 << 62)] = -1,
         limit: Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE)] = 100,
         kind: FromQuery[list[str] | None] = None,
+        last: Annotated[int, QueryParameter(ge=0, le=LARGEST_PAGE)] = 0,
     ) -> list[control.EntryView]:
-        """Ledger entries with an index above `after`, oldest first."""
+        """Ledger entries with an index above `after`, oldest first; with `last`, only among the newest so many."""
         doors.allow(caller, Action.AUDIT_READ, Resource("ledger", "entries"))
+        if last:
+            after = max(after, house.ledger.checkpoint().size - last - 1)
         found: list[control.EntryView] = []
         for entry in house.ledger.tail(after, _kinds(kind or []) or None):
             if entry.event.tenant == caller.scope.tenant:

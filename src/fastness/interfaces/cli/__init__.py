@@ -13,7 +13,7 @@ from fastness.interfaces.cli.output import fail
 
 __all__ = ["main"]
 
-_EPILOG = "Anywhere on the line: --home FOLDER, --as NAME (whose credentials), --format table|json."
+_EPILOG = "Anywhere on the line: --home FOLDER, --as NAME (whose credentials), --format table|json (scan: also sarif)."
 
 app = typer.Typer(
     name="fastness",
@@ -45,6 +45,8 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
 
         typer.echo(f"fastness {__version__}")
         raise typer.Exit
+    if form is Format.SARIF and context.invoked_subcommand != "scan":
+        raise typer.BadParameter("sarif is for scan alone; use table or json", param_hint="--format")
     context.obj = Options.of(home, who, credentials, form, passphrase_file)
 
 

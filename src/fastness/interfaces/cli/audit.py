@@ -16,6 +16,8 @@ from fastness.interfaces.cli.output import console, print_json, say
 if TYPE_CHECKING:
     from fastness.wire.control import EntryView
 
+LARGEST_PAGE = 1000
+
 app = typer.Typer(help="The log of every decision: follow it, verify it, prove an entry.", no_args_is_help=True)
 
 
@@ -33,9 +35,9 @@ def tail(
     """
     options: Options = context.obj
     with options.control() as control:
-        at = max(-1, control.audit.system().ledger_size + after - 1) if after < 0 else after
+        at, last = max(-1, after), min(-after, LARGEST_PAGE) if after < 0 else 0
         while True:
-            entries = control.audit.entries(at, 500, kind or ())
+            entries = control.audit.entries(at, 500, kind or (), last if at < 0 else 0)
             for entry in entries:
                 _print_entry(options, entry)
             at = entries[-1].index if entries else at

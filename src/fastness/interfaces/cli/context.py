@@ -28,6 +28,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    SARIF = "sarif"
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 BAD, UNDECIDED = 1, 3
 
 
-class ScanFormat(StrEnum):
-    """How the reports are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    SARIF = "sarif"
-
-
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the line."""
     app.command("scan")(scan)
@@ -36,13 +27,11 @@ def add_to(app: typer.Typer) -> None:
 def scan(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.", exists=True)],
-    *,
-    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0.")] = False,
     fail_on: Annotated[str, typer.Option(help="What makes the exit status 1: review or block.")] = "review",
 ) -> None:
     """Scan model files. Exit status: 0 all pass, 1 something blocked or for review, 3 something undecided, 2 wrong usage.
 
-    Example: fastness scan model.onnx weights/ --format json
+    Example: fastness scan model.onnx weights/ --format sarif
     """
     from fastness.models.scan import scan_paths, to_json, to_sarif
 
@@ -50,7 +39,7 @@ def scan(
     if fail_on not in ("review", "block"):
         raise typer.BadParameter("is review or block", param_hint="--fail-on")
     reports = list(_watched(options, scan_paths(paths)))
-    if sarif:
+    if options.form is Format.SARIF:
         print_json(to_sarif(reports))
     elif options.form is Format.JSON:
         print_json(to_json(reports))
@@ -62,7 +51,7 @@ def scan(
 def _watched(options: Options, reports: object) -> list[Report]:
     from rich.progress import track
 
-    quiet = options.form is Format.JSON or not sys.stderr.isatty()
+    quiet = options.form is not Format.TABLE or not sys.stderr.isatty()
     return list(track(reports, "scanning", console=console(stderr=True), transient=True, disable=quiet))  # type: ignore[arg-type]
 
 
