@@ -25,10 +25,9 @@ def recorded(reading: Reading, kind: EventKind, resource: str) -> list[Event]:
         Corrupt: an event's row was changed.
     """
     events = [_opened(data) for data in records.events_about(reading, kind, resource)]
-    expected = (kind, resource, reading.scope.tenant)
-    if any((event.kind, event.resource, event.tenant) != expected for event in events):
+    if any((event.kind, event.resource) != (kind, resource) for event in events):
         raise _changed(f"an event about {resource} was changed")
-    return events
+    return [event for event in events if event.tenant == reading.scope.tenant]
 
 
 def check_recorded(ledger: Ledger, kind: EventKind, resource: str) -> None:

@@ -32,6 +32,7 @@ from fastness.models.registry import (
 )
 from fastness.models.release.parts import ReleaseParts
 from fastness.models.release.verification import (
+    Standing,
     active,
     check,
     deployable,
@@ -108,7 +109,7 @@ def deploy(parts: ReleaseParts, scope: Scope, model: str, number: int, environme
         NotFound: no such version or environment.
         Corrupt: manifest, statements, blob row or bytes were changed.
         Conflict: policy or approvals do not hold; the message has all reasons.
-        Forbidden: the author deploys.
+        Forbidden: the author or an approver deploys.
     """
     now = parts.clock.now()
     with _refusals(parts, scope, now, (Action.MODEL_DEPLOY, model, number, environment)):
@@ -118,7 +119,7 @@ def deploy(parts: ReleaseParts, scope: Scope, model: str, number: int, environme
         with parts.records.begin(scope, now) as tx:
             found = check(tx, parts, (model, number, environment), now)  # 8 policy, 9 approvals
             held = found.evidence.version
-            _refuse_author(scope, held)
+            _refuse_duties(scope, found)
             new = create_revision(tx, draft_revision(parts, held, environment))  # 10 release
             move_alias(tx, parts.keyring.signer(Purpose.ALIAS), environment, new)
             details: dict[str, Detail] = {"environment": environment, "revision": new.id, "digest": held.digest}
@@ -195,10 +196,16 @@ def previous(reading: Reading, parts: ReleaseParts, model: str, environment: str
     raise Conflict("rollback-none", f"{environment} of {model!r} has no earlier revision to go back to", "Deploy one.")
 
 
-def _refuse_author(scope: Scope, held: Version) -> None:
+def _refuse_duties(scope: Scope, found: Standing) -> None:
+    """Who made a version or approved it does not deploy it: seen here too, where nothing can come in between."""
+    held = found.evidence.version
     if scope.principal == held.manifest.author:
         raise Forbidden(
             "deploy-by-author", f"{scope.principal} made {held.resource}", "Have another operator deploy it."
+        )
+    if scope.principal in {f.evidence.get("principal") for f in found.approval.findings}:
+        raise Forbidden(
+            "deploy-by-approver", f"{scope.principal} approved {held.resource}", "Have another operator deploy it."
         )
 
 

@@ -8,6 +8,7 @@ Cost: about ten signature checks, half a millisecond.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from fastness.access import approvals
 from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt, Invalid, NotFound
+from fastness.core.events import EventKind
 from fastness.core.findings import Decision, Verdict, combine, decision_of
 from fastness.core.signature import ModelSignature
 from fastness.foundation.storage import Reading
@@ -147,6 +149,7 @@ def gather(reading: Reading, parts: ReleaseParts, model: str, number: int) -> Ev
     """
     found = version(reading, model, number)
     manifest, said = found.manifest, found.evidence(reading, parts.attesting)
+    _state_holds(parts, found)
     if len(manifest.files) != 1:
         raise Corrupt("manifest-files", f"{found.resource} has {len(manifest.files)} files; one is expected")
     (file,) = manifest.files
@@ -163,6 +166,17 @@ def gather(reading: Reading, parts: ReleaseParts, model: str, number: int) -> Ev
         read_predicate(said.get(Predicate.BEHAVIOUR), manifest.behaviour, BehaviourRecord),
         ticket,
     )
+
+
+def _state_holds(parts: ReleaseParts, found: Version) -> None:
+    """Whether no numbered event that took the version out of service was changed, moved or deleted.
+
+    `Version.evidence` has read the events; here they are held against the signed tree.
+    """
+    if found.state is VersionState.REGISTERED:
+        for kind in (EventKind.MODEL_QUARANTINED, EventKind.MODEL_RETIRED):
+            with suppress(NotFound):  # nothing was ever signed: no event has a number yet
+                parts.ledger.find(kind, found.resource, 1)
 
 
 def standing(
