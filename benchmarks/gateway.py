@@ -25,6 +25,7 @@ import datetime as dt
 import hmac
 import ipaddress
 import json
+import math
 import os
 import shutil
 import signal
@@ -261,7 +262,7 @@ def wrk(target: Target, connections: int, seconds: float) -> tuple[int, Sample]:
         "wrk",
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{math.ceil(seconds)}s",  # whole seconds only
         "--timeout",
         "20s",
         "-s",

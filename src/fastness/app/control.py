@@ -25,6 +25,7 @@ from fastness.wire import control
 LEAF_DAYS = 30
 _RENEW_S = LEAF_DAYS * 86_400 * 2 / 3
 _SEQUENCE_S = 0.1
+_PATIENCE_S = 1.0  # after which a worker that was not confirmed refuses
 _CHANGES_BITS = 20  # of the routes' epoch: changes of workers since this process began; the rest counts in the records
 
 _log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class ControlProcess:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sequence, keep workers and feed gateways for as long as the context lasts."""
+        self._loop = asyncio.get_running_loop()
         self._begin()
         self.keeper.start()
         self._sequencing.start()
@@ -111,6 +113,15 @@ class ControlProcess:
             self._stop.set()
             await asyncio.to_thread(self._sequencing.join)
             self.house.settle()
+
+    def published(self, topic: str) -> None:
+        """Wait until every gateway worker has a topic as it stands; one that does not answer refuses by itself soon."""
+        waiting = asyncio.run_coroutine_threadsafe(self.feed.published(topic), self._loop)
+        try:
+            waiting.result(_PATIENCE_S)
+        except TimeoutError:
+            waiting.cancel()
+            _log.warning("not every gateway worker has taken the snapshot %s", topic)
 
     def system_view(self, version: str, url: str) -> control.SystemView:
         """How the house stands."""

@@ -79,9 +79,11 @@ def _blobs(house: House, *, repair: bool) -> Iterator[Check]:
     now = house.clock.now()
     with house.records.read(SYSTEM_SCOPE) as reading:
         missing = house.vault.missing(reading)
-        orphans = house.vault.sweep(reading, now, older_than_s=0) if repair else []
+        # Whole containers that no row knows, and files of those that were never whole.
+        orphans = len(house.vault.sweep(reading, now, older_than_s=0)) if repair else 0
+    orphans += house.blobs.sweep_temporary(0, now) if repair else 0
     if orphans:
-        swept: dict[str, Detail] = {"count": len(orphans)}
+        swept: dict[str, Detail] = {"count": orphans}
         house.record(SYSTEM_SCOPE, lambda events: events.make(EventKind.BLOBS_SWEPT, "system:blobs", details=swept))
         house.settle()
     if missing:
@@ -89,6 +91,6 @@ def _blobs(house: House, *, repair: bool) -> Iterator[Check]:
             "blobs", "failed", f"{len(missing)} recorded, but not there", "Restore the blobs folder from a copy."
         )
     elif orphans:
-        yield Check("blobs", "repaired", f"{len(orphans)} left by interrupted pushes removed")
+        yield Check("blobs", "repaired", f"{orphans} left by interrupted pushes removed")
     else:
         yield Check("blobs", "ok", "each recorded blob is there")

@@ -23,6 +23,8 @@ from fastness.wire import frames
 _LOOK_S = 0.1
 _CONFIRM_S = 0.2
 _RETRY_S = 0.1
+_HURRY_S = 0.005
+_LONGEST_ECHO = 4096
 _MAX_BACKLOG_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
@@ -54,12 +56,28 @@ class Feed:
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
         self._sent: dict[str, frames.Snapshot] = {}
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._sent_in: dict[str, int] = {}
+        self._round = 0
+        self._echoed: dict[asyncio.StreamWriter, int] = {}
+        self._hurry = asyncio.Event()
 
     @property
     def listeners(self) -> int:
         """How many gateway workers listen."""
-        return len(self._writers)
+        return len(self._echoed)
+
+    async def published(self, topic: str) -> None:
+        """Return when every gateway worker that listens has what the topic holds now."""
+        epoch = await asyncio.to_thread(self._sources[topic].epoch)
+        while not self._has(topic, epoch):
+            self._hurry.set()
+            await asyncio.sleep(_HURRY_S)
+
+    def _has(self, topic: str, epoch: int) -> bool:
+        sent = self._sent.get(topic)
+        if sent is None or sent.epoch < epoch:
+            return False
+        return all(echoed > self._sent_in[topic] for echoed in self._echoed.values())
 
     async def serve(self, path: Path) -> None:
         """Push until cancelled; `path` is the socket, which only the owner of its folder can reach."""
@@ -69,20 +87,22 @@ class Feed:
             async with server:
                 await self._push_forever()
         finally:
-            for writer in self._writers:
+            for writer in self._echoed:
                 writer.transport.abort()
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for snapshot in self._sent.values():
             writer.write(frames.encode(snapshot))
-        self._writers.add(writer)
+        self._echoed[writer] = self._round
+        cutter = frames.FrameReader(_LONGEST_ECHO)
         try:
-            while await reader.read(65536):
-                pass
-        except OSError:
-            pass
+            while data := await reader.read(65536):
+                # Each confirmation is echoed: what was sent before it has arrived.
+                self._echoed[writer] += sum(isinstance(frame, frames.Confirm) for frame in cutter.feed(data))
+        except (OSError, FastnessError):
+            _log.warning("a gateway worker is cut off from the snapshots")
         finally:
-            self._writers.discard(writer)
+            del self._echoed[writer]
             writer.close()
 
     async def _push_forever(self) -> None:
@@ -91,10 +111,13 @@ class Feed:
             current = True
             for topic, source in self._sources.items():
                 current &= await self._refresh(topic, source)
-            if current and time.monotonic() - confirmed >= _CONFIRM_S:
+            if current and (self._hurry.is_set() or time.monotonic() - confirmed >= _CONFIRM_S):
                 confirmed = time.monotonic()
+                self._hurry.clear()
+                self._round += 1
                 self._send(frames.Confirm())
-            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _LOOK_S)
 
     async def _refresh(self, topic: str, source: Source) -> bool:
         try:
@@ -103,6 +126,7 @@ class Feed:
             if sent is None or sent.epoch != epoch:
                 value = await asyncio.to_thread(source.load)
                 self._sent[topic] = frames.Snapshot(topic, epoch, msgspec.msgpack.encode(value))
+                self._sent_in[topic] = self._round
                 self._send(self._sent[topic])
         except FastnessError:
             _log.exception("the snapshot %s cannot be loaded; the gateways will refuse", topic)
@@ -111,7 +135,7 @@ class Feed:
 
     def _send(self, frame: frames.AnyFrame) -> None:
         data = frames.encode(frame)
-        for writer in list(self._writers):
+        for writer in list(self._echoed):
             if writer.transport.get_write_buffer_size() > _MAX_BACKLOG_BYTES:
                 writer.transport.abort()  # it does not read: it will be stale, refuse, and connect again
             else:
@@ -144,12 +168,12 @@ class Subscription:
             with contextlib.suppress(OSError, FastnessError):
                 reader, writer = await asyncio.open_unix_connection(self._path)
                 try:
-                    await self._receive(reader)
+                    await self._receive(reader, writer)
                 finally:
                     writer.close()
             await asyncio.sleep(_RETRY_S)
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cutter = frames.FrameReader()
         fresh: set[str] = set()
         while data := await reader.read(1 << 16):
@@ -160,8 +184,10 @@ class Subscription:
                     live.publish(value, frame.epoch)
                     fresh.add(frame.topic)
                     self._changed(value)
-                elif isinstance(frame, frames.Confirm) and fresh == self._topics.keys():
-                    self._confirm()
+                elif isinstance(frame, frames.Confirm):
+                    writer.write(frames.encode(frame))
+                    if fresh == self._topics.keys():
+                        self._confirm()
 
     def _confirm(self) -> None:
         now = time.monotonic_ns()

@@ -80,6 +80,7 @@ class House:
         self._keys = KeysProjection(self.pepper)
         self._routes = RoutesProjection(self.parts)
         self._view: Callable[[str], SystemView] | None = None
+        self._published: Callable[[str], None] | None = None
         self._credentials: tuple[int, Credentials] | None = None
 
     def credentials(self) -> Credentials:
@@ -111,9 +112,20 @@ class House:
         with self.records.begin(scope, self.clock.now()) as tx:
             tx.emit(make(tx.events))
 
-    def attach(self, view: Callable[[str], SystemView]) -> None:
-        """Say how the processes around this house stand; `view` takes the version of the program."""
+    def attach(self, view: Callable[[str], SystemView], published: Callable[[str], None]) -> None:
+        """Have processes serve from this house.
+
+        Args:
+            view: how they stand, given the version of the program.
+            published: returns when all of them have the snapshot of a topic as it stands.
+        """
         self._view = view
+        self._published = published
+
+    def published(self, topic: str) -> None:
+        """Wait until what was just changed is known wherever it is served from; without processes, at once."""
+        if self._published is not None:
+            self._published(topic)
 
     def system_view(self, version: str) -> SystemView:
         """How the house stands; without processes, only what is stored."""

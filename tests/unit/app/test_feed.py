@@ -130,3 +130,50 @@ def test_nothing_is_confirmed_before_every_topic_arrived(path: Path) -> None:
             assert (one.current.value, two.current.value) == (1, 1)
 
     asyncio.run(story())
+
+
+def test_a_change_is_published_once_every_worker_has_it(path: Path) -> None:
+    async def story() -> None:
+        source, lives = Source(1), [Live[Number](), Live[Number]()]
+        feed, subs = Feed({"number": source}), [subscribed(path, live) for live in lives]
+        async with running(feed.serve(path), *(s.run() for s in subs)):
+            await asyncio.gather(*(s.complete.wait() for s in subs))
+            for value in range(2, 12):
+                source.value = value
+                await feed.published("number")
+                assert [live.current.value for live in lives] == [value, value]
+
+    asyncio.run(story())
+
+
+def test_a_change_is_not_published_while_a_worker_does_not_read(path: Path) -> None:
+    async def story() -> None:
+        source, live = Source(1), Live[Number]()
+        feed, sub = Feed({"number": source}), subscribed(path, live)
+        async with running(feed.serve(path), sub.run()):
+            await sub.complete.wait()
+            _, deaf = await asyncio.open_unix_connection(path)
+            await eventually(lambda: feed.listeners == 2)
+            source.value = 2
+            waiting = asyncio.ensure_future(feed.published("number"))
+            await eventually(lambda: live.current.value == 2)
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            deaf.close()
+            await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_talks_nonsense_is_cut_off(path: Path) -> None:
+    async def story() -> None:
+        feed = Feed({"number": Source(1)})
+        async with running(feed.serve(path)):
+            await eventually(path.exists)
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"\xff" * 64)
+            await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            await eventually(lambda: feed.listeners == 0)
+
+    asyncio.run(story())

@@ -6,7 +6,7 @@ from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access import create_key, create_principal, enrol, keys, principals, revoke_key
+from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
@@ -32,6 +32,7 @@ class AccessRoutes(Controller):
         """Redeem a one-time code; the code itself is the credential."""
         with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
             principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+        house.published(KeysProjection.topic)
         return control.EnrolmentReply(principal.id, key.key_id, key.text)
 
     @post("/principals", sync_to_thread=True)
@@ -78,6 +79,7 @@ class AccessRoutes(Controller):
         expires = later(now, data.days * DAY_S)
         with house.records.begin(caller.scope, now) as tx:
             key = create_key(tx, owner, Limit(data.per_s, data.burst), expires, data.name, house.pepper)
+        house.published(KeysProjection.topic)
         return control.KeyReply(key.key_id, key.text, rfc3339(expires))
 
     @get("/keys", sync_to_thread=True)
@@ -110,6 +112,7 @@ class AccessRoutes(Controller):
         doors.allow(caller, Action.KEY_REVOKE, Resource("key", key_id), owner=owner)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             revoke_key(tx, key_id)
+        house.published(KeysProjection.topic)
 
     @post("/environments/{environment:str}/allowances", sync_to_thread=True)
     def grant_allowance(

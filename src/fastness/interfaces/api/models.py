@@ -20,6 +20,7 @@ from fastness.interfaces.api import push
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.models.release import (
     PushRequest,
+    RoutesProjection,
     admit,
     approve,
     deploy,
@@ -188,6 +189,7 @@ class ModelRoutes(Controller):
         own = any(a.principal == caller.principal.id for a in view.approvals)
         doors.allow(caller, Action.MODEL_DEPLOY, _version(model, version), author=view.author, own_approval=own)
         revision = deploy(house.parts, caller.scope, model, version, data.environment)
+        house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, version, data.environment)
 
     @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True)
@@ -202,6 +204,7 @@ class ModelRoutes(Controller):
         """Move an environment's alias back to the revision before."""
         doors.allow(caller, Action.MODEL_ROLLBACK, Resource("model", model))
         revision = rollback(house.parts, caller.scope, model, data.environment, _reason(data))
+        house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, revision.version, data.environment)
 
     @post("/{model:str}/versions/{version:int}/quarantine", status_code=200, sync_to_thread=True)
@@ -217,6 +220,7 @@ class ModelRoutes(Controller):
         """Take a version out of service for good."""
         doors.allow(caller, Action.MODEL_QUARANTINE, _version(model, version))
         quarantine(house.parts, caller.scope, model, version, _reason(data))
+        house.published(RoutesProjection.topic)
         return _view(house, caller, model, version)
 
 

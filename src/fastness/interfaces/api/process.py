@@ -43,7 +43,7 @@ def main() -> None:
 async def _serve(home: Home, settings: Settings, passphrase: str | None, url: str) -> None:
     with home.locked(), open_house(home, settings, passphrase) as house:
         process = ControlProcess(house)
-        house.attach(lambda version: process.system_view(version, url))
+        house.attach(lambda version: process.system_view(version, url), process.published)
         home.control_socket.unlink(missing_ok=True)
         config = uvicorn.Config(
             create_api(house), uds=str(home.control_socket), lifespan="off", access_log=False, log_level="warning",
