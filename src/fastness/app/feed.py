@@ -178,16 +178,19 @@ class Subscription:
         fresh: set[str] = set()
         while data := await reader.read(1 << 16):
             for frame in cutter.feed(data):
-                if isinstance(frame, frames.Snapshot) and frame.topic in self._topics:
-                    kind, live = self._topics[frame.topic]
-                    value = msgspec.msgpack.decode(frame.body, type=kind)
-                    live.publish(value, frame.epoch)
-                    fresh.add(frame.topic)
-                    self._changed(value)
-                elif isinstance(frame, frames.Confirm):
-                    writer.write(frames.encode(frame))
-                    if fresh == self._topics.keys():
-                        self._confirm()
+                self._take(frame, fresh, writer)
+
+    def _take(self, frame: frames.AnyFrame, fresh: set[str], writer: asyncio.StreamWriter) -> None:
+        if isinstance(frame, frames.Snapshot) and frame.topic in self._topics:
+            kind, live = self._topics[frame.topic]
+            value = msgspec.msgpack.decode(frame.body, type=kind)
+            live.publish(value, frame.epoch)
+            fresh.add(frame.topic)
+            self._changed(value)
+        elif isinstance(frame, frames.Confirm):
+            writer.write(frames.encode(frame))
+            if fresh == self._topics.keys():
+                self._confirm()
 
     def _confirm(self) -> None:
         now = time.monotonic_ns()
