@@ -99,12 +99,13 @@ def test_a_log_that_was_cut_back_is_a_failure(house: House) -> None:
 
 
 def test_what_an_interrupted_push_left_is_swept_by_a_repair_and_recorded(house: House) -> None:
-    house.blobs.put("0" * 64, [b"half a model"])
+    house.blobs.put("0" * 64, [b"a model that nobody committed"])
+    (house.home.blobs / "tmp" / "cut").write_bytes(b"half a model, from before the container was whole")
     assert look(house)["blobs"].state == "ok"  # it hurts nobody
     swept = look(house, repair=True)["blobs"]
-    assert (swept.state, swept.seen) == ("repaired", "1 left by interrupted pushes removed")
-    assert list(house.blobs.ids()) == []
-    assert [entry.event.details for entry in house.ledger.find(EventKind.BLOBS_SWEPT)] == [{"count": 1}]
+    assert (swept.state, swept.seen) == ("repaired", "2 left by interrupted pushes removed")
+    assert [path for path in house.home.blobs.rglob("*") if path.is_file()] == []
+    assert [entry.event.details for entry in house.ledger.find(EventKind.BLOBS_SWEPT)] == [{"count": 2}]
     assert look(house, repair=True)["blobs"].state == "ok"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastness.core.errors import FastnessError
 from fastness.core.events import Event, EventKind
 from fastness.foundation.crypto import SoftwareSigner, sign_statement
 from fastness.interfaces.api import create_api
+from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.inprocess import InProcessTransport
 from fastness.wire import control
 from tests.unit.models.release.world import PATIENT, digits_onnx
@@ -113,6 +113,12 @@ class Town:
         access = self.client("auditor").access
         return access.keys()
 
+    def keep_credentials(self) -> None:
+        """Lay everybody's secrets where `fastness --as NAME` finds them."""
+        for name, signer in self.signers.items():
+            options = Options.of(str(self.house.home.root), name, "", Format.JSON, "")
+            options.keep(Identity(f"user:{name}", self.keys[name], signer.private_pem().decode()))
+
     def events(self, *kinds: EventKind) -> list[Event]:
         """Every event of these kinds, or all, in the order of the log."""
         self.house.settle()
@@ -145,7 +151,6 @@ def founded(folder: Path) -> Iterator[Town]:
             town.enrol(name, roles)
         town.enrol("robot", ("approver",), "service")
         yield town
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def refused(act: object) -> FastnessError:
