@@ -101,7 +101,7 @@ def public_keys(reading: Reading) -> dict[str, tuple[PrincipalId, bytes]]:
     return {
         key.keyid: (key.principal, key.pem)
         for key in records.find_public_keys(reading)
-        if not key.revoked and _genuine(key) and owners[key.principal].active
+        if not key.revoked and _genuine(key) and key.principal in owners and owners[key.principal].active
     }
 
 

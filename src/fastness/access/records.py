@@ -6,16 +6,20 @@ All but `all_keys` (the projection serves every tenant) see only the tenant of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Row, delete, insert, select, update
 
 from fastness.access.tables import API_KEY, APPROVAL, ENROLMENT, PRINCIPAL, PRINCIPAL_ROLE, PUBLIC_KEY
 from fastness.core.clock import Instant
 from fastness.core.digests import Digest
+from fastness.core.errors import Corrupt, Invalid
 from fastness.core.identity import Action, PrincipalId, PrincipalKind, Role, TenantId
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading, Transaction
+
+WordT = TypeVar("WordT", bound=StrEnum)
 
 
 class PrincipalRow(NamedTuple):
@@ -88,11 +92,11 @@ def find_principals(reading: Reading, principal: PrincipalId | None = None) -> d
         found, granted = found.where(p.id == principal), granted.where(r.principal == principal)
     roles: dict[str, set[Role]] = {}
     for row in reading.execute(granted):
-        roles.setdefault(row.principal, set()).add(Role(row.role))
+        roles.setdefault(row.principal, set()).add(_one_of(Role, row.role))
     return {
         row.id: PrincipalRow(
             PrincipalId(row.id),
-            PrincipalKind(row.kind),
+            _one_of(PrincipalKind, row.kind),
             frozenset(roles.get(row.id, ())),
             active=bool(row.active),
             enrolled=row.enrolled_at is not None,
@@ -179,11 +183,11 @@ def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
     p, r = PRINCIPAL.c, PRINCIPAL_ROLE.c
     roles: dict[tuple[str, str], set[Role]] = {}
     for row in reading.execute(select(r.tenant, r.principal, r.role)):
-        roles.setdefault((row.tenant, row.principal), set()).add(Role(row.role))
+        roles.setdefault((row.tenant, row.principal), set()).add(_one_of(Role, row.role))
     owners = {
         (row.tenant, row.id): PrincipalRow(
             PrincipalId(row.id),
-            PrincipalKind(row.kind),
+            _one_of(PrincipalKind, row.kind),
             frozenset(roles.get((row.tenant, row.id), ())),
             active=bool(row.active),
             enrolled=row.enrolled_at is not None,
@@ -191,6 +195,8 @@ def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
         for row in reading.execute(select(p.tenant, p.id, p.kind, p.active, p.enrolled_at))
     }
     keys = [_key_row(row) for row in reading.execute(select(API_KEY))]
+    if any((key.tenant, key.principal) not in owners for key in keys):
+        raise _changed("an API key of nobody")
     return [(key, owners[key.tenant, key.principal]) for key in keys]
 
 
@@ -256,12 +262,31 @@ def _key_row(row: Row[tuple[object, ...]]) -> KeyRow:
         PrincipalId(row.principal),
         row.name,
         bytes(row.digest),
-        Limit(row.per_s, row.burst),
-        None if row.actions is None else frozenset(Action(name) for name in row.actions.split()),
+        _limit(row.per_s, row.burst),
+        None if row.actions is None else frozenset(_one_of(Action, name) for name in row.actions.split()),
         Instant(row.created_at),
         Instant(row.expires_at),
         revoked=row.revoked_at is not None,
     )
+
+
+def _limit(per_s: float, burst: float) -> Limit:
+    try:
+        return Limit(per_s, burst)
+    except (Invalid, TypeError) as error:
+        raise _changed("the rate of an API key") from error
+
+
+def _one_of(kind: type[WordT], text: str) -> WordT:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise _changed(f"a {kind.__name__} that is none") from error
+
+
+def _changed(what: str) -> Corrupt:
+    hint = "Somebody changed the database: compare it with the ledger, and restore a backup."
+    return Corrupt("access-changed", f"the records of access hold {what}", hint)
 
 
 def _written(actions: frozenset[Action] | None) -> str | None:

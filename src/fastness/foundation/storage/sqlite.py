@@ -20,7 +20,19 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, exc, insert, select
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    Row,
+    Select,
+    create_engine,
+    exc,
+    insert,
+    select,
+    types,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -219,8 +231,7 @@ class _Writer:
         """Run one statement and count the rows it changed, in whatever words it was written."""
         before = self._raw.total_changes
         with self._watched():
-            result = _run(self.connection, statement, parameters)
-            rows = list(result.all()) if result.returns_rows else []
+            rows = _rows(_run(self.connection, statement, parameters))
         return Rows(rows, self._raw.total_changes - before)
 
     def commit(self, rows: Sequence[EventRow]) -> None:
@@ -267,8 +278,7 @@ class _SqliteReading:
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> Rows:
         with _translated():
-            result = _run(self._connection, statement, parameters)
-            return Rows(list(result.all()) if result.returns_rows else [], 0)
+            return Rows(_rows(_run(self._connection, statement, parameters)), 0)
 
 
 class _SqliteTransaction:
@@ -360,6 +370,51 @@ class _SqliteTransaction:
 def _run(connection: Connection, statement: Executable, parameters: Parameters | None) -> CursorResult[Any]:
     # The driver would run an empty list once, with nothing.
     return connection.execute(statement, [dict(row) for row in parameters] if parameters else None)
+
+
+def _rows(result: CursorResult[Any]) -> list[Row[Any]]:
+    """All rows, if each value is of its column's type: SQLite keeps any type in any column, for who edits the file."""
+    if not result.returns_rows:
+        return []
+    rows = list(result.all())
+    kinds = _kinds_of(result) if rows else ()
+    if kinds and not all(all(map(isinstance, row, kinds)) for row in rows):
+        raise Corrupt(
+            "record-changed",
+            "a record holds a value of another type than its column",
+            "Somebody changed the database: restore a backup.",
+        )
+    return rows
+
+
+def _kinds_of(result: CursorResult[Any]) -> tuple[tuple[type, ...], ...]:
+    """What each column of a select may hold; empty for other statements."""
+    compiled = result.context.compiled
+    if compiled is None:
+        return ()
+    known = _KINDS_KNOWN.get(compiled)
+    if known is None:
+        columns = compiled.statement.selected_columns if isinstance(compiled.statement, Select) else ()
+        known = _KINDS_KNOWN[compiled] = tuple(_kinds(column.type) for column in columns)
+    return known
+
+
+def _kinds(declared: types.TypeEngine[Any]) -> tuple[type, ...]:
+    for kind, python in _PYTHON_TYPES:
+        if isinstance(declared, kind):
+            return (*python, type(None))
+    return (object,)
+
+
+# By compiled statement, of which SQLAlchemy keeps few; with it they go.
+_KINDS_KNOWN: Final[weakref.WeakKeyDictionary[Any, tuple[tuple[type, ...], ...]]] = weakref.WeakKeyDictionary()
+_PYTHON_TYPES: Final[tuple[tuple[type[types.TypeEngine[Any]], tuple[type, ...]], ...]] = (
+    (types.String, (str,)),
+    (types.LargeBinary, (bytes,)),
+    (types.Boolean, (bool,)),
+    (types.Integer, (int,)),
+    (types.Float, (float, int)),
+)
 
 
 def event_row(event: Event) -> EventRow:
