@@ -19,6 +19,7 @@ from fastness.foundation.storage import METADATA
 from fastness.models.release import views
 from tests.unit.models.release.world import ALICE, World, copied, digits_onnx
 
+FoundT = TypeVar("FoundT")
 TABLES = sorted(METADATA.tables)
 ROWS = 1
 
@@ -63,7 +64,7 @@ def edits(raw: sqlite3.Connection, table: str) -> Iterator[str]:
         raw.execute(f"INSERT INTO {table} (rowid, {columns}) VALUES ({marks})", (rowid, *row))
 
 
-def outcome(work: Callable[[], object]) -> object:
+def outcome(work: Callable[[], FoundT]) -> FoundT | FastnessError:
     try:
         return work()
     except FastnessError as error:

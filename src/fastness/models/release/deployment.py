@@ -37,6 +37,7 @@ from fastness.models.release.verification import (
     check,
     deployable,
     draft_revision,
+    held_to_log,
     purpose_of,
 )
 
@@ -115,6 +116,7 @@ def deploy(parts: ReleaseParts, scope: Scope, model: str, number: int, environme
     with _refusals(parts, scope, now, (Action.MODEL_DEPLOY, model, number, environment)):
         with parts.records.read(scope) as reading:
             evidence = check(reading, parts, (model, number, environment), now).evidence
+            held_to_log(parts, evidence.version)
             deployable(evidence, draft_revision(parts, evidence.version, environment)).verify_bytes(parts.vault)
         with parts.records.begin(scope, now) as tx:
             found = check(tx, parts, (model, number, environment), now)  # 8 policy, 9 approvals
@@ -142,6 +144,7 @@ def rollback(parts: ReleaseParts, scope: Scope, model: str, environment: str, re
         with parts.records.read(scope) as reading:
             before, sequence = previous(reading, parts, model, environment)
             newest = alias(reading, parts.pointing, parts.ledger, model, environment).sequence
+            held_to_log(parts, version(reading, model, before.version))
         with parts.records.begin(scope, now) as tx:
             found = check(tx, parts, (model, before.version, environment), now, before)
             move = move_alias(tx, parts.keyring.signer(Purpose.ALIAS), environment, before, sequence)

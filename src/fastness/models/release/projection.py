@@ -21,7 +21,7 @@ from fastness.models.release.deployment import previous
 from fastness.models.release.parts import ReleaseParts
 from fastness.models.release.policy import NOTHING_KNOWN
 from fastness.models.release.routes import Route, Routes
-from fastness.models.release.verification import active, check, gather, guard_of
+from fastness.models.release.verification import active, check, gather, guard_of, held_to_log
 
 EXPLAINED = 20
 """So many of a model's newest versions have a route that says why they are not served."""
@@ -67,6 +67,7 @@ class RoutesProjection:
         try:
             found = gather(reading, self.parts, runs.model, runs.version).version
             active(found)
+            held_to_log(self.parts, found)
             if found.digest != runs.manifest or found.manifest.signature is None:
                 raise Corrupt("revision-corrupt", f"revision {runs.id} does not fit {found.resource}")
             guard = guard_of(runs)
