@@ -68,13 +68,13 @@ ASKED_BY = {
     Action.MODEL_QUARANTINE: "`models quarantine`",
     Action.ALLOWANCE_GRANT: "`access allowance grant`",
     Action.ACCESS_READ: "`access user list`, `access key list`",
-    Action.PRINCIPAL_CREATE: "`access user create`",
-    Action.ROLE_GRANT: "later",
+    Action.PRINCIPAL_CREATE: "`access user create`, `access user code`",
+    Action.ROLE_GRANT: "`access user roles`, `access user deactivate`",
     Action.KEY_CREATE: "`access key create`",
-    Action.KEY_REVOKE: "`access key revoke`",
+    Action.KEY_REVOKE: "`access key revoke`, `access key narrow`",
     Action.AUDIT_READ: "`audit tail`, `audit prove`",
     Action.METRICS_READ: "`GET /metrics`",
-    Action.SYSTEM_READ: "`status`, `audit tail`",
+    Action.SYSTEM_READ: "`status`",
 }
 _POLICY = re.compile(
     r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)',

@@ -34,10 +34,10 @@ class _Calls:
             raise problems.decode(reply.status, reply.read(), reply.headers)
         return reply
 
-    def call(self, method: str, path: str, answer: type[T], message: msgspec.Struct | None = None) -> T:
+    def call(self, method: str, path: str, answer: type[T] | None, message: msgspec.Struct | None = None) -> T:
         data = self.send(method, path, msgspec.json.encode(message) if message is not None else None).read()
         try:
-            return msgspec.json.decode(data, type=answer)
+            return msgspec.json.decode(data or b"null", type=answer)
         except msgspec.MsgspecError as error:
             raise Unavailable(
                 "reply-malformed", f"the house gave an answer that this client does not know: {error}"
@@ -63,6 +63,23 @@ class AccessCalls:
     def principals(self) -> list[control.PrincipalView]:
         """All principals of the tenant."""
         return self._calls.call("GET", "/principals", list[control.PrincipalView])
+
+    def set_roles(self, principal: str, roles: Iterable[str]) -> None:
+        """Give a principal these roles and no others."""
+        self._calls.call("PUT", f"{_principal(principal)}/roles", None, control.RolesRequest(tuple(roles)))
+
+    def deactivate(self, principal: str) -> None:
+        """End a principal: its keys, codes and approvals count no more."""
+        self._calls.call("POST", f"{_principal(principal)}/deactivation", None)
+
+    def reissue_code(self, principal: str) -> control.PrincipalReply:
+        """A new one-time code for a principal that has never enrolled."""
+        return self._calls.call("POST", f"{_principal(principal)}/codes", control.PrincipalReply)
+
+    def narrow_key(self, key_id: str, actions: Iterable[str]) -> None:
+        """Take from a key all actions but these."""
+        message = control.ActionsRequest(tuple(actions))
+        self._calls.call("PUT", f"/keys/{quote(key_id, safe='')}/actions", None, message)
 
     def create_key(self, request: control.KeyRequest) -> control.KeyReply:
         """Create an API key; the reply holds its text, once."""
@@ -229,6 +246,10 @@ def _push_lines(reply: Reply) -> Iterator[control.PushLine]:
             raise Unavailable(
                 "reply-malformed", f"the push gave a line that this client does not know: {error}"
             ) from error
+
+
+def _principal(principal: str) -> str:
+    return f"/principals/{quote(principal, safe='')}"
 
 
 def _model(model: str) -> str:

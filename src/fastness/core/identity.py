@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import NewType
 
 from fastness.core.clock import Instant
+from fastness.core.errors import Invalid
 
 TenantId = NewType("TenantId", str)
 PrincipalId = NewType("PrincipalId", str)
@@ -45,6 +46,17 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     SECURITY_OFFICER = "security-officer"
     ADMINISTRATOR = "administrator"
+
+
+def parse_role(text: str) -> Role:
+    """The role called `text`.
+
+    Raises:
+        Invalid: there is none.
+    """
+    if text not in set(Role):
+        raise Invalid("role-unknown", f"{text[:80]!r} is not a role", f"Use one of {', '.join(Role)}.")
+    return Role(text)
 
 
 @dataclass(frozen=True, slots=True)

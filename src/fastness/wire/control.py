@@ -53,6 +53,18 @@ class PrincipalView(Message, frozen=True):
     active: bool
 
 
+class RolesRequest(Message, frozen=True):
+    """The roles of a principal from now on, all of them."""
+
+    roles: tuple[str, ...]
+
+
+class ActionsRequest(Message, frozen=True):
+    """The actions that a key is left."""
+
+    actions: tuple[str, ...]
+
+
 class KeyRequest(Message, frozen=True):
     """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
 

@@ -11,7 +11,7 @@ from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
 from fastness.core.errors import Invalid
-from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, Role
+from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, parse_role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
@@ -44,7 +44,7 @@ class AccessRoutes(Controller):
         data: JSONBody[control.PrincipalRequest],
     ) -> control.PrincipalReply:
         """Create a principal and its one-time code."""
-        kind, roles = _kind(data.kind), frozenset(_role(r) for r in data.roles)
+        kind, roles = _kind(data.kind), frozenset(parse_role(r) for r in data.roles)
         name = parse_name(data.name)
         doors.allow(caller, Action.PRINCIPAL_CREATE, Resource("principal", f"{kind}:{name}"))
         with house.records.begin(caller.scope, house.clock.now()) as tx:
@@ -157,9 +157,3 @@ def _kind(text: str) -> PrincipalKind:
     if text not in {PrincipalKind.USER, PrincipalKind.SERVICE, PrincipalKind.AGENT}:
         raise Invalid("principal-kind", f"{text!r} is not a kind of principal", "Use user, service or agent.")
     return PrincipalKind(text)
-
-
-def _role(text: str) -> Role:
-    if text not in set(Role):
-        raise Invalid("role-unknown", f"{text!r} is not a role", f"Use one of {', '.join(Role)}.")
-    return Role(text)

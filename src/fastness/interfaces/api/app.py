@@ -21,6 +21,7 @@ from fastness.core.errors import FastnessError, Invalid, Limited, NotFound, TooL
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
+from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
 from fastness.wire import problems
 
@@ -70,7 +71,14 @@ def create_api(house: House) -> AsgiApp:
             request.state.caller = await asyncio.to_thread(doors.identify, given, request.url.path)
 
     app: AsgiApp = Litestar(
-        [healthz, Router("/api/v1", route_handlers=[AccessRoutes, ModelRoutes, AuditRoutes], guards=[known])],
+        [
+            healthz,
+            Router(
+                "/api/v1",
+                route_handlers=[AccessRoutes, MemberRoutes, KeyRoutes, ModelRoutes, AuditRoutes],
+                guards=[known],
+            ),
+        ],
         dependencies={
             "house": Provide(provide_house, sync_to_thread=False),
             "doors": Provide(provide_doors, sync_to_thread=False),

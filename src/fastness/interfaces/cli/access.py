@@ -55,6 +55,49 @@ def list_users(context: typer.Context) -> None:
     show(options, found, ("principal", "roles", "enrolled", "active"), rows)
 
 
+@user.command("roles")
+def set_roles(
+    context: typer.Context,
+    principal: Annotated[str, typer.Argument(help="Whose roles, such as user:operator.")],
+    roles: Annotated[
+        list[str] | None, typer.Option("--role", help="A role; may be repeated; none takes all away.")
+    ] = None,
+) -> None:
+    """Give a principal these roles and no others; what it approved counts only while it may approve.
+
+    Example: fastness access user roles user:operator --role operator --role viewer
+    """
+    options: Options = context.obj
+    with options.control() as control:
+        control.access.set_roles(principal, roles or ())
+    shown = {"principal": principal, "roles": roles or []}
+    say(options, shown, f"[bold green]changed[/bold green] {principal}: {', '.join(roles or ()) or 'no roles'}")
+
+
+@user.command()
+def deactivate(
+    context: typer.Context,
+    principal: Annotated[str, typer.Argument(help="Whose membership ends, such as user:caller.")],
+) -> None:
+    """End a principal: its keys, codes and approvals count no more. It stays in the record."""
+    options: Options = context.obj
+    with options.control() as control:
+        control.access.deactivate(principal)
+    say(options, {"principal": principal, "active": False}, f"[bold yellow]deactivated[/bold yellow] {principal}")
+
+
+@user.command("code")
+def reissue_code(
+    context: typer.Context,
+    principal: Annotated[str, typer.Argument(help="Who has never enrolled, such as user:caller.")],
+) -> None:
+    """A new one-time code for somebody who lost theirs; the old one is void."""
+    options: Options = context.obj
+    with options.control() as control:
+        reply = control.access.reissue_code(principal)
+    say(options, reply, f"  one-time code, until {reply.expires_at}: [bold]{reply.code}[/bold]")
+
+
 @app.command()
 def enroll(context: typer.Context, code: Annotated[str, typer.Argument(help="The one-time code.")]) -> None:
     """Redeem a one-time code: make a signing key of your own here, and get an API key. Neither leaves your account.
@@ -119,6 +162,26 @@ def list_keys(context: typer.Context) -> None:
         for k in found
     ]
     show(options, found, ("key", "name", "principal", "state", "expires", "limit"), rows)
+
+
+@key.command()
+def narrow(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")],
+    actions: Annotated[list[str], typer.Option("--only", help="An action that it keeps; may be repeated.")],
+) -> None:
+    """Take from an API key all actions but some; it never gets one back.
+
+    Example: fastness access key narrow KEY_ID --only model.infer
+    """
+    options: Options = context.obj
+    with options.control() as control:
+        control.access.narrow_key(key_id, actions)
+    say(
+        options,
+        {"key_id": key_id, "actions": actions},
+        f"[bold green]narrowed[/bold green] {key_id} to {', '.join(actions)}",
+    )
 
 
 @key.command("revoke")

@@ -5,14 +5,17 @@ The table is held against the OpenAPI document: a route without a row fails.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 import pytest
 
+from fastness.client import ControlClient
 from fastness.core.events import Event, EventKind
 from fastness.core.findings import Decision
+from fastness.foundation.crypto import SoftwareSigner
 from fastness.foundation.ledger import open_checkpoint, verify_inclusion
 from fastness.wire import control
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
@@ -62,6 +65,53 @@ def _revoke(town: Town) -> None:
     town.client("developer").access.revoke_key(reply.key_id)
     assert refused(town.client("lost").models.list).code == "key-unknown"
     assert town.events(EventKind.ACCESS_DENIED)[-1].reason == "key-revoked"
+
+
+def _someone(town: Town, name: str) -> str:
+    """A principal of its own, with a key by the same name in the town."""
+    reply = town.client("admin").access.create_principal(control.PrincipalRequest(name, ("viewer",)))
+    signer = SoftwareSigner.create(os.urandom)
+    town.keys[name] = ControlClient(town.carrier).access.enrol(reply.code, signer.public_pem.decode()).api_key
+    return reply.principal
+
+
+def _roles(town: Town) -> None:
+    principal = _someone(town, "promoted")
+    assert refused(town.client("promoted").access.principals).code == "not-permitted"
+    town.client("admin").access.set_roles(principal, ("auditor",))
+    assert principal in [p.principal for p in town.client("promoted").access.principals()]
+    assert refused(lambda: town.client("admin").access.set_roles("user:admin", ("approver",))).code == "own-roles"
+    assert refused(lambda: town.client("admin").access.set_roles(principal, ("king",))).code == "role-unknown"
+    assert refused(lambda: town.client("admin").access.set_roles("user:none", ())).code == "principal-unknown"
+
+
+def _deactivated(town: Town) -> None:
+    principal = _someone(town, "leaver")
+    assert town.client("leaver").models.list()
+    town.client("admin").access.deactivate(principal)
+    assert refused(town.client("leaver").models.list).code == "key-unknown"
+    assert refused(lambda: town.client("admin").access.deactivate(principal)).status == 409
+
+
+def _reissued(town: Town) -> None:
+    first = town.client("admin").access.create_principal(control.PrincipalRequest("forgetful", ("viewer",)))
+    second = town.client("admin").access.reissue_code(first.principal)
+    pem = SoftwareSigner.create(os.urandom).public_pem.decode()
+    assert refused(lambda: ControlClient(town.carrier).access.enrol(first.code, pem)).status == 401
+    assert ControlClient(town.carrier).access.enrol(second.code, pem).principal == first.principal
+    assert refused(lambda: town.client("admin").access.reissue_code(first.principal)).code == "principal-enrolled"
+
+
+def _narrowed(town: Town) -> None:
+    reply = town.client("viewer").access.create_key(control.KeyRequest("user:viewer", "narrow"))
+    town.keys["narrow"] = reply.api_key
+    town.client("viewer").access.narrow_key(reply.key_id, ("model.read",))
+    assert town.client("narrow").models.list()
+    assert refused(town.client("narrow").audit.system).code == "credential-narrowed"
+    assert (
+        refused(lambda: town.client("viewer").access.narrow_key(reply.key_id, ("system.read",))).code == "key-actions"
+    )
+    assert refused(lambda: town.client("viewer").access.narrow_key(reply.key_id, ("fly",))).code == "action-unknown"
 
 
 def _allowance(town: Town) -> None:
@@ -170,6 +220,8 @@ def encoded(message: msgspec.Struct) -> bytes:
 
 
 V1 = "/models/served/versions/1"
+ROLES = encoded(control.RolesRequest(("administrator",)))
+ACTIONS = encoded(control.ActionsRequest(("model.read",)))
 ENVIRONMENT = encoded(control.DeployRequest("development"))
 REASON = encoded(control.ReasonRequest("because", "development"))
 ALLOWANCE = encoded(control.AllowanceRequest(("watermark",), 1, "because"))
@@ -181,6 +233,18 @@ ROUTES = {
     "GET /principals": Route("/principals", None, "viewer", "access.read", "access:principals", _principals),
     "POST /principals": Route(
         "/principals", PRINCIPAL, "operator", "principal.create", "principal:user:intruder", _principal
+    ),
+    "PUT /principals/{principal}/roles": Route(
+        "/principals/user:viewer/roles", ROLES, "operator", "role.grant", "principal:user:viewer", _roles
+    ),
+    "POST /principals/{principal}/deactivation": Route(
+        "/principals/user:viewer/deactivation", None, "operator", "role.grant", "principal:user:viewer", _deactivated
+    ),
+    "POST /principals/{principal}/codes": Route(
+        "/principals/user:viewer/codes", None, "operator", "principal.create", "principal:user:viewer", _reissued
+    ),
+    "PUT /keys/{key_id}/actions": Route(
+        "/keys/00000000/actions", ACTIONS, "viewer", "key.revoke", "key:00000000", _narrowed
     ),
     "GET /keys": Route("/keys", None, "operator", "access.read", "access:keys", _keys),
     "POST /keys": Route(
