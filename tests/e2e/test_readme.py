@@ -316,6 +316,16 @@ def test_commands_to_a_running_house_load_neither_a_server_nor_a_database(desk: 
         assert loaded & HEAVY == set(), command
 
 
+def test_a_call_finds_the_house_that_was_told_another_port(desk: Desk) -> None:
+    """It asked where the settings say, although `up --port` had been typed."""
+    settings = desk.environment.pop("FASTNESS_SERVER__PORT")
+    try:
+        said = desk.shell("fastness call digits --input X=pixels.npy --as caller", "without the port in the settings")
+    finally:
+        desk.environment["FASTNESS_SERVER__PORT"] = settings
+    assert "label" in said
+
+
 def test_what_else_there_is(desk: Desk) -> None:
     """The last one: it ends with taking the model out of service."""
     (desk.work / "weights").mkdir()

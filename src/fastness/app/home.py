@@ -35,6 +35,7 @@ class Home:
         run: sockets of the running processes.
         control_socket: the control plane of a running house.
         state_socket: where gateway workers get their snapshots.
+        url: where the gateway listens, while the house runs.
         workers: sockets of the model workers.
     """
 
@@ -53,6 +54,7 @@ class Home:
         self.run = root / "run"
         self.control_socket = self.run / "control.sock"
         self.state_socket = self.run / "state.sock"
+        self.url = self.run / "url"
         self.workers = self.run / "workers"
 
     def exists(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from fastness.app import ControlProcess, Home, Settings, lifeline, load_settings, open_house
+from fastness.app import ControlProcess, Home, Settings, lifeline, load_settings, open_house, write_private
 from fastness.core.errors import FastnessError
 from fastness.interfaces.api.app import create_api
 
@@ -45,6 +45,7 @@ async def _serve(home: Home, settings: Settings, passphrase: str | None, url: st
         process = ControlProcess(house)
         house.attach(lambda version: process.system_view(version, url), process.published)
         home.control_socket.unlink(missing_ok=True)
+        write_private(home.url, url.encode())
         config = uvicorn.Config(
             create_api(house), uds=str(home.control_socket), lifespan="off", access_log=False, log_level="warning",
             server_header=False, ws="none", interface="asgi3", timeout_graceful_shutdown=5,
@@ -56,6 +57,7 @@ async def _serve(home: Home, settings: Settings, passphrase: str | None, url: st
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        home.url.unlink(missing_ok=True)
         home.control_socket.unlink(missing_ok=True)
 
 

@@ -15,6 +15,8 @@ from fastness.interfaces.cli.output import console, print_json
 if TYPE_CHECKING:
     import numpy as np
 
+    from fastness.app import Home
+
 _KINDS = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
     "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8",
@@ -32,18 +34,19 @@ def call(
     inputs: Annotated[list[str], typer.Option("--input", "-i", help="NAME=FILE.npy, NAME=FILE.json or NAME=JSON.")],
     version: Annotated[int, typer.Option(help="A version; 0 takes the one in service.", min=0)] = 0,
     key: Annotated[str, typer.Option(envvar="FASTNESS_KEY", help="An API key [that of --as].")] = "",
-    url: Annotated[str, typer.Option(help="Where the gateway listens [as the settings say].")] = "",
+    url: Annotated[
+        str, typer.Option(help="Where the gateway listens [where this house runs, or as its settings say].")
+    ] = "",
 ) -> None:
     """Send arrays to a served model and print its answer.
 
     Example: fastness call digits --input X=pixels.npy
     """
-    from fastness.app import load_settings
     from fastness.client import Client
 
     options: Options = context.obj
     home = options.house
-    target = url or load_settings(home, {}).server.local_url
+    target = url or _listening(home)
     number = version or None
     with Client(target, key or options.identity().api_key, home.ca) as client:
         declared = {str(i["name"]): str(i["datatype"]) for i in _inputs(client.metadata(model, number))}
@@ -57,6 +60,16 @@ def call(
     out.print(f"[bold]{result.model}[/bold] version {result.version}  [dim]request {result.request_id}[/dim]")
     for name, array in result.outputs.items():
         out.print(f"  {name} {list(array.shape)} {array.tolist()}", markup=False, soft_wrap=True)
+
+
+def _listening(home: Home) -> str:
+    """Where `up` said that it listens, whatever port it was given; the settings, where it does not run here."""
+    try:
+        return home.url.read_text("utf-8")
+    except FileNotFoundError:
+        from fastness.app import load_settings
+
+        return load_settings(home, {}).server.local_url
 
 
 def _inputs(metadata: dict[str, object]) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def up(
     secrets = (_sealed(secret),) if secret is not None else ()
     out = console(stderr=True)
     listener = listen(settings.server.host, settings.server.port)
-    url = f"https://{settings.server.host}:{listener.getsockname()[1]}"
+    url = dataclasses.replace(settings.server, port=listener.getsockname()[1]).local_url
     out.print(f"[bold]fastness[/bold] {url}  [dim]home {home.root}, certificate {home.ca}[/dim]", soft_wrap=True)
     opening = [f"--passphrase-fd={descriptor}" for descriptor in secrets]
     control = python_argv("fastness.interfaces.api.process", *common, "--url", url, *opening)
