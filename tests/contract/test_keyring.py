@@ -57,11 +57,12 @@ def test_a_wrapped_key_opens_for_its_context(ring: KeyRing) -> None:
         KeyContext(TENANT, BlobId("b" * 64), 1),
         KeyContext(TENANT, BlobId("a" * 64), 2),
         KeyContext(TenantId("other"), BlobId("a" * 64), 1),
+        KeyContext(TENANT, BlobId("a" * 64), 1 << 62),
     ],
 )
 def test_a_wrapped_key_opens_for_no_other_blob_epoch_or_tenant(ring: KeyRing, context: KeyContext) -> None:
     wrapped = ring.wrap(SecretBytes(DEK), CONTEXT)
-    ring.wrap(SecretBytes(DEK), context)  # so that its key-encryption key exists
+    ring.wrap(SecretBytes(DEK), dataclasses.replace(context, epoch=1))  # so that its key-encryption key exists
     with pytest.raises(Corrupt) as caught:
         ring.unwrap(wrapped, context)
     assert caught.value.code == "key-corrupt"
