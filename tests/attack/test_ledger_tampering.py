@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         "ledger-row-changed",
     ),
     "a row moved behind the end": (("update events set idx = 5000 where idx = 301",), "ledger-rows-missing"),
-    "data of another type": (("update events set data = 7 where idx = 301",), "ledger-row-changed"),
+    "data of another type": (("update events set data = 7 where idx = 301",), "record-changed"),
     "not an event": (("update events set data = x'00ff' where idx = 301",), "ledger-row-changed"),
 }
 

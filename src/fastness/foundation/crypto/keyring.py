@@ -300,16 +300,17 @@ def _wrapping_key(key_id: str, entry: Entry, version: int, context: KeyContext) 
     """The key for exactly this context; see the module's docstring."""
     if version not in entry.versions:
         raise NotFound("key-unknown", f"version {version} of the key-encryption key is not in this ring")
-    bound = {
-        "use": "fastness-dek-wrap-1",
-        "key": key_id,
-        "version": version,
-        "tenant": context.tenant,
-        "blob": context.blob,
-        "epoch": context.epoch,
-    }
     try:
-        info = rfc8785.dumps(bound)
+        info = rfc8785.dumps(
+            {
+                "use": "fastness-dek-wrap-1",
+                "key": key_id,
+                "version": version,
+                "tenant": context.tenant,
+                "blob": context.blob,
+                "epoch": context.epoch,
+            }
+        )
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise Corrupt("key-corrupt", "the data key is bound to what it cannot be bound to") from error
     return HKDF(hashes.SHA256(), 32, None, info).derive(entry.versions[version])

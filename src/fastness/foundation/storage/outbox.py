@@ -22,12 +22,15 @@ from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt
 from fastness.core.events import Detail, Event, EventFactory, EventKind, decode_event
 from fastness.core.identity import SYSTEM_SCOPE
-from fastness.foundation.storage.contracts import AnyRow, Exempt, Numbered, Records, Transaction, entry_of
+from fastness.foundation.storage.contracts import Exempt, Numbered, Records, Transaction, entry_of
 from fastness.foundation.storage.journal import JournalRecord, read_journal, remove_finished
 from fastness.foundation.storage.tables import EVENTS, JOURNALS
 
 BATCH: Final = 8192
 """Rows and records numbered at once at most; bounds the memory and how long other writers wait."""
+
+JOURNALLED: Final = frozenset({EventKind.REQUEST_ALLOWED, EventKind.REQUEST_REFUSED, EventKind.REQUEST_FAILED})
+"""What a gateway worker tells. It holds outsiders' bytes: whoever takes it over says nothing of aliases or approvals."""
 
 _PENDING: Final = EVENTS.c.idx.is_(None)
 _NUMBERED: Final = EVENTS.c.idx.is_not(None)
@@ -63,7 +66,7 @@ class SqlOutbox:
         """At most `limit` numbered rows from index `first` on, in order."""
         wanted = select(*_COLUMNS).where(EVENTS.c.idx >= first, _NUMBERED).order_by(EVENTS.c.idx).limit(limit)
         with self._records.read(SYSTEM_SCOPE) as reading:
-            return [_numbered_row(row) for row in reading.execute(wanted)]
+            return [Numbered(*row) for row in reading.execute(wanted)]
 
     def find(self, kind: str, resource: str | None, limit: int) -> list[Numbered]:
         """The newest rows of a kind, newest first."""
@@ -74,7 +77,7 @@ class SqlOutbox:
         newest = places.order_by(EVENTS.c.idx.desc()).limit(limit).scalar_subquery()
         wanted = select(*_COLUMNS).where(EVENTS.c.idx.in_(newest), _NUMBERED).order_by(EVENTS.c.idx.desc())
         with self._records.read(SYSTEM_SCOPE) as reading:
-            return [_numbered_row(row) for row in reading.execute(wanted)]
+            return [Numbered(*row) for row in reading.execute(wanted)]
 
     def span(self, first: int) -> tuple[int, int]:
         """How many rows have an index of at least `first`, and how many numbers were given in all."""
@@ -102,14 +105,6 @@ class SqlOutbox:
         return len(removed)
 
 
-def _numbered_row(row: AnyRow) -> Numbered:
-    place, kind, resource, data = row
-    # SQLite keeps any type in any column: who edits the file may leave a text or a number there.
-    if type(place) is int and type(kind) is type(resource) is str and type(data) is bytes:
-        return Numbered(place, kind, resource, data)
-    raise Corrupt("ledger-row-changed", f"the row of entry {place} in the event table is not what the log holds")
-
-
 def _checked_next(last: int | None, floor: int) -> int:
     following = 0 if last is None else last + 1
     if following < floor:
@@ -134,14 +129,14 @@ def _number_waiting(tx: Transaction, first: int) -> int:
 
 
 def _decoded(record: JournalRecord) -> Event | None:
-    """The event of a record, or None where it holds none: such a record must not stop the log for ever."""
+    """The event of a record, or None where it holds none that a worker has to tell: it must not stop the log for ever."""
     if record.damaged:
         return None
     try:
         event = decode_event(record.data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return event if 0 <= event.at < 1 << 63 else None
+    return event if 0 <= event.at < 1 << 63 and event.kind in JOURNALLED else None
 
 
 def _insert_numbered(
