@@ -156,7 +156,7 @@ class _Walk:
             packed = one.wire == LENGTH
             kept.dims += _packed(self.cursor.take(min(one.end - one.start, KEPT_TEXT))) if packed else [one.value]
         elif one.number in {2, 14}:
-            kept.numbers[one.number] = one.value
+            kept.numbers[one.number] = one.value & 0xFFFFFFFF  # an enum: readers drop what is above 32 bits
         elif one.number == 9:
             kept.raw = one.end - one.start
 
