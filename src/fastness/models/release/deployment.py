@@ -34,6 +34,7 @@ from fastness.models.release.parts import ReleaseParts
 from fastness.models.release.verification import (
     Standing,
     active,
+    approvals_held_to_log,
     check,
     deployable,
     draft_revision,
@@ -121,6 +122,7 @@ def deploy(parts: ReleaseParts, scope: Scope, model: str, number: int, environme
         with parts.records.begin(scope, now) as tx:
             found = check(tx, parts, (model, number, environment), now)  # 8 policy, 9 approvals
             held = found.evidence.version
+            approvals_held_to_log(tx, parts, found, environment)
             _refuse_duties(scope, found)
             new = create_revision(tx, draft_revision(parts, held, environment))  # 10 release
             move_alias(tx, parts.keyring.signer(Purpose.ALIAS), environment, new)
@@ -147,6 +149,7 @@ def rollback(parts: ReleaseParts, scope: Scope, model: str, environment: str, re
             held_to_log(parts, version(reading, model, before.version))
         with parts.records.begin(scope, now) as tx:
             found = check(tx, parts, (model, before.version, environment), now, before)
+            approvals_held_to_log(tx, parts, found, environment)
             move = move_alias(tx, parts.keyring.signer(Purpose.ALIAS), environment, before, sequence)
             if move.sequence != newest + 1:
                 raise Conflict("alias-moved", f"{environment} of {model!r} was moved meanwhile", "Try again.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import insert, select
 
-from fastness.foundation.storage import Reading, Transaction
+from fastness.foundation.storage import METADATA, Reading, Transaction
 from fastness.models.release.tables import ALLOWANCE
 
 
@@ -19,3 +19,10 @@ def allowance_envelopes(reading: Reading, environment: str) -> list[bytes]:
     c = ALLOWANCE.c
     here = (c.tenant == reading.scope.tenant, c.environment == environment)
     return [bytes(row[0]) for row in reading.execute(select(c.envelope).where(*here).order_by(c.created_at, c.id))]
+
+
+def waiting_events(reading: Reading, kind: str, resource: str) -> list[bytes]:
+    """The JSON of the events of this kind about `resource` that have no number yet."""
+    c = METADATA.tables["events"].c
+    query = select(c.data).where(c.idx.is_(None), c.kind == kind, c.resource == resource)
+    return [bytes(row[0]) for row in reading.execute(query)]

@@ -16,17 +16,20 @@ import msgspec
 from fastness.access import approvals
 from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Corrupt, Invalid, NotFound
-from fastness.core.events import EventKind
+from fastness.core.events import Event, EventKind, decode_event
 from fastness.core.findings import Decision, Verdict, combine, decision_of
 from fastness.core.signature import ModelSignature
 from fastness.foundation.storage import Reading
 from fastness.foundation.vault import LoadTicket, Vault
 from fastness.guard import GuardSettings
 from fastness.models.registry import Predicate, Revision, Version, VersionState, alias, history, revision, version
+from fastness.models.release import records
 from fastness.models.release.granting import granted
 from fastness.models.release.parts import EnvironmentPolicy, ReleaseParts
 from fastness.models.release.policy import RULES, USED, judge_measures
 from fastness.models.release.statements import BehaviourRecord, ScanRecord, passes, read_predicate
+
+_APPROVALS_READ = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,10 @@ def verify_version(reading: Reading, parts: ReleaseParts, model: str, number: in
     environment = environment or parts.settings.serving
     now = parts.clock.now()
     deployed = deployed_revision(reading, parts, model, number, environment)
-    evidence = check(reading, parts, (model, number, environment), now, deployed).evidence
+    found = check(reading, parts, (model, number, environment), now, deployed)
+    evidence = found.evidence
     held_to_log(parts, evidence.version)
+    approvals_held_to_log(reading, parts, found, environment)
     return deployable(evidence, deployed or draft_revision(parts, evidence.version, environment))
 
 
@@ -179,6 +184,45 @@ def held_to_log(parts: ReleaseParts, found: Version) -> None:
     """
     with suppress(NotFound):  # nothing was ever signed: no event has a number yet
         parts.ledger.find(EventKind.MODEL_QUARANTINED, found.resource, 1)
+
+
+def approvals_held_to_log(reading: Reading, parts: ReleaseParts, found: Standing, environment: str) -> None:
+    """Return if the log knows of each approval that counts, and the records of each rejection that the log knows.
+
+    Raises:
+        Corrupt: an approval was written, or a rejection removed, behind our back.
+    """
+    digest, purpose = found.evidence.version.digest, purpose_of(environment)
+    said: set[tuple[str, str]] = set()
+    for event in _approvals_in_log(reading, parts, digest):
+        if event.tenant == reading.scope.tenant and event.details.get("purpose") == purpose:
+            said.add((str(event.details.get("approver")), str(event.details.get("choice"))))
+    findings = found.approval.findings
+    counted = {
+        (str(f.evidence["principal"]), str(f.evidence["choice"])) for f in findings if f.rule == approvals.COUNTED.id
+    }
+    set_aside = {str(f.evidence.get("principal")) for f in findings if f.rule == approvals.NOT_COUNTED.id}
+    hidden = {who for who, choice in said if choice == approvals.Choice.REJECT and who not in set_aside}
+    unknown = {who for who, choice in counted if (who, choice) not in said}
+    if hidden or unknown:
+        what = f"a rejection by {min(hidden)} is missing" if hidden else f"the log knows no approval by {min(unknown)}"
+        raise Corrupt(
+            "approvals-changed",
+            f"{found.evidence.version.resource}: {what}",
+            "Somebody changed the records: run `fastness audit verify`, and restore a backup.",
+        )
+
+
+def _approvals_in_log(reading: Reading, parts: ReleaseParts, subject: str) -> list[Event]:
+    kind = EventKind.APPROVAL_RECORDED
+    try:
+        waiting = [decode_event(data) for data in records.waiting_events(reading, kind, subject)]
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Corrupt("events-changed", "an event that waits for its number cannot be read") from error
+    numbered: list[Event] = []
+    with suppress(NotFound):  # nothing was ever signed: no event has a number yet
+        numbered = [entry.event for entry in parts.ledger.find(kind, subject, _APPROVALS_READ)]
+    return numbered + waiting
 
 
 def standing(
