@@ -138,12 +138,26 @@ class Options:
             yield house
             house.settle()
 
+    @staticmethod
+    def read_passphrase(file: Path) -> str:
+        """The passphrase in a file, without the line end.
+
+        Raises:
+            Invalid: the file cannot be read, or is no text.
+        """
+        try:
+            return file.read_text("utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Invalid(
+                "passphrase-file", f"cannot read the passphrase: {error}", "Name a readable text file."
+            ) from error
+
     def passphrase(self, home: Home) -> str | None:
         """The passphrase, asked for where neither a key file unlocks the keyring nor a file holds it."""
         if home.unlock.exists():
             return None
         if self.passphrase_file is not None:
-            return self.passphrase_file.read_text("utf-8").rstrip("\n")
+            return self.read_passphrase(self.passphrase_file)
         import getpass
 
         return getpass.getpass(f"Passphrase of {home.root}: ")

@@ -59,7 +59,7 @@ def init(
 
 def _new_passphrase(options: Options) -> str:
     if options.passphrase_file is not None:
-        return options.passphrase_file.read_text("utf-8").rstrip("\n")
+        return options.read_passphrase(options.passphrase_file)
     return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True))
 
 

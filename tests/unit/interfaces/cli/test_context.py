@@ -114,3 +114,12 @@ def test_credentials_can_lie_elsewhere(tmp_path: Path) -> None:
     options = Options.of(str(tmp_path / "home"), "me", str(tmp_path / "mine"), Format.JSON, "")
     assert options.keep(IDENTITY) == tmp_path / "mine" / "me.json"
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_passphrase_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["init", "--passphrase", "--home", str(tmp_path / "h"), "--passphrase-file", str(tmp_path / "none")]
+    with pytest.raises(SystemExit) as caught:
+        main([*line, "--format", "json"])
+    assert caught.value.code == Invalid.exit
+    assert msgspec.json.decode(capsys.readouterr().err)["code"] == "passphrase-file"
+    assert not (tmp_path / "h").exists()
