@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastness.core.clock import system_entropy
 from fastness.core.errors import Conflict, Invalid, NotFound
 
 OPTIONS = frozenset(f"FASTNESS_{name}" for name in ("HOME", "AS", "CREDENTIALS", "KEY", "PASSPHRASE_FILE"))
@@ -90,6 +91,7 @@ class Home:
             self.credentials, self.run, self.workers,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)  # it may have been there, open to others
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -114,10 +116,15 @@ class Home:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    # A name that nobody can guess, and a file that was not there: nobody else holds it open.
+    temporary = path.with_name(f".{path.name}.{system_entropy(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

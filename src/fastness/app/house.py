@@ -17,6 +17,7 @@ from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
 from fastness.app.settings import FILE, Settings
 from fastness.core.clock import Clock, Entropy, SystemClock, system_entropy
+from fastness.core.errors import Corrupt
 from fastness.core.events import Event, EventFactory, EventKind
 from fastness.core.identity import SYSTEM_SCOPE, PrincipalKind, Role, Scope
 from fastness.core.secrets import SecretBytes
@@ -64,6 +65,7 @@ class House:
                 home.checkpoints,
             )
             opened.callback(self.sequencer.close)
+            _require_log(home)
             self.sequencer.recover()
             self._opened = opened.pop_all()  # nothing stays open of a house that could not be opened
         self.blobs = FileBlobs(home.blobs)
@@ -141,6 +143,16 @@ class House:
     def close(self) -> None:
         """Give back files, locks and connections."""
         self._opened.close()
+
+
+def _require_log(home: Home) -> None:
+    """Check that a finished home still has its log, for a new one would vouch for whatever the records hold now.
+
+    Raises:
+        Corrupt: it was taken away.
+    """
+    if home.exists() and not (home.ledger / "checkpoint").exists():
+        raise Corrupt("ledger-missing", f"the log of {home.root} is gone", "Restore the ledger folder from a copy.")
 
 
 def create_home(home: Home, passphrase: str | None, admin: str, public_pem: bytes) -> Created:

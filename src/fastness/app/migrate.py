@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def upgrade(database: Path) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
 
+    # SQLite gives the files beside it the same mode.
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["database"] = database

@@ -39,6 +39,7 @@ class ServerSettings:
         host: address to listen on; 0.0.0.0 is all of IPv4, :: all of IPv6.
         port: 0 takes a free one.
         gateways: gateway worker processes, 1 to 64; limits are shared among them.
+        max_key_rate, max_key_burst: the highest limit that a key can be given: requests a second, and at once.
         names: DNS names and addresses in the certificate, besides `host`.
     """
 
@@ -46,12 +47,16 @@ class ServerSettings:
     port: int = 8443
     gateways: int = 1
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    max_key_rate: float = 10_000.0
+    max_key_burst: float = 20_000.0
 
     def __post_init__(self) -> None:
         if self.port not in _PORTS:
             raise InvalidSetting("server.port", "is 0 to 65535")
         if not 1 <= self.gateways <= _MOST_GATEWAYS:
             raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
+        if not (self.max_key_rate > 0 and self.max_key_burst >= 1):
+            raise InvalidSetting("server.max_key_rate", "is above 0, and max_key_burst at least 1")
 
     @property
     def local_url(self) -> str:

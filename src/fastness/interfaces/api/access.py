@@ -6,11 +6,11 @@ from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key
+from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key, standing
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
-from fastness.core.errors import Invalid
+from fastness.core.errors import FastnessError, Invalid
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, parse_role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
@@ -28,10 +28,16 @@ class AccessRoutes(Controller):
     tags = ("access",)
 
     @post("/enrolments", sync_to_thread=True, opt={ANONYMOUS: True})
-    def enrol(self, house: NamedDependency[House], data: JSONBody[control.EnrolmentRequest]) -> control.EnrolmentReply:
+    def enrol(
+        self, house: NamedDependency[House], doors: NamedDependency[Doors], data: JSONBody[control.EnrolmentRequest]
+    ) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
-        with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
-            principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+        try:
+            with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+                principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+        except FastnessError as error:
+            doors.refuse_enrolment(error)
+            raise
         house.published(KeysProjection.topic)
         return control.EnrolmentReply(principal.id, key.key_id, key.text)
 
@@ -75,10 +81,16 @@ class AccessRoutes(Controller):
         owner = PrincipalId(data.principal)
         kind = owner.partition(":")[0]
         doors.allow(caller, Action.KEY_CREATE, Resource("principal", owner), owner=owner, owner_kind=kind)
+        limit, most = Limit(data.per_s, data.burst), house.settings.server
+        if limit.per_s > most.max_key_rate or limit.burst > most.max_key_burst:
+            allowed = f"{most.max_key_rate:g} a second and {most.max_key_burst:g} at once"
+            raise Invalid("key-rate", f"a key may ask up to {allowed}", "Ask for less.")
         now = house.clock.now()
         expires = later(now, data.days * DAY_S)
         with house.records.begin(caller.scope, now) as tx:
-            key = create_key(tx, owner, Limit(data.per_s, data.burst), expires, data.name, house.pepper)
+            key = create_key(tx, owner, limit, expires, data.name, house.pepper)
+            if caller.principal.actions is not None:  # what a narrowed key makes is as narrow
+                standing.narrow_key(tx, key.key_id, caller.principal.actions)
         house.published(KeysProjection.topic)
         return control.KeyReply(key.key_id, key.text, rfc3339(expires))
 

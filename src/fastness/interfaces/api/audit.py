@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from fastness import __version__
 from fastness.app import House
-from fastness.core.errors import Invalid
+from fastness.core.errors import Invalid, NotFound
 from fastness.core.events import EventKind
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api.doors import Caller, Doors
@@ -61,6 +61,8 @@ class AuditRoutes(Controller):
         checkpoint = house.ledger.checkpoint()
         hashes = tuple(one.hex() for one in house.ledger.inclusion(index, checkpoint.size))
         entry = next(house.ledger.tail(index - 1))
+        if entry.event.tenant != caller.scope.tenant:
+            raise NotFound("entry-unknown", f"there is no entry {index} of this tenant")
         return control.ProofView(index, checkpoint.size, entry.data.decode(), hashes, checkpoint.note.decode())
 
     @get("/system", sync_to_thread=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastness.access import AccessDecision, authenticate, decide
 from fastness.app import House
-from fastness.core.errors import Forbidden, Unauthenticated
+from fastness.core.errors import FastnessError, Forbidden, Unauthenticated
 from fastness.core.events import Event, EventFactory, EventKind
 from fastness.core.findings import Decision
 from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, Resource, Scope
@@ -64,6 +64,10 @@ class Doors:
                 decision.message,
             )
         return decision
+
+    def refuse_enrolment(self, error: FastnessError) -> None:
+        """Record that somebody could not enrol; nobody is known at that door."""
+        self._refused(SYSTEM_SCOPE, "route:/api/v1/enrolments", "", getattr(error, "audit_code", error.code))
 
     def _refused(self, scope: Scope, resource: str, action: str, reason: str) -> None:
         def make(events: EventFactory) -> Event:
