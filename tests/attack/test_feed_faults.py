@@ -35,7 +35,7 @@ def test_a_fault_in_a_projection_does_not_end_the_feed(tmp_path: Path) -> None:
     async def run() -> Faulty:
         source = Faulty()
         serving = asyncio.create_task(Feed({"keys": source}).serve(tmp_path / "state.sock"))
-        while source.loads < 2 and not serving.done():
+        while source.loads < 2 and not serving.done():  # noqa: ASYNC110 - it loads on a thread
             await asyncio.sleep(0.01)
         ended = serving.done()
         serving.cancel()
