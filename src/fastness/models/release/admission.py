@@ -110,9 +110,14 @@ class _Push:
     def intake(self, source: ByteSource) -> Iterator[Candidate]:
         """Take the bytes in; what was not committed on leaving is discarded, and an error is recorded."""
         parse_name(self._request.model)
-        with self._step("intake") as done:
-            candidate = self._parts.vault.intake(source, self._scope, self._now, None)
-            done(f"{candidate.size} bytes, {candidate.digest}")
+        self._about = {"file": source.name}
+        try:
+            with self._step("intake") as done:
+                candidate = self._parts.vault.intake(source, self._scope, self._now, None)
+                done(f"{candidate.size} bytes, {candidate.digest}")
+        except FastnessError as error:
+            self._record_refusal(error.code, Verdict(Decision.DENY))
+            raise
         self._about = {"file": source.name, "digest": candidate.digest, "size": candidate.size}
         try:
             yield candidate

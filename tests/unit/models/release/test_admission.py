@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
 import pytest
 
-from fastness.core.errors import Invalid, NotFound
+from fastness.core.errors import Invalid, NotFound, Unavailable
 from fastness.core.events import EventKind
 from fastness.core.findings import Decision
 from fastness.core.signature import Datatype, ModelSignature, TensorSpec
@@ -210,3 +211,22 @@ def test_pushes_at_the_same_time_get_numbers_of_their_own(world: World) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(push, range(16))) == list(range(1, 17))
+
+
+class _Broken:
+    """An upload whose sender goes away."""
+
+    name = "model.onnx"
+
+    def chunks(self) -> Iterator[bytes]:
+        yield digits_onnx()[:1000]
+        raise Unavailable("upload-broken", "the sender went away")
+
+
+def test_an_upload_that_breaks_leaves_its_event_and_no_blob(world: World) -> None:
+    before = set(world.blobs.ids())
+    with pytest.raises(Unavailable):
+        release.admit(world.parts, ALICE, _Broken(), PushRequest("digits"))
+    (refused,) = world.events(EventKind.MODEL_REFUSED)[-1:]
+    assert (refused.reason, refused.details["file"]) == ("upload-broken", "model.onnx")
+    assert set(world.blobs.ids()) == before
