@@ -50,6 +50,10 @@ bench: $(VENV)/.test ## run every comparison under benchmarks
 		printf '\n== %s\n' "$$file"; $(BIN)/python "$$file" || failed=1; \
 	done; exit $$failed
 
+.PHONY: fuzz
+fuzz: $(VENV)/.test ## run the property tests with many more examples (FUZZ_EXAMPLES), after a parser changed
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest -q --timeout 0 tests/property
+
 .PHONY: lock
 lock: $(LOCK_VENV)/.uv ## make the hash-locked requirements again
 	$(LOCK) --group build pyproject.toml --extra test -o requirements/test.txt

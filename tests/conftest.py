@@ -15,7 +15,10 @@ from tests.needs import HOST, required
 
 # Tests do not depend on how fast the machine is.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-settings.load_profile("house")
+settings.register_profile(
+    "fuzz", settings.get_profile("house"), max_examples=int(os.environ.get("FUZZ_EXAMPLES", "5000"))
+)
+settings.load_profile("fuzz" if "FUZZ_EXAMPLES" in os.environ else "house")
 
 for _name in [name for name in os.environ if name.startswith("FASTNESS_")]:
     del os.environ[_name]

@@ -83,7 +83,7 @@ UNPICKLERS = {"C": pickle.Unpickler, "Python": pickle._Unpickler}
 
 @pytest.mark.parametrize("base", UNPICKLERS.values(), ids=UNPICKLERS)
 @given(st.lists(PIECES, max_size=25))
-@settings(max_examples=600)
+@settings(max_examples=6 * settings().max_examples)
 def test_whatever_an_unpickler_asks_for_is_seen(base: type[pickle.Unpickler], pieces: list[bytes]) -> None:
     data = b"\x80\x04" + b"".join(pieces) + b"."
     asked, finished = asked_of(base, data)
@@ -98,7 +98,7 @@ def test_whatever_an_unpickler_asks_for_is_seen(base: type[pickle.Unpickler], pi
 
 
 @given(st.lists(PIECES, max_size=25))
-@settings(max_examples=600)
+@settings(max_examples=6 * settings().max_examples)
 def test_what_the_machine_calls_broken_no_unpickler_finishes(pieces: list[bytes]) -> None:
     data = b"\x80\x04" + b"".join(pieces) + b"."
     trace = run(Cursor(BytesSource("", data)), Budget(ScanSettings()))

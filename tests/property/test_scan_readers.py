@@ -57,7 +57,7 @@ def test_any_bytes_give_a_report(data: bytes, name: str) -> None:
 
 
 @given(st.sampled_from(SEEDS), st.data(), st.sampled_from(["x", "m.onnx", "m.safetensors"]))
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 def test_damaged_files_give_a_report(seed: bytes, data: st.DataObject, name: str) -> None:
     damaged = bytearray(seed)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -72,7 +72,7 @@ def test_damaged_files_give_a_report(seed: bytes, data: st.DataObject, name: str
         max_size=60,
     )
 )
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 def test_instructions_in_any_order_give_a_report(parts: list[bytes]) -> None:
     check(b"\x80\x04" + b"".join(parts), "m.pkl")
 
