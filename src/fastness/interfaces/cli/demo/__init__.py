@@ -178,6 +178,11 @@ def _wait_until_up(process: subprocess.Popen[bytes], home: Path, port: int) -> N
     raise Unavailable("demo-up", f"the house did not come up; see {home.parent / 'up.log'}")
 
 
+def _program() -> str:
+    """How this program was called, so that what is printed can be typed."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "fastness" else f"{sys.executable} -m fastness"
+
+
 def _end(out: Console, story: Story, root: Path, seconds: float) -> None:
     out.print()
     out.print(story.table())
@@ -195,4 +200,4 @@ def _end(out: Console, story: Story, root: Path, seconds: float) -> None:
             f"models show digits 1 --credentials {root / 'people' / 'author'} --as author",
             "audit verify",
         ):
-            out.print(f"  fastness --home {home} {command}", soft_wrap=True)
+            out.print(f"  {_program()} --home {home} {command}", soft_wrap=True)

@@ -57,6 +57,7 @@ class Target:
     key: str
     slow_key: str
     revoked_key: str
+    foreign_key: str
     digit: np.ndarray
     blobs: Mapping[int, Path]
 
@@ -125,6 +126,7 @@ def _requests(target: Target) -> Iterator[tuple[str, int, str, Callable[[], Answ
     too_bright[0, 3] = 17.0
     yield "no key", 401, "key-missing", lambda: target.ask(good)
     yield "a changed key", 401, "key-malformed", lambda: target.ask(good, wrong_key)
+    yield "a key of another house", 401, "key-unknown", lambda: target.ask(good, target.foreign_key)
     yield "revoked key", 401, "key-unknown", lambda: target.ask(good, target.revoked_key)
     yield "too many requests", 429, "rate-limited", lambda: _burst(target, good)
     yield "wrong shape", 400, "tensor-shape", lambda: target.infer(target.digit[:, :63])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import msgspec
 
 from fastness.client import Client
 from fastness.interfaces.cli.demo.attacks import Target
 from fastness.interfaces.cli.demo.model import INPUT
+from fastness.interfaces.cli.demo.people import Person
 from fastness.interfaces.cli.demo.scene import Scene
 from fastness.interfaces.cli.demo.story import Differs, expect
 
@@ -76,17 +78,24 @@ def target(scene: Scene) -> Target:
     """What the attackers see."""
     revoked = scene.people["caller"].must("access", "key", "create", "revoked")
     scene.people["caller"].must("access", "key", "revoke", str(revoked["key_id"]))
-    time.sleep(1)
     return Target(
         home=scene.house, host="127.0.0.1", port=scene.port, ca=scene.house / "tls" / "ca.pem",
         people=scene.people, key=scene.key, slow_key=_key(scene, "slow", rate=1, burst=2),
-        revoked_key=str(revoked["api_key"]), digit=scene.model.held_out[:1], blobs=scene.blobs,
+        revoked_key=str(revoked["api_key"]), foreign_key=_foreign_key(scene.root / "other"), digit=scene.model.held_out[:1], blobs=scene.blobs,
     )  # fmt: skip
 
 
 def _key(scene: Scene, name: str, rate: float, burst: float = 0) -> str:
     limit = ("--rate", str(rate), "--burst", str(burst or rate))
     return str(scene.people["caller"].must("access", "key", "create", name, *limit)["api_key"])
+
+
+def _foreign_key(home: Path) -> str:
+    """A valid key, but of another house."""
+    stranger = Person(home, home / "credentials", "admin")
+    stranger.must("init")
+    credentials = (stranger.folder / "admin.json").read_bytes()
+    return str(msgspec.json.decode(credentials, type=dict[str, str])["api_key"])
 
 
 def no_marker(scene: Scene) -> str:
