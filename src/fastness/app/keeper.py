@@ -2,11 +2,13 @@
 
 Law 1 holds at each start: signatures, approvals, policy and every byte are verified again before the bytes are given to
 a worker. What does not pass is not served, and says why. A worker that dies is replaced; one that dies three times in
-five minutes is left down.
+five minutes is left down. Each is asked every few seconds to attempt the forbidden once more: one that hangs, or
+succeeds, is ended and replaced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -25,6 +27,7 @@ from fastness.models.runtime import ModelHost, RunningModel
 _LOOK_S = 0.1
 _RETRY_S = 2.0
 _LONGEST_RETRY_S = 30.0
+_CHECK_S, _HUNG_S = 5.0, 10.0
 _CRASHES, _CRASH_WINDOW_S = 3, 300.0
 
 _log = logging.getLogger(__name__)
@@ -44,6 +47,8 @@ class _Kept:
     detail: str = "the model is being verified and loaded"
     due: float = 0.0
     crashes: list[float] = field(default_factory=list)
+    check_due: float = 0.0
+    checking: threading.Thread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,20 @@ class Keeper:
         load: gives the verified bytes of a route's model, or raises.
         record: writes an event.
         retry_s: until a model that did not load is tried again; twice as long each time, up to half a minute.
+        check_s: between two checks of a worker.
+        hung_s: a worker that does not answer a check for so long hangs.
     """
 
-    def __init__(self, host: ModelHost, load: Load, record: Record, retry_s: float = _RETRY_S) -> None:
+    def __init__(
+        self,
+        host: ModelHost,
+        load: Load,
+        record: Record,
+        retry_s: float = _RETRY_S,
+        check_s: float = _CHECK_S,
+        hung_s: float = _HUNG_S,
+    ) -> None:
+        self._check_s, self._hung_s = check_s, hung_s
         self._host = host
         self._load = load
         self._record = record
@@ -136,6 +152,10 @@ class Keeper:
         if kept.running is not None:
             if not kept.running.alive():
                 self._lost(kept)
+            elif time.monotonic() >= kept.check_due and not (kept.checking and kept.checking.is_alive()):
+                kept.check_due = time.monotonic() + self._check_s
+                kept.checking = threading.Thread(target=_check, args=(kept.running, self._hung_s), daemon=True)
+                kept.checking.start()
             return
         if time.monotonic() >= kept.due:
             self._raise_up(kept)
@@ -205,3 +225,9 @@ class Keeper:
             kept.due = now + (_CRASH_WINDOW_S if down else 0.0)
             self.changes += 1
         self._tell(EventKind.WORKER_LOST, kept, kept.problem, {"exit": reason, "crashes": len(kept.crashes)})
+
+
+def _check(running: RunningModel, hung_s: float) -> None:
+    """See that a worker answers and is still locked in; one that does not is ended, and so replaced."""
+    with contextlib.suppress(FastnessError, OSError, ValueError):  # it ends by this, or was ended meanwhile
+        running.check(hung_s)

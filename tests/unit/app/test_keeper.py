@@ -31,7 +31,7 @@ class Watched:
         self.mute: EventKind | None = None
         self.loaded: list[SealedFile] = []
         self.events: list[tuple[EventKind, str, dict[str, Detail]]] = []
-        self.keeper = Keeper(host(), self._load, self._record, retry_s=0.1)
+        self.keeper = Keeper(host(), self._load, self._record, retry_s=0.1, check_s=0.05, hung_s=1.0)
 
     def _load(self, route: Route) -> SealedFile:
         if self.failing is not None:
@@ -110,6 +110,17 @@ def test_a_killed_worker_is_replaced_and_the_third_time_left_down(watched: Watch
     assert [details["crashes"] for _, details in lost] == [1, 2, 3]
     time.sleep(0.3)
     assert watched.worker() == down  # it stays down
+
+
+def test_a_hung_worker_is_ended_and_replaced(watched: Watched) -> None:
+    watched.want(watched.route())
+    hung = watched.serving()
+    os.kill(hung.pid, signal.SIGSTOP)
+    replaced = watched.serving(besides=hung.pid)
+    assert replaced.route == hung.route
+    assert gone(hung.pid)
+    (lost,) = watched.seen(EventKind.WORKER_LOST)
+    assert lost[1]["exit"] == "killed: late"
 
 
 FAULTS: list[tuple[Exception, str]] = [
