@@ -72,7 +72,7 @@ ASKED_BY = {
     Action.ROLE_GRANT: "`access user roles`, `access user deactivate`",
     Action.KEY_CREATE: "`access key create`",
     Action.KEY_REVOKE: "`access key revoke`, `access key narrow`",
-    Action.AUDIT_READ: "`audit tail`, `audit prove`",
+    Action.AUDIT_READ: "`audit tail`, `audit prove`, `audit verify --record`",
     Action.METRICS_READ: "`GET /metrics`",
     Action.SYSTEM_READ: "`status`",
 }

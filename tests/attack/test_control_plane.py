@@ -252,3 +252,34 @@ def test_a_refusal_tells_nothing_of_the_key_that_was_sent(town: Town) -> None:
     assert b" 401 " in said.split(b"\r\n")[0]
     assert wrong[4:20].encode() not in said
     assert wrong[4:20] not in msgspec.json.encode(town.events(EventKind.ACCESS_DENIED)[-1]).decode()
+
+
+def test_damage_that_a_route_comes_upon_is_recorded(town: Town) -> None:
+    """Whoever looks at a version whose bytes were changed leaves the trace, without having to report it."""
+    known = town.blobs()
+    town.released("sound")
+    (path,) = town.blobs() - known
+    whole, before = path.read_bytes(), len(town.events(EventKind.INTEGRITY_FAILED))
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        answer = town.ask(
+            "viewer", "POST", "/api/v1/models/sound/versions/1/verifications", b'{"environment": "development"}'
+        )
+    finally:
+        path.write_bytes(whole)
+    assert (answer.status, b"blob-corrupt" in answer.body) == (500, True), answer
+    (event,) = town.events(EventKind.INTEGRITY_FAILED)[before:]
+    assert (event.principal, event.reason) == ("user:viewer", "blob-corrupt")
+    assert event.resource.endswith("/models/sound/versions/1/verifications")
+
+
+def test_the_log_is_verified_once_at_a_time_however_many_ask(town: Town) -> None:
+    def verify(_: int) -> object:
+        with as_somebody(town, "auditor") as client:
+            return client.audit.verify()
+
+    replies = at_once(8, verify)
+    assert any(isinstance(reply, control.VerificationReply) for reply in replies)
+    refusals = [reply for reply in replies if isinstance(reply, FastnessError)]
+    assert {error.code for error in refusals} <= {"verification-running"}

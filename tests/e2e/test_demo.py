@@ -35,6 +35,7 @@ ATTACKS = {
     "one byte of the stored model flipped": "503 blob-corrupt",
     "another model's blob put in its place": "503 blob-corrupt",
     "the alias rolled back in the database": "503 alias-rolled-back",
+    "one byte of the ledger flipped": "65 ledger-corrupt",
 }
 
 

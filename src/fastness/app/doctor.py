@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from fastness.app.house import House
-from fastness.core.errors import FastnessError
+from fastness.app.house import LOG, House
+from fastness.core.errors import Corrupt, FastnessError
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import SYSTEM_SCOPE
-from fastness.foundation.ledger import verify_log
 from fastness.foundation.sandbox import Sandbox, SandboxSettings
 
 State = Literal["ok", "repaired", "weak", "failed"]
@@ -38,7 +37,7 @@ def examine(settings: SandboxSettings, house: House | None, *, repair: bool) -> 
     Args:
         settings: which layers have to hold.
         house: opened under its lock, so that nobody else writes.
-        repair: finish the log and remove what an interrupted push left behind.
+        repair: finish the log, mend its files, and remove what an interrupted push left behind.
     """
     checks = list(_sandbox(settings))
     if house is not None:
@@ -59,20 +58,31 @@ def _sandbox(settings: SandboxSettings) -> Iterator[Check]:
 
 
 def _log(house: House, *, repair: bool) -> Check:
+    taken = 0
     try:
-        taken = 0
         if repair:
             while count := house.sequencer.run_once():
                 taken += count
-        checkpoint = house.ledger.checkpoint()
-        kept = sorted(house.home.checkpoints.glob("*.note"))
-        since = kept[-1].read_bytes() if kept else None  # the newest: a log that was cut back does not continue it
-        report = verify_log(house.home.ledger, (house.home.ledger / "vkey").read_text("utf-8").strip(), since)
+        size = _whole_log(house, repair=repair)
     except FastnessError as error:
         return Check("ledger", "failed", error.message, error.hint or "Restore the ledger folder from a copy.")
+    if repair and house.mended is not None:
+        return Check("ledger", "repaired", f"{house.mended.message}: written anew; {size} entries verify")
     if taken:
-        return Check("ledger", "repaired", f"{taken} recorded events taken into the log; {report.size} entries verify")
-    return Check("ledger", "ok", f"{checkpoint.size} entries verify against the signed checkpoint")
+        return Check("ledger", "repaired", f"{taken} recorded events taken into the log; {size} entries verify")
+    return Check("ledger", "ok", f"{size} entries verify against the signed checkpoint")
+
+
+def _whole_log(house: House, *, repair: bool) -> int:
+    """How many entries verify. Raises Corrupt, recorded."""
+    try:
+        return house.verify_log().size
+    except Corrupt as error:
+        house.record_damage(SYSTEM_SCOPE, LOG, error)
+        if not repair:
+            raise
+        house.mend_log(error)
+        return house.verify_log().size
 
 
 def _blobs(house: House, *, repair: bool) -> Iterator[Check]:

@@ -165,12 +165,16 @@ class Subscription:
     async def run(self) -> None:
         """Stay connected until cancelled."""
         while True:
-            with contextlib.suppress(OSError, FastnessError, msgspec.MsgspecError):
+            try:
                 reader, writer = await asyncio.open_unix_connection(self._path)
                 try:
                     await self._receive(reader, writer)
                 finally:
                     writer.close()
+            except OSError:
+                pass  # the control process is not there: what is held grows stale, and the gateway refuses
+            except Exception:  # a snapshot that cannot be taken is not confirmed either
+                _log.exception("the snapshots cannot be taken")
             await asyncio.sleep(_RETRY_S)
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,18 +17,22 @@ from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
 from fastness.app.settings import FILE, Settings
 from fastness.core.clock import Clock, Entropy, SystemClock, system_entropy
-from fastness.core.errors import Corrupt
-from fastness.core.events import Event, EventFactory, EventKind
+from fastness.core.errors import Corrupt, Invalid
+from fastness.core.events import Detail, Event, EventFactory, EventKind
+from fastness.core.findings import Decision
 from fastness.core.identity import SYSTEM_SCOPE, PrincipalKind, Role, Scope
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.crypto import CertificateAuthority, Purpose, SealedKeyRing, Unlock
-from fastness.foundation.ledger import Ledger, Sequencer
+from fastness.foundation.ledger import Ledger, LogReport, Sequencer, open_checkpoint, verify_log
 from fastness.foundation.sandbox import Sandbox, SealedFile
 from fastness.foundation.storage import FileBlobs, SqliteRecords
 from fastness.foundation.vault import Vault
 from fastness.models.release import ReleaseParts, Route, Routes, RoutesProjection, verify_version
 from fastness.models.runtime import ModelHost
 from fastness.wire.control import SystemView
+
+LOG = "ledger:log"
+_LONGEST_TEXT = 500  # in an event: paths and messages may be longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,16 @@ class House:
     Attributes:
         parts: what admission and release work with.
         pepper: secret of the API keys' digests.
+        mended: what was wrong with the log and is mended; None where nothing was.
     """
 
-    def __init__(self, home: Home, settings: Settings, keyring: SealedKeyRing) -> None:
+    def __init__(self, home: Home, settings: Settings, keyring: SealedKeyRing, *, mend: bool = False) -> None:
         self.home = home
         self.settings = settings
         self.keyring = keyring
         self.clock: Clock = SystemClock()
         self.entropy: Entropy = system_entropy
+        self.mended: Corrupt | None = None
         with contextlib.ExitStack() as opened:
             self.records = SqliteRecords(home.records, self.entropy)
             opened.callback(self.records.close)
@@ -65,8 +71,7 @@ class House:
                 home.checkpoints,
             )
             opened.callback(self.sequencer.close)
-            _require_log(home)
-            self.sequencer.recover()
+            self._take_up_log(mend=mend)
             self._opened = opened.pop_all()  # nothing stays open of a house that could not be opened
         self.blobs = FileBlobs(home.blobs)
         self.vault = Vault(self.blobs, keyring, self.entropy)
@@ -114,6 +119,51 @@ class House:
         with self.records.begin(scope, self.clock.now()) as tx:
             tx.emit(make(tx.events))
 
+    def record_damage(self, scope: Scope, resource: str, error: Corrupt) -> None:
+        """Record that something stored is not what it was."""
+        what: dict[str, Detail] = {"what": error.message[:_LONGEST_TEXT]}
+
+        def make(events: EventFactory) -> Event:
+            shown = resource[:_LONGEST_TEXT]
+            return events.make(
+                EventKind.INTEGRITY_FAILED, shown, decision=Decision.DENY, reason=error.code, details=what
+            )
+
+        self.record(scope, make)
+
+    def verify_log(self, since: bytes | None = None) -> LogReport:
+        """Verify the whole log: its files, its growth since the newest kept checkpoint, and the event table against it.
+
+        Args:
+            since: the note of a checkpoint that was kept elsewhere: the log must continue it, too.
+
+        Raises:
+            Corrupt: something does not fit; the message names the place.
+            Invalid: `since` is no checkpoint of this log.
+        """
+        _require_log(self.home)
+        vkey = self.sequencer.vkey  # from the key ring: the file beside the log may have been exchanged with it
+        kept = sorted(self.home.checkpoints.glob("*.note"))
+        if since is not None:
+            try:
+                open_checkpoint(since, vkey)
+            except Corrupt as error:
+                raise Invalid("checkpoint-foreign", error.message, "Give a note that this log signed.") from error
+            verify_log(self.home.ledger, vkey, since)
+        report = verify_log(self.home.ledger, vkey, kept[-1].read_bytes() if kept else None)
+        while Ledger(self.home.ledger, self.records, vkey).check_rows(report.size):
+            pass
+        return report
+
+    def mend_log(self, error: Corrupt) -> None:
+        """Write the log's files anew from the event table, which has to give every signed root.
+
+        Raises:
+            Corrupt: it does not, or no signed root is left.
+        """
+        self.sequencer.rebuild()
+        self.mended = error
+
     def attach(self, view: Callable[[str], SystemView], published: Callable[[str], None]) -> None:
         """Have processes serve from this house.
 
@@ -143,6 +193,17 @@ class House:
     def close(self) -> None:
         """Give back files, locks and connections."""
         self._opened.close()
+
+    def _take_up_log(self, *, mend: bool) -> None:
+        """Go on where the log ended; one that does not fit is recorded, and mended only if that is asked for."""
+        try:
+            _require_log(self.home)
+            self.sequencer.recover()
+        except Corrupt as error:
+            self.record_damage(SYSTEM_SCOPE, LOG, error)
+            if not mend:
+                raise
+            self.mend_log(error)
 
 
 def _require_log(home: Home) -> None:
@@ -190,8 +251,11 @@ def _first_administrator(house: House, name: str, public_pem: bytes) -> Created:
 
 
 @contextlib.contextmanager
-def open_house(home: Home, settings: Settings, passphrase: str | None) -> Iterator[House]:
+def open_house(home: Home, settings: Settings, passphrase: str | None, *, mend: bool = False) -> Iterator[House]:
     """The house in `home`, opened; the caller holds the home's lock.
+
+    Args:
+        mend: write damaged files of the log anew if the event table gives every signed root.
 
     Raises:
         Unauthenticated: the passphrase is wrong.
@@ -202,7 +266,7 @@ def open_house(home: Home, settings: Settings, passphrase: str | None) -> Iterat
     )
     keyring = SealedKeyRing.open(home.keyring, unlock)
     upgrade(home.records)
-    house = House(home, settings, keyring)
+    house = House(home, settings, keyring, mend=mend)
     try:
         yield house
     finally:

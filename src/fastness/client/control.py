@@ -207,6 +207,19 @@ class AuditCalls:
         """Proof that an entry is in the log."""
         return self._calls.call("GET", f"/audit/proofs/{index}", control.ProofView)
 
+    def verify(self, since: str = "") -> control.VerificationReply:
+        """Have the house verify its whole log and record the outcome.
+
+        Args:
+            since: the note of a checkpoint that was kept elsewhere.
+
+        Raises:
+            Corrupt: something does not fit; the message names the place.
+        """
+        return self._calls.call(
+            "POST", "/audit/verifications", control.VerificationReply, control.VerificationRequest(since)
+        )
+
     def system(self) -> control.SystemView:
         """How the house stands."""
         return self._calls.call("GET", "/system", control.SystemView)

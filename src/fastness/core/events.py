@@ -50,7 +50,9 @@ class EventKind(StrEnum):
     REQUEST_REFUSED = "request.refused"
     REQUEST_FAILED = "request.failed"
     BLOBS_SWEPT = "blobs.swept"
+    LEDGER_VERIFIED = "ledger.verified"
     LEDGER_REPAIRED = "ledger.repaired"
+    INTEGRITY_FAILED = "integrity.failed"
     JOB_FAILED = "job.failed"
 
 

@@ -280,6 +280,20 @@ class ProofView(Message, frozen=True):
     checkpoint: str
 
 
+class VerificationRequest(Message, frozen=True):
+    """Verify the log; with `since`, the note of a kept checkpoint, also that it continues that."""
+
+    since: str = ""
+
+
+class VerificationReply(Message, frozen=True):
+    """A log that was verified: how many entries under which root (hexadecimal)."""
+
+    origin: str
+    size: int
+    root: str
+
+
 class ModelStatus(Message, frozen=True):
     """A served model."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from fastness.app import Home, House, Settings, examine, open_house
 from fastness.app.doctor import Check
-from fastness.core.errors import FastnessError
+from fastness.core.errors import Corrupt, FastnessError
 from fastness.core.events import EventKind
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.core.sources import BytesSource
@@ -75,16 +76,56 @@ def test_events_that_wait_for_the_log_are_taken_by_a_repair(house: House) -> Non
     assert look(house)["ledger"].state == "ok"
 
 
-@pytest.mark.parametrize("repair", [False, True])
-def test_a_byte_flipped_in_the_log_is_a_failure_that_no_repair_hides(house: House, *, repair: bool) -> None:
-    entries = next(path for path in (house.home.ledger / "tile" / "entries").rglob("*") if path.is_file())
+def flip_a_byte_of_the_log(home: Home) -> None:
+    entries = next(path for path in (home.ledger / "tile" / "entries").rglob("*") if path.is_file())
     data = bytearray(entries.read_bytes())
     data[len(data) // 2] ^= 1
     entries.chmod(0o600)
     entries.write_bytes(data)
-    found = look(house, repair=repair)["ledger"]
+
+
+def damage(house: House) -> list[str]:
+    house.settle()
+    return [entry.event.reason for entry in house.ledger.tail(-1, [EventKind.INTEGRITY_FAILED])]
+
+
+def test_a_byte_flipped_in_the_log_is_a_failure_until_it_is_mended_and_both_are_recorded(house: House) -> None:
+    flip_a_byte_of_the_log(house.home)
+    found = look(house)["ledger"]
     assert found.state == "failed"
     assert found.hint
+    mended = look(house, repair=True)["ledger"]
+    assert (mended.state, "written anew" in mended.seen) == ("repaired", True)
+    assert look(house)["ledger"].state == "ok"
+    assert damage(house) == ["ledger-corrupt", "ledger-corrupt"]  # seen twice
+    assert [e.event.reason for e in house.ledger.find(EventKind.LEDGER_REPAIRED)] == ["rebuilt"]
+
+
+def test_a_house_whose_log_is_damaged_where_it_grows_opens_only_to_be_mended(home: Home) -> None:
+    flip_a_byte_of_the_log(home)
+    with home.locked(), pytest.raises(Corrupt), open_house(home, Settings(), None):
+        pass
+    with home.locked(), open_house(home, Settings(), None, mend=True) as house:
+        assert look(house, repair=True)["ledger"].state == "repaired"
+        assert damage(house) == ["ledger-corrupt", "ledger-corrupt"]  # recorded by both openings
+
+
+def test_a_row_of_the_event_table_that_was_edited_is_a_failure_that_no_repair_hides(house: House) -> None:
+    """The log's files are whole: what differs is the table that searches go through."""
+    with contextlib.closing(sqlite3.connect(house.home.records)) as database, database:
+        database.execute(
+            "update events set data = cast(replace(data, 'home.created', 'job.failed') as blob) where idx = 0"
+        )
+    assert look(house)["ledger"].state == "failed"
+    assert look(house, repair=True)["ledger"].state == "failed"
+
+
+def test_a_log_that_was_written_anew_with_another_key_is_a_failure(house: House, tmp_path: Path) -> None:
+    """The key beside the log is exchanged with it, so that the files alone would verify."""
+    other = founded(tmp_path / "other")
+    shutil.rmtree(house.home.ledger)
+    shutil.copytree(other.ledger, house.home.ledger)
+    assert look(house)["ledger"].state == "failed"
 
 
 def test_a_log_that_was_cut_back_is_a_failure(house: House) -> None:

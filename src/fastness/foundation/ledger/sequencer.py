@@ -141,11 +141,15 @@ class Sequencer:
         except Corrupt:
             if not known:
                 raise
+        if not known:  # then whatever the rows hold now would be signed as if it had always been so
+            raise Corrupt("ledger-missing", "no signed checkpoint is left", "Restore the ledger folder from a copy.")
+        self._publish_key()
         known.sort(key=lambda c: c.size)
-        until = self._numbered(known[-1].size if known else 0)
+        until = self._numbered(known[-1].size)
         self._take_in(_Rehearsal(), until, known)  # only rows that give every signed root replace anything
         growing = _Growing(self._folder)
         self._take_in(growing, until)
+        growing.correct()
         with self._records.begin(SYSTEM_SCOPE, self._clock.now()) as tx:
             tx.emit(tx.events.make(EventKind.LEDGER_REPAIRED, reason="rebuilt", details={"size": growing.tree.size}))
         self._last = None
@@ -291,6 +295,18 @@ class _Growing:
         if self._bundle:
             self._writer.write(tile_path(ENTRIES, size // WIDTH, len(self._bundle)), pack_bundle(self._bundle))
         self._writer.settle()
+
+    def correct(self) -> None:
+        """Write the smaller partial files of what is unfinished anew, as far as there are any."""
+        size = self.tree.size
+        for level, hashes in enumerate(self.tree.edge):
+            number = size >> HEIGHT * (level + 1)
+            for width in partial_widths(self._folder, level, number):
+                if width < len(hashes):
+                    self._writer.write(tile_path(level, number, width), b"".join(hashes[:width]))
+        for width in partial_widths(self._folder, ENTRIES, size // WIDTH):
+            if width < len(self._bundle):
+                self._writer.write(tile_path(ENTRIES, size // WIDTH, width), pack_bundle(self._bundle[:width]))
 
     def tidy(self) -> None:
         """Remove the partial files of what is full by now and signed."""

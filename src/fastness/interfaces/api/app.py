@@ -17,7 +17,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness import __version__
 from fastness.app import House
-from fastness.core.errors import FastnessError, Invalid, Limited, NotFound, TooLarge
+from fastness.core.errors import Corrupt, FastnessError, Invalid, Limited, NotFound, TooLarge
+from fastness.core.identity import SYSTEM_SCOPE
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
@@ -70,6 +71,15 @@ def create_api(house: House) -> AsgiApp:
             given = ", ".join(request.headers.getall("authorization", [])).encode("latin-1") or None
             request.state.caller = await asyncio.to_thread(doors.identify, given, request.url.path)
 
+    def damaged(request: Request[Any, Any, Any], error: Corrupt) -> Response[bytes]:
+        """What is found changed or cut off is recorded, whichever route came upon it."""
+        caller: Caller | None = getattr(request.state, "caller", None)
+        try:
+            house.record_damage(caller.scope if caller else SYSTEM_SCOPE, f"route:{request.url.path}", error)
+        except FastnessError:
+            _log.exception("damage could not be recorded: %s", error)
+        return _problem(request, error)
+
     app: AsgiApp = Litestar(
         [
             healthz,
@@ -84,7 +94,7 @@ def create_api(house: House) -> AsgiApp:
             "doors": Provide(provide_doors, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
         },
-        exception_handlers={FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
+        exception_handlers={Corrupt: damaged, FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
         openapi_config=OpenAPIConfig(
             title="Fastness control plane",
             version=__version__,

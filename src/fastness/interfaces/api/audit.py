@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import threading
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from fastness import __version__
 from fastness.app import House
-from fastness.core.errors import Invalid, NotFound
-from fastness.core.events import EventKind
+from fastness.core.errors import Conflict, Invalid, NotFound
+from fastness.core.events import Detail, EventKind
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.wire import control
 
 LARGEST_PAGE = 1000
+_VERIFYING: Final = threading.Lock()  # it reads every entry: one at a time
 
 
 class AuditRoutes(Controller):
@@ -64,6 +66,27 @@ class AuditRoutes(Controller):
         if entry.event.tenant != caller.scope.tenant:
             raise NotFound("entry-unknown", f"there is no entry {index} of this tenant")
         return control.ProofView(index, checkpoint.size, entry.data.decode(), hashes, checkpoint.note.decode())
+
+    @post("/audit/verifications", status_code=200, sync_to_thread=True)
+    def verify(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        data: JSONBody[control.VerificationRequest],
+    ) -> control.VerificationReply:
+        """Verify the whole log, and the event table against it; the outcome is recorded."""
+        log = Resource("ledger", "log")
+        doors.allow(caller, Action.AUDIT_READ, log)
+        if not _VERIFYING.acquire(blocking=False):
+            raise Conflict("verification-running", "the log is being verified already", "Wait for that to end.")
+        try:
+            report = house.verify_log(data.since.encode() or None)
+        finally:
+            _VERIFYING.release()
+        shown: dict[str, Detail] = {"size": report.size, "root": report.root.hex()}
+        house.record(caller.scope, lambda events: events.make(EventKind.LEDGER_VERIFIED, str(log), details=shown))
+        return control.VerificationReply(report.origin, report.size, report.root.hex())
 
     @get("/system", sync_to_thread=True)
     def system(

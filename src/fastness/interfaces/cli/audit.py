@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastness.core.clock import Instant, rfc3339
+from fastness.core.errors import Corrupt, FastnessError, Invalid, NotFound
 from fastness.core.findings import Decision
 from fastness.interfaces.cli.context import Format, Options
 from fastness.interfaces.cli.output import console, print_json, say
@@ -72,19 +73,61 @@ def verify(
         Path | None, typer.Option(help="A checkpoint kept from earlier: nothing before it may have changed.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="A copy of the log [HOME/ledger].")] = None,
+    key: Annotated[Path | None, typer.Option(help="The log's public key, kept from earlier [FOLDER/vkey].")] = None,
+    *,
+    record: Annotated[
+        bool, typer.Option("--record", help="Have the house verify it as well, and record the outcome.")
+    ] = False,
 ) -> None:
-    """Verify the log from its files alone: signature, every entry, every hash, and growth since a kept checkpoint."""
+    """Verify the log from its files alone: signature, every entry, every hash, and growth since a kept checkpoint.
+
+    Where the house's own log does not verify, the house is asked to look for itself, and what it finds is recorded.
+
+    Example: fastness audit verify --since kept-checkpoint --key kept-vkey
+    """
     from fastness.foundation.ledger import verify_log
 
     options: Options = context.obj
+    if record and folder is not None:
+        raise Invalid("record-copy", "only the house's own log is recorded", "Leave out --folder or --record.")
     path = folder or options.house.ledger
-    report = verify_log(path, (path / "vkey").read_text("utf-8").strip(), since.read_bytes() if since else None)
+    kept = _read(since) if since else None
+    try:
+        report = verify_log(path, _read(key or path / "vkey").decode("utf-8", "replace").strip(), kept)
+    except (Corrupt, NotFound) as error:
+        if folder is not None:
+            raise
+        raise _recorded(options, kept, error) from error
+    if record:
+        with options.control() as control:
+            control.audit.verify((kept or b"").decode())
     shown = {"size": report.size, "root": report.root.hex(), "origin": report.origin, "verified": True}
     say(
         options,
         shown,
         f"[bold green]verified[/bold green] {report.size} entries of {report.origin}, root {report.root.hex()[:16]}…",
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFound("file-unreadable", f"cannot read {path}: {error.strerror}", "Name another file.") from error
+
+
+def _recorded(options: Options, since: bytes | None, seen: Corrupt | NotFound) -> FastnessError:
+    """What was seen, with what the house says about its log; if it sees damage, it records that."""
+    try:
+        with options.control() as control:
+            control.audit.verify((since or b"").decode("utf-8", "replace"))
+    except Corrupt:
+        told = "The house found it as well, and recorded it."
+    except FastnessError as error:
+        told = f"Not recorded: {error.message}"
+    else:
+        told = "Not recorded: the house finds its log whole."
+    return type(seen)(seen.code, seen.message, f"{seen.hint} {told}".strip())
 
 
 @app.command()

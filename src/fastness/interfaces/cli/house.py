@@ -118,7 +118,7 @@ def doctor(
     home = Home(options.home)
     settings = load_settings(home, {}) if home.exists() else Settings()
     if home.exists() and not running(home.control_socket):
-        with home.locked(), open_house(home, settings, options.passphrase(home)) as house:
+        with home.locked(), open_house(home, settings, options.passphrase(home), mend=repair) as house:
             checks = examine(settings.sandbox, house, repair=repair)
     elif repair:
         raise Conflict(

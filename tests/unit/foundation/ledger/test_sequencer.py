@@ -161,9 +161,12 @@ def test_the_published_checkpoint_may_be_behind_its_copy(log: Log) -> None:
 
 
 def test_rebuilding_heals_tiles_and_says_so(log: Log) -> None:
-    log.grow(700)
+    log.grow(650)
+    log.grow(50)
     before = log.ledger.checkpoint()
-    for name in ("tile/0/001", "tile/entries/000", "tile/1/000.p/2"):
+    partial = ("tile/0/002.p/138", "tile/entries/002.p/138")  # superseded, and still there for who holds the old root
+    for name in ("tile/0/001", "tile/entries/000", "tile/1/000.p/2", *partial):
+        assert (log.folder / name).exists()
         (log.folder / name).write_bytes(b"broken")
     (log.folder / "checkpoint").write_bytes(b"broken")
     log.reopen()
@@ -182,6 +185,20 @@ def test_rebuilding_from_changed_rows_is_refused(log: Log) -> None:
         log.sequencer.rebuild()
     assert caught.value.code == "ledger-forked"
     assert verify_log(log.folder, log.vkey).size == 300
+
+
+def test_nothing_is_rebuilt_where_no_signed_root_is_left(log: Log) -> None:
+    """Else whoever edits the rows and removes the log has the edit signed by a repair."""
+    log.grow(5)
+    copies = log.folder.parent / "checkpoints"
+    for path in [log.folder / "checkpoint", *copies.iterdir()]:
+        path.unlink()
+    log.sql("update events set data = cast(replace(data, 'model:3', 'model:4') as blob) where idx = 3")
+    log.reopen()
+    with pytest.raises(Corrupt) as caught:
+        log.sequencer.rebuild()
+    assert caught.value.code == "ledger-missing"
+    assert not (log.folder / "checkpoint").exists()
 
 
 CHILD = """

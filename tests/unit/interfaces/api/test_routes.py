@@ -179,6 +179,22 @@ def _proof(town: Town) -> None:
     assert verify_inclusion(proof.entry.encode(), 3, signed.size, signed.root, hashes) == proof.entry.encode()
 
 
+def _verification(town: Town) -> None:
+    town.house.settle()
+    auditor = town.client("auditor").audit
+    kept = (town.house.home.ledger / "checkpoint").read_text()
+    reply = auditor.verify()
+    signed = town.house.ledger.checkpoint()
+    assert (reply.size, reply.root, reply.origin) == (signed.size, signed.root.hex(), signed.origin)
+    event = town.events(EventKind.LEDGER_VERIFIED)[-1]
+    assert (event.principal, event.details) == ("user:auditor", {"size": reply.size, "root": reply.root})
+    assert auditor.verify(kept).size > reply.size  # the event of the one before is in it
+    for foreign in ("not a note", kept.replace("\n", "\n\n", 1)):
+        before = len(town.events(EventKind.INTEGRITY_FAILED))
+        assert refused(lambda note=foreign: auditor.verify(note)).code == "checkpoint-foreign"  # type: ignore[misc]
+        assert len(town.events(EventKind.INTEGRITY_FAILED)) == before  # the caller's mistake is no damage
+
+
 def _history(town: Town) -> None:
     moves = town.client("viewer").models.history("served")
     assert [(m.version, m.principal) for m in moves] == [(2, "user:operator"), (1, "user:operator")]
@@ -288,6 +304,9 @@ ROUTES = {
     ),
     "GET /audit/entries": Route("/audit/entries", None, "viewer", "audit.read", "ledger:entries", _entries),
     "GET /audit/proofs/{index}": Route("/audit/proofs/0", None, "operator", "audit.read", "ledger:proofs", _proof),
+    "POST /audit/verifications": Route(
+        "/audit/verifications", b"{}", "operator", "audit.read", "ledger:log", _verification
+    ),
     "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
 }  # fmt: skip
 OPEN = {"GET /healthz", "POST /enrolments"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -19,7 +18,6 @@ import msgspec
 import numpy as np
 
 from fastness.core.errors import Corrupt
-from fastness.foundation.ledger import verify_log
 from fastness.interfaces.cli.demo.people import Person
 from fastness.interfaces.cli.demo.story import Differs, Story, expect
 from fastness.wire import oip
@@ -113,7 +111,7 @@ def attack(story: Story, target: Target) -> None:
     story.step("one byte of the stored model flipped", "503 blob-corrupt", lambda: _flipped(target))
     story.step("another model's blob put in its place", "503 blob-corrupt", lambda: _swapped(target))
     story.step("the alias rolled back in the database", "503 alias-rolled-back", lambda: _rolled_back(target))
-    story.step("one byte of the ledger flipped", "verification fails", lambda: _ledger(target))
+    story.step("one byte of the ledger flipped", f"{Corrupt.exit} ledger-corrupt", lambda: _ledger(target))
     story.step("still serving, nothing lost", "200, ledger verified", lambda: _whole(target))
 
 
@@ -295,32 +293,20 @@ def _put_alias(database: sqlite3.Connection, row: _Row) -> None:
 
 
 def _ledger(target: Target) -> str:
-    copy = target.home.parent / "ledger-copy"
-    vkey = (target.home / "ledger" / "vkey").read_text("utf-8").strip()
-    _eventually(lambda: _copied(target.home / "ledger", copy, vkey), "no whole copy of the growing log")
-    tile = next(p for p in sorted((copy / "tile" / "entries").rglob("*")) if p.is_file())
-    data = bytearray(tile.read_bytes())
-    data[len(data) // 2] ^= 1
-    tile.chmod(0o600)
-    tile.write_bytes(data)
-    try:
-        verify_log(copy, vkey, None)
-    except Corrupt as error:
-        return str(error)
-    finally:
-        shutil.rmtree(copy)
-    raise Differs("the changed ledger verified")
-
-
-def _copied(log: Path, copy: Path, vkey: str) -> bool:
-    """Copy a log that may grow meanwhile; whether the copy is one of a single moment."""
-    shutil.rmtree(copy, ignore_errors=True)
-    try:
-        shutil.copytree(log, copy)
-        verify_log(copy, vkey, None)
-    except (shutil.Error, OSError, Corrupt):
-        return False
-    return True
+    path = target.home / "ledger" / "tile" / "entries" / "000"  # a full bundle: the log grows on beside it
+    _eventually(path.exists, "the log has no full bundle")
+    original = path.read_bytes()
+    changed = bytearray(original)
+    changed[len(changed) // 2] ^= 1
+    with _replaced(path, bytes(changed), original):
+        said = target.people["auditor"].run("audit", "verify")
+        code = said.problem.get("code", "")
+        expect((said.status, code), (Corrupt.exit, "ledger-corrupt"), "exit status and code")
+        _eventually(
+            lambda: any((e.get("kind"), e.get("reason")) == ("integrity.failed", code) for e in _events(target)),
+            "no event of the changed ledger",
+        )
+    return f"{said.status} {code}: {said.problem['message']} {said.problem['hint']}"
 
 
 def _whole(target: Target) -> str:
