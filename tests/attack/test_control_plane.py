@@ -257,8 +257,11 @@ def test_a_refusal_tells_nothing_of_the_key_that_was_sent(town: Town) -> None:
 def test_damage_that_a_route_comes_upon_is_recorded(town: Town) -> None:
     """Whoever looks at a version whose bytes were changed leaves the trace, without having to report it."""
     known = town.blobs()
-    town.released("sound")
+    town.push("sound", strength=0.3)
     (path,) = town.blobs() - known
+    for who in ("approver", "second"):
+        town.approve(who, "sound", 1)
+    town.allow("sound")
     whole, before = path.read_bytes(), len(town.events(EventKind.INTEGRITY_FAILED))
     path.chmod(0o600)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
