@@ -8,8 +8,8 @@ from functools import cache
 from fastness.core.errors import Conflict, Invalid
 from fastness.core.findings import Rule
 from fastness.core.plugins import discover
-from fastness.models.scan import checks, readers
-from fastness.models.scan.facts import Check, Reader
+from fastness.models.scan import checks, layouts, readers
+from fastness.models.scan.facts import Check, Layout, Reader
 from fastness.models.scan.rules import RULES
 
 
@@ -17,6 +17,12 @@ from fastness.models.scan.rules import RULES
 def all_readers() -> tuple[Reader, ...]:
     """One of each reader, by name."""
     return tuple(kind() for kind in discover(readers, "READER").values())
+
+
+@cache
+def all_layouts() -> tuple[Layout, ...]:
+    """One of each layout, by name."""
+    return tuple(kind() for kind in discover(layouts, "LAYOUT").values())
 
 
 @cache
@@ -28,7 +34,7 @@ def all_checks() -> tuple[Check, ...]:
 @cache
 def _by_id() -> dict[str, Rule]:
     found: dict[str, Rule] = {}
-    plugins: list[Reader | Check] = [*all_readers(), *all_checks()]
+    plugins: list[Reader | Layout | Check] = [*all_readers(), *all_layouts(), *all_checks()]
     for rule in (*RULES, *(rule for plugin in plugins for rule in _rules_beside(plugin))):
         if rule.id in found:
             raise Conflict("rule-duplicate", f"two rules are called {rule.id!r}")
@@ -36,7 +42,7 @@ def _by_id() -> dict[str, Rule]:
     return found
 
 
-def _rules_beside(plugin: Reader | Check) -> tuple[Rule, ...]:
+def _rules_beside(plugin: Reader | Layout | Check) -> tuple[Rule, ...]:
     module = sys.modules[type(plugin).__module__]
     beside = getattr(module, "RULES", None)
     if not isinstance(beside, tuple):

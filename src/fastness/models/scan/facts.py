@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,8 +11,12 @@ from typing import ClassVar, Protocol
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.bundles import Bundle
 
 Detail = str | int
+HEAD = 4096
+TAIL = (1 << 16) + 22
+"""How far from its end a zip archive may begin to tell what it holds."""
 
 
 class FactKind(StrEnum):
@@ -32,6 +36,21 @@ class FactKind(StrEnum):
     """Another file that loading reads; the name is its location."""
     CREDENTIAL = "credential"
     """A text that is a credential; the name is its kind. The text itself is never kept."""
+    CLASS = "class"
+    """A class, function or node kind that a configuration names and a loader looks up; `vocabulary` in the detail: whose
+    names they are, such as keras, hydra, skops, yaml, transformers."""
+    CODE = "code"
+    """Code that stands in the model; the name says what it is. `language` in the detail, and `runs`: load, use or never."""
+    EXECUTABLE = "executable"
+    """A program for a machine or a shell; the name is its kind."""
+    TEMPLATE = "template"
+    """A Jinja template that using the model renders; `text` in the detail."""
+    PACKAGE = "package"
+    """A package that the model asks for; `ecosystem` and `specifier` in the detail."""
+    LICENCE = "licence"
+    """The name, or the text, of the licence that a model says it has."""
+    URL = "url"
+    """An address that loading or using the model asks; `runs` in the detail: load, use or never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file within the file.
+    """A file within the file; of several that belong together a reader yields the `Bundle`.
 
     Attributes:
         source: its bytes; its name begins with the outer one.
@@ -66,10 +85,42 @@ class Member:
     reader: str = ""
 
 
-class Facts:
-    """The facts of one file, by kind."""
+class Look:
+    """What a reader sees of a file before it claims it.
 
-    def __init__(self, facts: Iterable[Fact] = ()) -> None:
+    Attributes:
+        head: the first 4096 bytes.
+    """
+
+    def __init__(self, source: RandomAccess) -> None:
+        self.name = source.name
+        self.size = source.size
+        self.head = source.read_at(0, HEAD)
+        self._source = source
+        self._tail: bytes | None = None
+
+    @property
+    def tail(self) -> bytes:
+        """The last 64 KiB and a little more."""
+        if self._tail is None:
+            start = max(0, self.size - TAIL)
+            self._tail = self.head[start:] if self.size <= len(self.head) else self._source.read_at(start, TAIL)
+        return self._tail
+
+    def named(self, *suffixes: str) -> bool:
+        """Whether the name ends in one of `suffixes`, which are lower case."""
+        return self.name.lower().endswith(suffixes)
+
+
+class Facts:
+    """The facts of one file, by kind.
+
+    Attributes:
+        present: whether a location, as it stands in the file, is a file of the same bundle, which is scanned with it.
+    """
+
+    def __init__(self, facts: Iterable[Fact] = (), present: Callable[[str], bool] = lambda _: False) -> None:
+        self.present = present
         self._by_kind: dict[FactKind, list[Fact]] = {}
         for fact in facts:
             self.add(fact)
@@ -99,17 +150,53 @@ class Facts:
         return total
 
 
+Told = Fact | Member | Bundle | Finding
+"""What a reader may yield."""
+
+
 class Reader(Protocol):
-    """One format: bytes to facts. It never runs, imports or loads anything of them."""
+    """One format: bytes to facts. It never runs, imports or loads anything of them.
+
+    Attributes:
+        suffixes: file names that end so promise this format.
+    """
 
     name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
 
-    def claims(self, head: bytes, path: str) -> bool:
-        """Whether a file that begins with `head` may be of this format. All claimants run, and the worst wins."""
+    def claims(self, look: Look) -> bool:
+        """Whether the file may be of this format. All claimants run, and the worst wins."""
         ...
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """What stands in it. Spans must cover every byte that is accounted for; to yield nothing withdraws the claim.
+
+        Raises:
+            TooLarge: the budget is spent.
+        """
+        ...
+
+
+class Layout(Protocol):
+    """One format of several files, packed in an archive of any kind or laid out in a folder.
+
+    Attributes:
+        suffixes: names of archives that end so promise this layout.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def claims(self, bundle: Bundle) -> bool:
+        """Whether the bundle may be of this format. All claimants run, and the worst wins."""
+        ...
+
+    def reader(self, path: str, bundle: Bundle) -> str:
+        """The reader that must read a file, whatever it looks like; `raw` excludes all others; empty for none."""
+        ...
+
+    def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
+        """What stands between the files. The files themselves are read by readers.
 
         Raises:
             TooLarge: the budget is spent.

@@ -1,6 +1,8 @@
 """The scan: sniff the content, run every reader that claims it, judge the facts, and let the worst win.
 
 A pass needs every byte accounted for by one reader and nothing unknown; members are scanned like files of their own.
+Files that belong together are shown to the layouts, which say what a file is that its content cannot tell, and look at
+what stands between files.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from fastness.core.errors import FastnessError, TooLarge
 from fastness.core.findings import Finding, Severity, judge
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
-from fastness.models.scan.catalogue import all_checks, all_readers, rule_of
-from fastness.models.scan.facts import Fact, FactKind, Facts, Member, Reader, found
-from fastness.models.scan.magics import guess, mismatch
+from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, rule_of
+from fastness.models.scan.facts import Fact, FactKind, Facts, Layout, Look, Member, Reader, Told, found
+from fastness.models.scan.magics import guess
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import (
     BUDGET_SPENT,
@@ -26,8 +29,50 @@ from fastness.models.scan.rules import (
     READER_FAILED,
 )  # fmt: skip
 
-HEAD = 4096
 KEPT_PER_RULE = 50
+RAW = "raw"
+
+
+class Tree:
+    """A bundle with its layouts, and what its files say of each other."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.layouts: tuple[Layout, ...] = tuple(one for one in all_layouts() if one.claims(bundle))
+        self.referenced: set[str] = set()
+
+    def readers(self, path: str) -> frozenset[str]:
+        """The readers that must read a file; `raw` alone where anybody says that it is."""
+        names = frozenset(one.reader(path, self.bundle) for one in self.layouts) - {""}
+        return frozenset({RAW}) if RAW in names else names
+
+    def late_readers(self, path: str) -> frozenset[str]:
+        """The reader of a file that nothing claims: `raw` where another file refers to it."""
+        return frozenset({RAW}) if path in self.referenced else frozenset()
+
+    def refer(self, path: str, location: str) -> bool:
+        """Whether the file at `path` refers to another one of the bundle, which is then read as what it is said to be."""
+        led = self.bundle.resolve(path, location)
+        if led:
+            self.referenced.add(led)
+        return bool(led)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to look at.
+
+    Attributes:
+        depth: how many files stand around it.
+        tree: the bundle it belongs to, and its path in it.
+        readers: those that must read it.
+    """
+
+    source: RandomAccess
+    depth: int = 0
+    tree: Tree | None = None
+    path: str = ""
+    readers: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -38,6 +83,8 @@ class _Scan:
     findings: dict[tuple[str, Severity], list[Finding]] = field(default_factory=dict)
     formats: list[str] = field(default_factory=list)
     seen: set[tuple[str, str, str]] = field(default_factory=set)
+    waiting: deque[Job] = field(default_factory=deque)
+    unknown: list[Job] = field(default_factory=list)
     dropped: int = 0
 
     def add(self, finding: Finding) -> None:
@@ -52,6 +99,12 @@ class _Scan:
         self.seen.add(key)
         kept.append(finding)
 
+    def report(self, name: str, size: int, explained: int) -> Report:
+        """All of it, the worst first."""
+        findings = [finding for kept in self.findings.values() for finding in kept]
+        findings.sort(key=lambda f: (-f.severity, f.where.rpartition("@")[0], f.evidence.get("offset", 0), f.rule))
+        return Report(name, size, tuple(dict.fromkeys(self.formats)), judge(findings), explained, self.dropped)
+
 
 def scan(source: RandomAccess, settings: ScanSettings | None = None) -> Report:
     """The report on one file. The same bytes and name always give the same report.
@@ -60,61 +113,107 @@ def scan(source: RandomAccess, settings: ScanSettings | None = None) -> Report:
         OSError: the source cannot be read.
         FastnessError: the source cannot be trusted, such as Corrupt from an encrypted one.
     """
+    return scan_job(Job(source), settings)
+
+
+def scan_job(job: Job, settings: ScanSettings | None = None) -> Report:
+    """The report on one file, alone or in its bundle.
+
+    Raises:
+        OSError: the source cannot be read.
+        FastnessError: the source cannot be trusted, such as Corrupt from an encrypted one.
+    """
     state = _Scan(Budget(settings or ScanSettings()))
-    explained = 0
-    waiting = deque([(Member(source), 0)])
-    while waiting:
-        member, depth = waiting.popleft()
-        best, inner = _examine(member, depth, state)
-        explained = best if member.source is source else explained
-        waiting.extend((one, depth + 1) for one in inner)
-    findings = [finding for kept in state.findings.values() for finding in kept]
-    findings.sort(key=lambda f: (-f.severity, f.where.rpartition("@")[0], f.evidence.get("offset", 0), f.rule))
-    formats = tuple(dict.fromkeys(state.formats))
-    return Report(source.name, source.size, formats, judge(findings), explained, state.dropped)
+    explained = _examine(job, state)
+    while state.waiting:
+        _examine(state.waiting.popleft(), state)
+        if not state.waiting:  # by now it is known which of the files that nothing claims others refer to
+            state.waiting.extend(_referenced(state))
+    for one in state.unknown:
+        head = one.source.read_at(0, 16)
+        state.add(found(FORMAT_UNKNOWN, one.source.name, 0, f"{guess(head)}: no reader covers it yet"))
+    undecided = any(rule_of(rule).incomplete for rule, _ in state.findings)
+    if state.formats and not undecided and (promised := _promised(job.source.name, state.formats)):
+        message = f"named like {promised}, but holds {', '.join(dict.fromkeys(state.formats))}"
+        state.add(found(NAME_MISMATCH, job.source.name, 0, message))
+    return state.report(job.source.name, job.source.size, explained)
 
 
-def _examine(member: Member, depth: int, state: _Scan) -> tuple[int, list[Member]]:
-    """Run all claimants over one file; how many bytes the best of them explains, and the members they found."""
-    source = member.source
+def scan_tree(tree: Tree, settings: ScanSettings | None = None) -> Report | None:
+    """What stands between the files of a folder; None where no layout knows it. The files are scanned by themselves."""
+    if not tree.layouts:
+        return None
+    state = _Scan(Budget(settings or ScanSettings()))
+    _lay_out(tree, "", state)
+    return state.report(tree.bundle.name, 0, 0)
+
+
+def _referenced(state: _Scan) -> list[Job]:
+    known = [job for job in state.unknown if job.tree is not None and job.tree.late_readers(job.path)]
+    state.unknown = [job for job in state.unknown if job not in known]
+    return [Job(job.source, job.depth, job.tree, job.path, frozenset({RAW})) for job in known]
+
+
+def _examine(job: Job, state: _Scan) -> int:
+    """Run all claimants over one file; how many bytes the best of them explains. What stands in it waits in `state`."""
+    source = job.source
     if not source.size:
-        state.add(found(FILE_EMPTY, source.name, 0, "0 bytes"))
-        return 0, []
-    head = source.read_at(0, HEAD)
-    claimants = [r for r in all_readers() if r.name == member.reader or r.claims(head, source.name)]
-    best, members, formats = 0, [], []
-    facts = Facts()
-    for reader in claimants:
-        reading = _read(reader, source, depth, state, facts)
-        if reading is not None:
+        if RAW not in job.readers:
+            state.add(found(FILE_EMPTY, source.name, 0, "0 bytes"))
+        return 0
+    best, formats = 0, []
+    facts = Facts(present=lambda location: job.tree is not None and job.tree.refer(job.path, location))
+    for reader in _claimants(job):
+        explained = _read(reader, job, state, facts)
+        if explained is not None:
             formats.append(reader.name)
-            best = max(best, reading[0])
-            members += reading[1]
+            best = max(best, explained)
     state.formats += formats
     if not formats:
-        state.add(found(FORMAT_UNKNOWN, source.name, 0, f"{guess(head)}: no reader covers it yet"))
-    elif not depth and (promised := mismatch(source.name, formats)):
-        state.add(found(NAME_MISMATCH, source.name, 0, f"named like {promised}, but holds {', '.join(formats)}"))
+        state.unknown.append(job)
+    _judge(facts, state)
+    return best
+
+
+def _claimants(job: Job) -> list[Reader]:
+    if RAW in job.readers:
+        return [reader for reader in all_readers() if reader.name == RAW]
+    look = Look(job.source)
+    return [reader for reader in all_readers() if reader.name in job.readers or reader.claims(look)]
+
+
+def _judge(facts: Facts, state: _Scan) -> None:
     for check in all_checks():
         for finding in check.check(facts) if facts.some(check.wants) else ():
             state.add(finding)
-    return best, members
 
 
-def _read(
-    reader: Reader, source: RandomAccess, depth: int, state: _Scan, facts: Facts
-) -> tuple[int, list[Member]] | None:
-    """Run one reader, None if it yields nothing: how many bytes it explains, and the members in it.
+def _promised(name: str, formats: list[str]) -> str:
+    """The suffix of `name`, if plug-ins promise formats by it and none of these was found; otherwise empty."""
+    lowered = name.rpartition("/")[2].lower()
+    plugins: tuple[Reader | Layout, ...] = (*all_readers(), *all_layouts())
+    promises = [(plugin.name, suffix) for plugin in plugins for suffix in plugin.suffixes if lowered.endswith(suffix)]
+    kept = not promises or any(name in formats for name, _ in promises)
+    return "" if kept else max((suffix for _, suffix in promises), key=len)
+
+
+def _read(reader: Reader, job: Job, state: _Scan, facts: Facts) -> int | None:
+    """Run one reader, None if it yields nothing: how many bytes it explains.
 
     Its facts go to `facts`. Bytes it leaves unexplained without saying why are a finding.
     """
-    own, members, refused, told = Facts(), [], False, False
-    for item in _guarded(reader, source, state.budget, depth):
+    own, refused, told, source = Facts(), False, False, job.source
+    for item in _guarded(reader.name, source.name, _reading(reader, job, state.budget)):
         told = True
         if isinstance(item, Fact):
             (own if item.kind is FactKind.SPAN else facts).add(item)
         elif isinstance(item, Member):
-            members.append(item)
+            readers = frozenset({item.reader} - {""})
+            state.waiting.append(Job(item.source, job.depth + 1, readers=readers))
+        elif isinstance(item, Bundle):
+            tree = Tree(item)
+            state.waiting.extend(Job(item.source(path), job.depth + 1, tree, path, tree.readers(path)) for path in item)
+            _lay_out(tree, job.source.name, state)
         else:
             refused = refused or rule_of(item.rule).incomplete
             state.add(item)
@@ -124,24 +223,41 @@ def _read(
     if explained < source.size and not refused:
         left = source.size - explained
         state.add(found(BYTES_UNEXPLAINED, source.name, 0, f"{reader.name} accounts for all but {left} bytes"))
-    return explained, members
+    return explained
 
 
-def _guarded(reader: Reader, source: RandomAccess, budget: Budget, depth: int) -> Iterator[Fact | Member | Finding]:
-    """What the reader yields; a spent budget or a failure ends it with a finding that refuses the file.
+def _lay_out(tree: Tree, name: str, state: _Scan) -> None:
+    """Run all layouts that claim a bundle."""
+    facts = Facts(present=lambda location: tree.refer("", location))
+    for layout in tree.layouts:
+        state.formats.append(layout.name)
+        for item in _guarded(layout.name, name or tree.bundle.name, layout.read(tree.bundle, state.budget)):
+            if isinstance(item, Fact):
+                facts.add(item)
+            elif isinstance(item, Finding):
+                state.add(item)
+    _judge(facts, state)
+
+
+def _reading(reader: Reader, job: Job, budget: Budget) -> Iterator[Told]:
+    budget.require("depth", job.depth + 1)
+    for item in reader.read(job.source, budget):
+        if isinstance(item, Member | Bundle):
+            budget.spend("members", len(item) if isinstance(item, Bundle) else 1)
+        yield item
+
+
+def _guarded(plugin: str, name: str, items: Iterator[Told] | Iterator[Fact | Finding]) -> Iterator[Told]:
+    """What a plug-in yields; a spent budget or a failure ends it with a finding that refuses the file.
 
     Raises:
         OSError, FastnessError: the source cannot be read.
     """
     try:
-        budget.require("depth", depth + 1)
-        for item in reader.read(source, budget):
-            if isinstance(item, Member):
-                budget.spend("members")
-            yield item
+        yield from items
     except TooLarge as spent:
-        yield found(BUDGET_SPENT, source.name, 0, f"{reader.name}: {spent.message}")
+        yield found(BUDGET_SPENT, name, 0, f"{plugin}: {spent.message}")
     except (OSError, FastnessError):
         raise
-    except Exception as error:  # the boundary: a reader that fails on hostile bytes refuses the file
-        yield found(READER_FAILED, source.name, 0, f"{reader.name}: {type(error).__name__}")
+    except Exception as error:  # the boundary: a plug-in that fails on hostile bytes refuses the file
+        yield found(READER_FAILED, name, 0, f"{plugin}: {type(error).__name__}")

@@ -1,9 +1,6 @@
-"""Names for what no reader covers, and what file names promise. Neither decides anything by itself."""
+"""Names for what no reader covers, for the message only."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "looks like a zip archive (torch, Keras, npz)"),
@@ -20,21 +17,6 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"<?xml", "looks like XML"),
     (b"{", "looks like JSON"),
 )
-_PROMISES: dict[str, tuple[str, ...]] = {
-    ".safetensors": ("safetensors",),
-    ".onnx": ("onnx",),
-    ".npy": ("npy",),
-    ".json": (),
-    ".txt": (),
-    ".md": (),
-    ".yaml": (),
-    ".yml": (),
-    ".csv": (),
-    ".png": (),
-    ".jpg": (),
-    ".h5": (),
-    ".gguf": (),
-}
 
 
 def guess(head: bytes) -> str:
@@ -45,10 +27,3 @@ def guess(head: bytes) -> str:
     if head[257:262] == b"ustar":
         return "looks like a tar archive"
     return "an unknown format"
-
-
-def mismatch(path: str, formats: Sequence[str]) -> str:
-    """The suffix of `path` if it promises none of the formats found; otherwise empty."""
-    suffix = PurePosixPath(path).suffix.lower()
-    promised = _PROMISES.get(suffix)
-    return suffix if promised is not None and not set(promised) & set(formats) else ""

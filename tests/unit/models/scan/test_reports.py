@@ -99,7 +99,6 @@ def test_a_folder_is_walked_by_name_and_links_are_findings(tmp_path: Path) -> No
     (tmp_path / "d").symlink_to(tmp_path / "b")
     os.mkfifo(tmp_path / "e")
     found = {Path(r.name).name: (r.outcome.value, sorted(rules_of(r))) for r in scan_paths([tmp_path])}
-    assert list(found) == ["a.pkl", "model.pkl", "c.pkl", "d", "e"]
     assert found == {
         "a.pkl": ("pass", []),
         "model.pkl": ("block", ["pickle-dangerous-call"]),
@@ -115,7 +114,7 @@ def test_a_missing_path_is_incomplete(tmp_path: Path) -> None:
 
 
 NAMES = {
-    "a pickle called JSON": (PLAIN, "config.json", {"name-mismatch"}),
+    "a pickle called npy": (PLAIN, "config.npy", {"name-mismatch"}),
     "a pickle called safetensors": (PLAIN, "model.safetensors", {"safetensors-malformed"}),
     "a pickle called bin": (PLAIN, "pytorch_model.bin", set()),
     "a pickle without suffix": (PLAIN, "weights", set()),

@@ -39,6 +39,8 @@ class References:
         """One finding for each location."""
         for fact in facts.of(FactKind.REFERENCE):
             shown = ascii(fact.name[:120])
+            if facts.present(fact.name):
+                continue  # it is scanned with this one
             if _ROOTED.match(fact.name) or ".." in re.split(r"[/\\]", fact.name) or "\0" in fact.name:
                 yield found(ESCAPES, fact.source, fact.offset, f"reads {shown}", location=shown)
             else:

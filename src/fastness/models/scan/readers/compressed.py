@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.facts import Fact, Member, found, span
+from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.inflate import CODECS, Inflated
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -55,13 +55,13 @@ class CompressedReader:
     """Opens gzip, zlib, bz2, xz and lzma."""
 
     name: ClassVar[str] = "compressed"
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
-    def claims(self, head: bytes, path: str) -> bool:
+    def claims(self, look: Look) -> bool:
         """By the magic."""
-        del path
-        return bool(_codec(head))
+        return bool(_codec(look.head))
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The member within.
 
         Raises:

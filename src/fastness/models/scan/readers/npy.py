@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Part
-from fastness.models.scan.facts import Fact, Member, found, span
+from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.literals import Literal, NotALiteral, parse_literal
 from fastness.models.scan.rules import PICKLE_MAPS, undecided
 
@@ -61,13 +61,13 @@ class NpyReader:
     """Reads .npy files."""
 
     name: ClassVar[str] = "npy"
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
 
-    def claims(self, head: bytes, path: str) -> bool:
+    def claims(self, look: Look) -> bool:
         """By the magic."""
-        del path
-        return head.startswith(MAGIC)
+        return look.head.startswith(MAGIC)
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The header, the payload as a span, and the pickle inside as a member.
 
         Raises:

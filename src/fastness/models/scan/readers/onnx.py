@@ -16,7 +16,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.facts import Fact, FactKind, Member, found, span
+from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.onnx_schema import SCHEMA
 from fastness.models.scan.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
@@ -54,12 +54,13 @@ class OnnxReader:
     """Reads .onnx files."""
 
     name: ClassVar[str] = "onnx"
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
 
-    def claims(self, head: bytes, path: str) -> bool:
+    def claims(self, look: Look) -> bool:
         """By the name, or by known fields of a model up to its graph: the format has no magic."""
-        return path.lower().endswith(".onnx") or _starts_a_model(head)
+        return look.named(".onnx") or _starts_a_model(look.head)
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """Operators, references, credentials and faults.
 
         Raises:

@@ -21,7 +21,7 @@ from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.facts import Fact, FactKind, Member, found, span
+from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.machine import OPCODES, Event, Sight, Standing, Trace, run
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
@@ -114,18 +114,16 @@ class PickleReader:
     """Reads pickles and joblib files."""
 
     name: ClassVar[str] = "pickle"
+    suffixes: ClassVar[tuple[str, ...]] = (".pkl", ".pickle", ".joblib", ".dill")
 
-    def claims(self, head: bytes, path: str) -> bool:
+    def claims(self, look: Look) -> bool:
         """By the PROTO instruction, or, since protocols 0 and 1 have no magic, by a trial of the first instructions.
 
         The trial refuses only what no unpickler gets past: a file of another format may be a pickle as well.
         """
-        del path
-        if head[:1] == b"\x80":
-            return len(head) > 2 and head[1] <= 16 and head[2] in OPCODES
-        return _runs(head)
+        return _begins(look.head)
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The globals, calls and changes of every stream; nothing for what fails before it does anything.
 
         Raises:
@@ -136,7 +134,7 @@ class PickleReader:
         strong = cursor.peek(1) == b"\x80"
         while cursor.position < source.size:
             start = cursor.position
-            if streams and not self.claims(cursor.peek(_HEAD), source.name):
+            if streams and not _begins(cursor.peek(_HEAD)):
                 yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
                 yield from _search(source, start, budget)
                 return
@@ -168,6 +166,12 @@ def _told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
         elif rule is not None:
             message = f"{event.opcode}: {event.name}" if event.opcode else event.name
             yield found(rule, name, event.offset, message, opcode=event.opcode)
+
+
+def _begins(head: bytes) -> bool:
+    if head[:1] == b"\x80":
+        return len(head) > 2 and head[1] <= 16 and head[2] in OPCODES
+    return _runs(head)
 
 
 def _runs(head: bytes) -> bool:

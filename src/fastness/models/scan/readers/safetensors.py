@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import credential_in
-from fastness.models.scan.facts import Fact, FactKind, Member, found, span
+from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -62,12 +62,13 @@ class SafetensorsReader:
     """Reads .safetensors files."""
 
     name: ClassVar[str] = "safetensors"
+    suffixes: ClassVar[tuple[str, ...]] = (".safetensors",)
 
-    def claims(self, head: bytes, path: str) -> bool:
+    def claims(self, look: Look) -> bool:
         """By a JSON object behind eight bytes of length, or by the name: the format has no magic."""
-        return (head[8:9] == b"{" and head[6:8] == b"\0\0") or path.lower().endswith(".safetensors")
+        return (look.head[8:9] == b"{" and look.head[6:8] == b"\0\0") or look.named(".safetensors")
 
-    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Fact | Member | Finding]:
+    def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The header's faults, credentials in its metadata, and the spans.
 
         Raises:
