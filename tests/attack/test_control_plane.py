@@ -101,7 +101,7 @@ def test_a_sender_that_goes_away_leaves_nothing(
     with caplog.at_level(logging.ERROR):
         spoken(town, head(town, "POST", PUSH, header) + body, until_closed=False)
         with as_somebody(town, "viewer") as client:
-            until(lambda: town.blobs() == blobs and client.models.list())
+            until(lambda: town.blobs() <= blobs and client.models.list())  # one of before may just have gone
             assert [m.model for m in client.models.list()] == ["served"]
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
