@@ -1,4 +1,9 @@
-"""Operators of a graph, by exact domain and name: what the listed ones do not cover runs somebody's code."""
+"""Operators of a graph, by exact domain and name: what the listed ones do not cover runs somebody's code.
+
+The lists are the files `*operators.json` beside this one, one for each family of formats. Each has `about`, `source`,
+`domains` (a domain's harmless operators) and, where there are any, `runs_code` (a domain's operators that run code of
+the model's choice; `*` stands for all of a domain). A domain may stand in several files.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +32,7 @@ UNKNOWN = Rule(
 
 RULES: tuple[Rule, ...] = (PYTHON, UNKNOWN)
 
-DATA = Path(__file__).with_name("operators.json")
-_RUN_CODE = frozenset(
-    {
-        ("ai.onnx.contrib", "PyOp"),
-        ("ai.onnx.contrib", "PyCustomOp"),
-        ("com.microsoft", "PythonOp"),
-        ("com.microsoft", "PythonOpGrad"),
-        ("com.microsoft", "EPContext"),
-        ("com.microsoft", "Snpe"),
-        ("org.pytorch.aten", "ATen"),
-    }
-)
+DATA = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -51,19 +45,31 @@ class Operators:
     def check(self, facts: Facts) -> Iterator[Finding]:
         """One finding for each operator that is not listed."""
         for fact in facts.of(FactKind.OPERATOR):
-            domain = str(fact.detail["domain"])
+            domain = str(fact.detail.get("domain", ""))
             shown = ascii(f"{domain}::{fact.name}"[:120])[1:-1]
-            if (domain, fact.name) in _RUN_CODE:
+            if not {fact.name, "*"}.isdisjoint(running_operators().get(domain, ())):
                 yield found(PYTHON, fact.source, fact.offset, f"operator {shown} runs code", operator=shown)
-            elif fact.name not in known_operators().get(domain, ()) and not fact.detail["local"]:
+            elif fact.name not in known_operators().get(domain, ()) and not fact.detail.get("local", 0):
                 yield found(UNKNOWN, fact.source, fact.offset, f"operator {shown} is not listed", operator=shown)
 
 
-@cache
 def known_operators() -> dict[str, frozenset[str]]:
-    """The listed operators, by domain; the standard one is the empty text."""
-    tree = json.loads(DATA.read_bytes())
-    return {domain: frozenset(names) for domain, names in tree["domains"].items()}
+    """The listed operators, by domain; the standard one of ONNX is the empty text."""
+    return _listed("domains")
+
+
+def running_operators() -> dict[str, frozenset[str]]:
+    """The operators that run code of the model's choice, by domain."""
+    return _listed("runs_code")
+
+
+@cache
+def _listed(part: str) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for path in sorted(DATA.glob("*operators.json")):
+        for domain, names in json.loads(path.read_bytes()).get(part, {}).items():
+            found[domain] = found.get(domain, frozenset()) | frozenset(names)
+    return found
 
 
 CHECK = Operators
