@@ -90,9 +90,11 @@ class Look:
 
     Attributes:
         head: the first 4096 bytes.
+        readers: those that must read it, as a layout says, whatever it looks like.
     """
 
-    def __init__(self, source: RandomAccess) -> None:
+    def __init__(self, source: RandomAccess, readers: AbstractSet[str] = frozenset()) -> None:
+        self.readers = readers
         self.name = source.name
         self.size = source.size
         self.head = source.read_at(0, HEAD)

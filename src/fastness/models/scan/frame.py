@@ -178,7 +178,7 @@ def _examine(job: Job, state: _Scan) -> int:
 def _claimants(job: Job) -> list[Reader]:
     if RAW in job.readers:
         return [reader for reader in all_readers() if reader.name == RAW]
-    look = Look(job.source)
+    look = Look(job.source, job.readers)
     return [reader for reader in all_readers() if reader.name in job.readers or reader.claims(look)]
 
 

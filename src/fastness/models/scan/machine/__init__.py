@@ -1,9 +1,10 @@
 """The symbolic pickle machine: what a stream would import, call and change, found without running any of it."""
 
 from fastness.models.scan.machine.opcodes import OPCODES
+from fastness.models.scan.machine.persistent import Storage
 from fastness.models.scan.machine.run import run
 from fastness.models.scan.machine.standing import catalogue
-from fastness.models.scan.machine.trace import Event, Sight, Trace
+from fastness.models.scan.machine.trace import Dialect, Event, Sight, Trace
 from fastness.models.scan.machine.values import Standing
 
-__all__ = ["OPCODES", "Event", "Sight", "Standing", "Trace", "catalogue", "run"]
+__all__ = ["OPCODES", "Dialect", "Event", "Sight", "Standing", "Storage", "Trace", "catalogue", "run"]

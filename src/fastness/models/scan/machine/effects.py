@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import SET_DTYPE, Machine
-from fastness.models.scan.machine.trace import Sight
+from fastness.models.scan.machine.machine import SET_DTYPE, SHORT_NAME, Machine
+from fastness.models.scan.machine.persistent import Source, made, of_torch
+from fastness.models.scan.machine.trace import Dialect, Sight
 from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing, Text
 
 HIGHEST_PROTOCOL = 5
@@ -255,7 +256,16 @@ def _persistent(m: Machine, argument: object) -> None:
 
 
 def _persistent_of_stack(m: Machine, _: object) -> None:
-    _persistent(m, m.pop())
+    pid = m.pop()
+    known = of_torch(pid, m.at) if m.dialect is Dialect.TORCH else None
+    if known is None:
+        _persistent(m, pid)
+    elif isinstance(known, Source):
+        m.see(Sight.CODE, f"the source of {known.value.path}"[:SHORT_NAME], args="never")
+        m.push(known.value)
+    else:
+        m.trace.ask(known)
+        m.push(made(known))
 
 
 def _next_buffer(m: Machine, _: object) -> None:

@@ -11,7 +11,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS, HiddenObjects, NotUnderstood, check_dtype
 from fastness.models.scan.machine.standing import Catalogue
-from fastness.models.scan.machine.trace import Sight, Trace
+from fastness.models.scan.machine.trace import Dialect, Sight, Trace
 from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing
 
 SHORT_NAME = 200
@@ -37,14 +37,14 @@ class Machine:
 
     Args:
         cursor: at the first instruction.
-        arrays: whether raw arrays stand behind joblib's wrappers, as joblib reads them.
+        dialect: which library's loader reads the stream.
     """
 
-    def __init__(self, cursor: Cursor, budget: Budget, catalogue: Catalogue, *, arrays: bool) -> None:
+    def __init__(self, cursor: Cursor, budget: Budget, catalogue: Catalogue, dialect: Dialect) -> None:
         self.cursor = cursor
         self.budget = budget
         self.catalogue = catalogue
-        self.arrays = arrays
+        self.dialect = dialect
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
         self.proto = 0
@@ -144,7 +144,7 @@ class Machine:
                 self._set_dtype(target, state)
             if target.maker in DTYPES or target.maker in WRAPPERS:
                 target.state = state
-            if self.arrays and target.maker in WRAPPERS:
+            if self.dialect is Dialect.JOBLIB and target.maker in WRAPPERS:
                 self.wrapper = target
         elif target is not OPAQUE and isinstance(state, Items) and state.count:  # an empty state is left alone
             self.stumble("gives a state to a value that takes none")

@@ -16,7 +16,7 @@ from fastness.models.scan.machine.effects import EFFECTS, Effect
 from fastness.models.scan.machine.machine import Machine
 from fastness.models.scan.machine.opcodes import OPCODES, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
-from fastness.models.scan.machine.trace import Sight, Trace
+from fastness.models.scan.machine.trace import Dialect, Sight, Trace
 from fastness.models.scan.machine.values import Made
 
 BATCH = 1024
@@ -25,19 +25,19 @@ _STEPS: dict[int, tuple[str, Argument | None, Effect]] = {
 }
 
 
-def run(cursor: Cursor, budget: Budget, *, arrays: bool = True, depth: int = 0) -> Trace:
+def run(cursor: Cursor, budget: Budget, dialect: Dialect = Dialect.JOBLIB, depth: int = 0) -> Trace:
     """The trace of the stream at `cursor`, up to its STOP or to an instruction that no unpickler gets past.
 
     Args:
         cursor: left behind the last instruction.
-        arrays: whether raw arrays stand behind joblib's wrappers, as joblib reads them.
+        dialect: which library's loader reads it.
         depth: of streams within streams.
 
     Raises:
         TooLarge: the budget is spent.
     """
     budget.require("depth", depth)
-    machine = Machine(cursor, budget, catalogue(), arrays=arrays)
+    machine = Machine(cursor, budget, catalogue(), dialect)
     trace = machine.trace
     left = 0
     while not trace.stopped and trace.broken < 0:
@@ -110,7 +110,7 @@ def _step_over(machine: Machine, wrapper: Made, depth: int) -> None:
     except Truncated:
         machine.give_up(Sight.TRUNCATED, "the file ends within a raw array")
         return
-    inner = run(cursor, machine.budget, arrays=machine.arrays, depth=depth + 1)
+    inner = run(cursor, machine.budget, machine.dialect, depth + 1)
     trace.events += inner.events
     if not inner.stopped:
         trace.broken = machine.at

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.machine.persistent import Storage
 from fastness.models.scan.machine.values import Standing, render
 
 SHOWN_PER_NAME = 16
@@ -27,6 +28,18 @@ class Sight(StrEnum):
     ARRAY = "array"
     AMPLIFIED = "amplified"
     CREDENTIAL = "credential"
+    CODE = "code"
+
+
+class Dialect(StrEnum):
+    """Which library's loader reads the stream, beyond what every unpickler does."""
+
+    PLAIN = "plain"
+    """None: nothing but instructions stands in it."""
+    JOBLIB = "joblib"
+    """Raw arrays stand behind joblib's wrappers."""
+    TORCH = "torch"
+    """Persistent ids of torch's forms name storages."""
 
 
 @dataclass(slots=True)
@@ -57,6 +70,8 @@ class Trace:
         stopped: whether a STOP was reached.
         broken: offset of the instruction that no unpickler gets past, or -1.
         array: offset of the first raw array stepped over, or -1.
+        storages: those that torch's persistent ids ask for, by key, each once.
+        conflicts: key and offset where one is described otherwise than before; the first few.
     """
 
     start: int
@@ -66,7 +81,20 @@ class Trace:
     broken: int = -1
     array: int = -1
     events: list[Event] = field(default_factory=list)
+    storages: dict[str, Storage] = field(default_factory=dict)
+    conflicts: list[tuple[str, int]] = field(default_factory=list)
     _times: dict[tuple[Sight, str, Standing], int] = field(default_factory=dict)
+
+    def ask(self, storage: Storage) -> None:
+        """Record that a storage is asked for.
+
+        Raises:
+            TooLarge: too many different ones.
+        """
+        known = self.storages.setdefault(storage.key, storage)
+        if (known.type, known.count) != (storage.type, storage.count) and len(self.conflicts) < SHOWN_PER_NAME:
+            self.conflicts.append((storage.key, storage.offset))
+        self.budget.require("members", len(self.storages))
 
     def see(
         self,

@@ -22,7 +22,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
-from fastness.models.scan.machine import OPCODES, Event, Sight, Standing, Trace, run
+from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, run
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
 MALFORMED = undecided(
@@ -102,6 +102,9 @@ _STREAM = re.compile(
     rb"|c(?:os|posix|nt|builtins|__builtin__|subprocess|sys|runpy|importlib)\n[A-Za-z_]+\n[(q\x85)]",
     re.DOTALL,
 )
+TORCH = "torch-pickle"
+"""The reader that stands in for this one where a layout says that torch wrote the file."""
+
 _HEAD = 4096
 _SEARCHED = 64 << 20
 _CANDIDATES = 256
@@ -121,7 +124,7 @@ class PickleReader:
 
         The trial refuses only what no unpickler gets past: a file of another format may be a pickle as well.
         """
-        return _begins(look.head)
+        return TORCH not in look.readers and _begins(look.head)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The globals, calls and changes of every stream; nothing for what fails before it does anything.
@@ -129,34 +132,55 @@ class PickleReader:
         Raises:
             TooLarge: the budget is spent.
         """
-        cursor = Cursor(source)
-        streams = 0
-        strong = cursor.peek(1) == b"\x80"
-        while cursor.position < source.size:
-            start = cursor.position
-            if streams and not _begins(cursor.peek(_HEAD)):
-                yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
-                yield from _search(source, start, budget)
-                return
-            if streams == 1:
-                yield found(STACKED, source.name, start, "a second pickle begins here")
-            streams += 1
-            trace = run(cursor, budget)
-            if streams == 1 and not strong and _does_nothing(trace):
-                return
-            yield from _told(source.name, trace.events)
-            yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
-            if trace.array >= 0:
-                yield from _as_plain_pickle(source, trace, budget)
-            if trace.broken >= 0:
-                yield from _search(source, trace.broken + 1, budget)
-                return
+        stacked = False
+        for item in streams(source, budget, Dialect.JOBLIB):
+            if not isinstance(item, Trace):
+                yield item
+            elif item.start and not stacked:
+                stacked = True
+                yield found(STACKED, source.name, item.start, "a second pickle begins here")
 
 
-def _told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
+def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[Told | Trace]:
+    """Each stream of the file, and before it what was seen in it; nothing for what fails before it does anything.
+
+    Raises:
+        TooLarge: the budget is spent.
+    """
+    cursor = Cursor(source)
+    strong = cursor.peek(1) == b"\x80"
+    while cursor.position < source.size:
+        start = cursor.position
+        if start and not _begins(cursor.peek(_HEAD)):
+            yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
+            yield from _search(source, start, budget)
+            return
+        trace = run(cursor, budget, dialect)
+        if not start and not strong and _does_nothing(trace):
+            return
+        yield from told(source.name, trace.events)
+        yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
+        yield trace
+        if trace.array >= 0:
+            yield from _as_plain_pickle(source, trace, budget)
+        if trace.broken >= 0:
+            yield from _search(source, trace.broken + 1, budget)
+            return
+
+
+def told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
+    """The events of a stream as facts, for the checks, and as findings about its form."""
     for event in events:
         kind, rule = _FACTS.get(event.sight), _FINDINGS.get(event.sight)
-        if kind is not None:
+        if event.sight is Sight.CODE:
+            yield Fact(
+                FactKind.CODE,
+                name,
+                event.offset,
+                event.name,
+                {"language": "python", "runs": event.arguments.strip("'")},
+            )
+        elif kind is not None:
             detail: dict[str, str | int] = {
                 "standing": int(event.standing),
                 "opcode": event.opcode,
@@ -195,10 +219,10 @@ def _does_nothing(trace: Trace) -> bool:
 
 def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
     """What `pickle.load` would do with the bytes of the raw arrays, until it fails; that it does is no news."""
-    trace = run(Cursor(source, joblib.start), budget, arrays=False)
+    trace = run(Cursor(source, joblib.start), budget, Dialect.PLAIN)
     behind = (e for e in trace.events if e.offset >= joblib.array)
     run_by_pickle = takewhile(lambda e: e.sight is not Sight.MALFORMED, behind)
-    yield from _told(source.name, [e for e in run_by_pickle if _acts(e)])
+    yield from told(source.name, [e for e in run_by_pickle if _acts(e)])
 
 
 def _acts(event: Event) -> bool:
@@ -217,7 +241,7 @@ def _search(source: RandomAccess, start: int, budget: Budget) -> Iterator[Fact |
                 break
             tried += 1
             trace = run(Cursor(source, base + match.start()), budget)
-            yield from _told(source.name, [e for e in trace.events if _acts(e)])
+            yield from told(source.name, [e for e in trace.events if _acts(e)])
 
 
 READER = PickleReader

@@ -1,0 +1,119 @@
+"""What torch's loaders make of the persistent ids in their pickles: storages of numbers, and the source of a class.
+
+Every other id is the loading program's own affair. Three forms are written: by zip archives, by the single files before
+them, and by the tar archives before those.
+
+Source: torch 2.9, `torch/serialization.py` (`_save`, `_legacy_save`, `_legacy_load`, `_load`) and
+`torch/csrc/jit/serialization/pickler.cpp` (`pushStorageOfTensor`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastness.models.scan.machine.values import Global, Items, Made, Standing, Text
+
+MAKER = "torch.storage"
+"""What the reviewed data calls the maker of a storage: `made:torch.storage`."""
+
+_WIDTHS = {
+    "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+    "ComplexDouble": 16, "ComplexFloat": 8, "QUInt8": 1, "QInt8": 1, "QInt32": 4, "QUInt4x2": 1, "QUInt2x4": 1,
+    "Untyped": 1, "_Untyped": 1, "Typed": 0, "_Typed": 0,
+}  # fmt: skip
+_STORAGE = re.compile(r"([A-Za-z0-9_]+)Storage")
+_MODULES = frozenset({"torch", "torch.storage", "torch.cuda"})
+_DTYPE = re.compile(r"(?:float|bfloat|int|uint|complex|qint|quint|bool|bits|half|double|long|short)[0-9a-z_]{0,24}")
+_BITS = re.compile(r"(?:float|bfloat|int|uint|complex)(\d{1,3})(?:_e\w+)?")
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_PLACE = re.compile(r"[A-Za-z0-9_]{1,32}(?::\d{1,4})?")
+_OWN_ID = re.compile(r"[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A row of numbers that stands elsewhere in the same file or archive.
+
+    Attributes:
+        key: by which the loader finds it; in a zip archive, the file `data/KEY` beside the pickle.
+        type: path of the storage class or element type.
+        width: bytes an element, 0 where the type does not say.
+        count: how many elements.
+        place: the device it stood on.
+        offset: of the instruction that asks for it.
+    """
+
+    key: str
+    type: str
+    width: int
+    count: int
+    place: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The class of a module, beside which the pickle keeps the text of its source for comparison."""
+
+    value: Global
+
+
+def of_torch(pid: object, offset: int) -> Storage | Source | None:
+    """What torch's loaders understand an id as; None where they would fail, or ask something else."""
+    if isinstance(pid, str):
+        return Storage(pid, "", 0, 0, "", offset) if _OWN_ID.fullmatch(pid) else None
+    if type(pid) is int:
+        return Storage(str(pid), "", 0, 0, "", offset) if pid >= 0 else None
+    if not isinstance(pid, Items) or pid.kind != "tuple" or pid.count != len(pid.kept) or not pid.kept:
+        return None
+    parts = pid.kept
+    if parts[0] == "storage":
+        return _storage(parts, offset)
+    return _source(parts[1:] if parts[0] == "module" else parts)
+
+
+def made(storage: Storage) -> Made:
+    """The abstract value of a storage."""
+    return Made(MAKER, Standing.REVIEWED, storage)
+
+
+def _storage(parts: list[object], offset: int) -> Storage | None:
+    if len(parts) not in {5, 6} or (len(parts) == 6 and not _is_view(parts[5])):
+        return None
+    kind, key, place, count = parts[1:5]
+    if not isinstance(kind, Global) or (width := _width(kind)) is None:
+        return None
+    if not isinstance(key, str) or _KEY.fullmatch(key) is None or not isinstance(place, str):
+        return None
+    if _PLACE.fullmatch(place) is None or type(count) is not int or not 0 <= count < 1 << 62:
+        return None
+    return Storage(key, kind.path, width, count, place, offset)
+
+
+def _is_view(value: object) -> bool:
+    """Whether it is what `_legacy_save` says of a storage that is a part of another one."""
+    if value is None:
+        return True
+    if not isinstance(value, Items) or value.kind != "tuple" or value.count != 3:
+        return False
+    key, start, length = value.kept
+    return isinstance(key, str) and type(start) is int and type(length) is int and start >= 0 and length >= 0
+
+
+def _source(parts: list[object]) -> Source | None:
+    if len(parts) != 3 or not isinstance(parts[0], Global):
+        return None
+    written = all(part is None or isinstance(part, str | Text) for part in parts[1:])
+    return Source(parts[0]) if written else None
+
+
+def _width(kind: Global) -> int | None:
+    """Bytes an element, 0 where the name does not say; None where it is neither a storage class nor an element type."""
+    storage = _STORAGE.fullmatch(kind.name)
+    if storage is not None and kind.module in _MODULES:
+        return _WIDTHS.get(storage[1])
+    if kind.module != "torch" or _DTYPE.fullmatch(kind.name) is None:
+        return None
+    bits = _BITS.fullmatch(kind.name)
+    return int(bits[1]) // 8 if bits else 0
