@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from fastness.interfaces.cli import main
 from tests.attack.test_crash import free_port
@@ -259,7 +260,7 @@ def help_of(file: str, names: list[str], options: list[str], line: str) -> None:
 
 
 COMMANDS = {
-    "access", "audit", "call", "demo", "doctor", "init", "models", "push", "rules", "scan", "status", "up",
+    "access", "audit", "call", "convert", "demo", "doctor", "init", "models", "push", "rules", "scan", "status", "up",
 }  # fmt: skip
 ANYWHERE = {"--home", "--as", "--credentials", "--format", "--passphrase-file", "--help"}
 _HELPS: dict[tuple[str, ...], str] = {}
@@ -331,6 +332,7 @@ def test_what_else_there_is(desk: Desk) -> None:
     (desk.work / "weights").mkdir()
     np.save(desk.work / "weights" / "w.npy", np.zeros(3))
     (desk.work / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
+    (desk.work / "estimator.pkl").write_bytes(pickle.dumps(Ridge().fit(np.eye(3), [1.0, 2.0, 3.0])))
     shutil.copy(desk.home / ".fastness" / "ledger" / "checkpoint", desk.work / "kept-checkpoint")
     last = [row for row in table() if "quarantine" in row[1]]
     for where, command in [row for row in table() if row not in last] + last:

@@ -31,6 +31,7 @@ ORDER = (
     "guard",
     "models.scan",
     "models.runtime",
+    "models.convert",
     "models.assess",
     "models.train",
     "models.registry",
@@ -72,7 +73,7 @@ LIBRARIES = {
     "sqlalchemy": ("foundation.storage*", "*.tables", "*.records", "app*"),
     "alembic": ("app*",),
     "cedarpy": ("access*",),
-    "onnxruntime": ("models.runtime.worker*", "models.runtime.loaders*"),
+    "onnxruntime": ("models.runtime.worker*", "models.runtime.loaders*", "models.convert.guest*"),
     "httptools": ("gateway*", "app*", "interfaces.api*"),
     "uvicorn": ("gateway*", "app*", "interfaces.api*"),
     "uvloop": ("gateway*", "app*", "interfaces.api*"),
@@ -85,10 +86,12 @@ LIBRARIES = {
     "lz4": ("models.scan.inflate*",),
     "zstandard": ("models.scan.inflate*",),
     "ray": ("models.scan.cluster*",),
-    "joblib": ("interfaces.cli.demo*",),
+    "joblib": ("interfaces.cli.demo*", "models.convert.restore*", "models.convert.guest*"),
     "onnx": ("interfaces.cli.demo*",),
-    "skl2onnx": ("interfaces.cli.demo*",),
-    "sklearn": ("interfaces.cli.demo*",),
+    "safetensors": ("models.convert.guest*",),
+    "skl2onnx": ("interfaces.cli.demo*", "models.convert.guest*"),
+    "skops": ("models.convert.guest*",),
+    "sklearn": ("interfaces.cli.demo*", "models.convert.guest*"),
 }
 
 

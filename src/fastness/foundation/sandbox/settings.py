@@ -97,7 +97,7 @@ class EntryPoint:
     Attributes:
         main: dotted name of the module whose `main(guest)` runs.
         modules: dotted names of the further modules that it imports.
-        packages: installed packages that it sees, such as numpy; nothing else of the environment is there.
+        packages: installed packages and modules that it sees, such as numpy; nothing else of the environment is there.
         environment: further variables, set before anything is imported.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from {_PACKAGE}.guest.inside import Guest
 from {_PACKAGE}.guest.lockdown import LockError
 """
 _SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
+# Wheels name the folder of their shared libraries after the distribution.
+_DISTRIBUTIONS = {"sklearn": "scikit_learn"}
 _ROOT_LIBS = ("/lib", "/lib32", "/lib64", "/libx32")
 
 
@@ -74,17 +77,30 @@ def _libraries(prefix: Path) -> Iterator[str]:
 
 
 def _package(name: str) -> Iterator[tuple[Path, str]]:
-    """The folder of a package, and the one beside it in which wheels keep their shared libraries."""
-    found = find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable(
-            "package-missing", f"the package {name} is not installed", "Install Fastness with its extra 'serve'."
-        )
+    """The folder of a package, and the one beside it in which wheels keep their shared libraries; or a module's file."""
+    found = _found(name)
+    place = f"{boot.PACKAGES}/{name.replace('.', '/')}"
+    if not found.submodule_search_locations:
+        file = Path(str(found.origin)).resolve()
+        yield file, f"{place}{''.join(file.suffixes)}"
+        return
     folder = Path(next(iter(found.submodule_search_locations))).resolve()
-    yield folder, f"{boot.PACKAGES}/{name}"
-    beside = folder.with_name(f"{name}.libs")
+    yield folder, place
+    beside = folder.with_name(f"{_DISTRIBUTIONS.get(name, name)}.libs")
     if beside.is_dir():
-        yield beside, f"{boot.PACKAGES}/{name}.libs"
+        yield beside, f"{boot.PACKAGES}/{beside.name}"
+
+
+def _found(name: str) -> ModuleSpec:
+    try:
+        found = find_spec(name)
+    except ModuleNotFoundError:  # the package around it
+        found = None
+    if found is None or not (found.submodule_search_locations or Path(str(found.origin)).is_file()):
+        raise Unavailable(
+            "package-missing", f"the package {name} is not installed", "Install Fastness with the extra that brings it."
+        )
+    return found
 
 
 def _sources(modules: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from fastness.core.errors import FastnessError
-from fastness.interfaces.cli import access, audit, call, house, models, scan
+from fastness.interfaces.cli import access, audit, call, convert, house, models, scan
 from fastness.interfaces.cli.context import Format, Options, hoist
 from fastness.interfaces.cli.output import fail
 
@@ -52,6 +52,7 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
 
 house.add_to(app)
 scan.add_to(app)
+convert.add_to(app)
 call.add_to(app)
 app.add_typer(models.app, name="models")
 app.add_typer(access.app, name="access")

@@ -6,7 +6,7 @@ from fastness.core.findings import Rule, Severity
 
 MAPS = {"owasp-llm": "LLM03:2025", "atlas": "AML.T0010", "cwe": "CWE-1357"}
 PICKLE_MAPS = {"owasp-llm": "LLM03:2025", "atlas": "AML.T0011.000", "cwe": "CWE-502"}
-SAFE_FORMAT = "Export the model to ONNX or safetensors, which hold no code, and scan that."
+SAFE_FORMAT = "A sound copy of it becomes ONNX or safetensors, which hold no code, with `fastness convert`."
 
 
 def undecided(id: str, title: str, why: str, fix: str) -> Rule:  # noqa: A002 - the name of the field of Rule
