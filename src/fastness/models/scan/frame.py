@@ -36,9 +36,10 @@ RAW = "raw"
 class Tree:
     """A bundle with its layouts, and what its files say of each other."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, layouts: tuple[Layout, ...] | None = None) -> None:
         self.bundle = bundle
-        self.layouts: tuple[Layout, ...] = tuple(one for one in all_layouts() if one.claims(bundle))
+        known = all_layouts() if layouts is None else layouts
+        self.layouts: tuple[Layout, ...] = tuple(one for one in known if one.claims(bundle))
         self.referenced: set[str] = set()
 
     def readers(self, path: str) -> frozenset[str]:

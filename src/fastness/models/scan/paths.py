@@ -26,36 +26,36 @@ def scan_paths(paths: Iterable[Path], settings: ScanSettings | None = None) -> I
     """One report for each file under `paths`, and one for a folder that is a model; what is no regular file is refused."""
     for path in paths:
         files: dict[str, Path] = {}
-        yield from _walk(Path(path), Path(path), 0, files)
+        yield from walk(Path(path), Path(path), 0, files)
         if list(files) == ["."]:
             yield _scan_file(Path(path), None, "", frozenset(), settings)
         elif files:
             yield from _scan_folder(Path(path), files, settings)
 
 
-def _walk(root: Path, path: Path, depth: int, files: dict[str, Path]) -> Iterator[Report]:
-    """Gather the regular files in order; refuse the rest."""
+def walk(root: Path, path: Path, depth: int, files: dict[str, Path]) -> Iterator[Report]:
+    """Gather the regular files in order, by their path from `root`; refuse the rest."""
     try:
         mode = path.lstat().st_mode
         names = sorted(one.name for one in path.iterdir()) if stat.S_ISDIR(mode) else []
     except OSError as error:
-        yield _refused(path, UNREADABLE, error.strerror or type(error).__name__)
+        yield refused(path, UNREADABLE, error.strerror or type(error).__name__)
         return
     if stat.S_ISLNK(mode):
-        yield _refused(path, PATH_LINK, "a symbolic link, which is not followed")
+        yield refused(path, PATH_LINK, "a symbolic link, which is not followed")
     elif stat.S_ISREG(mode):
         files[path.relative_to(root).as_posix()] = path
     elif not stat.S_ISDIR(mode):
-        yield _refused(path, PATH_SPECIAL, "neither a file nor a folder")
+        yield refused(path, PATH_SPECIAL, "neither a file nor a folder")
     elif depth >= MAX_FOLDERS:
-        yield _refused(path, BUDGET_SPENT, f"more than {MAX_FOLDERS} folders within each other")
+        yield refused(path, BUDGET_SPENT, f"more than {MAX_FOLDERS} folders within each other")
     else:
         for name in names:
-            yield from _walk(root, path / name, depth + 1, files)
+            yield from walk(root, path / name, depth + 1, files)
 
 
 def _scan_folder(root: Path, files: Mapping[str, Path], settings: ScanSettings | None) -> Iterator[Report]:
-    tree = Tree(Bundle(str(root), {path: _OnDemand(file) for path, file in files.items()}))
+    tree = Tree(Bundle(str(root), {path: OnDemand(file) for path, file in files.items()}))
     whole = scan_tree(tree, settings)
     if whole is not None:
         yield whole
@@ -77,14 +77,15 @@ def _scan_file(
         with FileSource(file, str(file)) as source:
             return scan_job(Job(source, 0, tree, path, readers), settings)
     except OSError as error:
-        return _refused(file, UNREADABLE, error.strerror or type(error).__name__)
+        return refused(file, UNREADABLE, error.strerror or type(error).__name__)
 
 
-def _refused(path: Path, rule: Rule, problem: str) -> Report:
+def refused(path: Path, rule: Rule, problem: str) -> Report:
+    """The report on a path that is not scanned."""
     return Report(str(path), 0, (), judge([found(rule, str(path), 0, problem)]), 0)
 
 
-class _OnDemand:
+class OnDemand:
     """A file that is open only while it is read, so that a folder may hold more of them than a process may open."""
 
     def __init__(self, path: Path) -> None:

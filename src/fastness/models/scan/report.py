@@ -33,6 +33,23 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Waived:
+    """A finding that somebody answers for.
+
+    Attributes:
+        by: who signed it, as they call themselves.
+        keyid: of the trusted key that signed it.
+        until: RFC 3339.
+    """
+
+    finding: Finding
+    by: str
+    keyid: str
+    until: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The scan of one file.
 
@@ -43,6 +60,9 @@ class Report:
         verdict: ALLOW only where every byte is accounted for and nothing is unknown.
         explained_bytes: how many of `size` the best reading accounts for.
         dropped: findings beyond the number kept of one rule; they add nothing to the verdict.
+        digest: of the bytes that were scanned; empty where nobody took it.
+        isolation: `sandbox` or `limits`, see `Scanner`; empty where the scan ran in the process that asked.
+        waived: findings that a signed waiver takes out of the verdict, with the waiver.
     """
 
     name: str
@@ -51,6 +71,9 @@ class Report:
     verdict: Verdict
     explained_bytes: int
     dropped: int = 0
+    digest: str = ""
+    isolation: str = ""
+    waived: tuple[Waived, ...] = ()
 
     @property
     def outcome(self) -> Outcome:

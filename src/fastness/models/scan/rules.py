@@ -52,6 +52,21 @@ PATH_SPECIAL = undecided(
     "path-special", "Neither a file nor a folder", "Devices, pipes and sockets have no fixed content.",
     "Remove it from the folder.",
 )  # fmt: skip
+PATH_CHANGED = undecided(
+    "path-changed", "The file changed while it was scanned",
+    "What was scanned is not what stands there now, so nothing that was found vouches for it.",
+    "Scan it again when nobody writes to it.",
+)  # fmt: skip
+SCANNER_CRASHED = undecided(
+    "scanner-crashed", "The process that scanned the file did not come to its end",
+    "A file that ends its scanner may be made to; it ended in a process of its own, and took nothing with it.",
+    "Do not load the file; report its format and this message.",
+)  # fmt: skip
+SCANNER_TIMEOUT = undecided(
+    "scanner-timeout", "The scan took longer than it may",
+    "A file cannot pass by being slow to scan.",
+    "Raise scanning.timeout_s (`--timeout`) if the file is known to be that large.",
+)  # fmt: skip
 NAME_MISMATCH = Rule(
     "name-mismatch", "The name promises another format", Severity.MEDIUM,
     "Filters that go by the name let such a file through, and loaders that go by the content then run it.",
@@ -60,5 +75,5 @@ NAME_MISMATCH = Rule(
 
 RULES = (
     FORMAT_UNKNOWN, FILE_EMPTY, BYTES_UNEXPLAINED, BUDGET_SPENT, READER_FAILED, UNREADABLE, PATH_LINK, PATH_SPECIAL,
-    NAME_MISMATCH,
+    PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, NAME_MISMATCH,
 )  # fmt: skip
