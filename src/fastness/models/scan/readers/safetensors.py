@@ -1,7 +1,7 @@
 """safetensors: a JSON header whose offsets must cover the data exactly. Holds no code.
 
 Source: the format's description and `safetensors` 0.5 (`tensor.rs`): no holes, no overlap, nothing behind. Cost: the
-header only; the data is not read.
+header, and one pass over the data, which is searched for programs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -86,6 +87,7 @@ class SafetensorsReader:
             if kind := credential_in(value):
                 yield Fact(FactKind.CREDENTIAL, source.name, 8, kind)
         yield span(source.name, 0, source.size)
+        yield from search_payloads(source, start, source.size, budget)
 
 
 def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object]]:

@@ -1,0 +1,224 @@
+"""Programs, and pickles that would act, within bytes that should be numbers: the storages of tensors.
+
+One pass over the bytes marks, at both alignments, the two middle bytes of every magic, and blocks of plain text; what is
+marked is looked at closely. Honest weights never alarm: a program needs at least 52 fixed bits (the fewest: Windows, 32
+of signature, 16 of machine with 11 values, 16 of the optional header with 2, and 7 bits of counts), which random bytes
+hold once in 10^13; a pickle must import a name made of letters from a module made of letters and call it, and a script
+must begin with its interpreter's path.
+
+Misses: Mach-O programs with the high byte first (PowerPC); what is compressed, encrypted or encoded otherwise than in base64. Cost: more than 1 GB a second (memory: 4 MB).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastness.core.errors import TooLarge
+from fastness.core.sources import RandomAccess
+from fastness.models.scan.budget import Budget, ScanSettings
+from fastness.models.scan.cursor import Cursor
+from fastness.models.scan.facts import Detail, Fact, FactKind
+from fastness.models.scan.machine import Event, Sight, Standing, Trace, run
+from fastness.models.scan.programs import LONGEST, MAGICS, SHEBANG, Program, Sort, program_at
+
+_WINDOW = 1 << 20
+_OVERLAP = 512
+_SHOWN = 16
+_TASTE = 4096
+
+# The pairs of bytes that are searched for: the first two or the middle two of each magic. None holds a zero: zeros are what
+# half of all honest storages are made of. PROTO and its version, 0x80 and 2 to 5, are four more.
+_PAIRS = (b"EL", b"PE", b"\xfa\xed", b"\xfe\xba", b"ex", b"as")
+_PROTO = np.uint16(0x0280)
+_VERSION = np.uint16(0xFCFF)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_LEAST_TEXT = np.uint64(0x0900000000000000)
+_NAME = rb"[A-Za-z_][\w.]{1,80}\n"
+# Each begins with bytes that are the same in all it finds, which makes the search ten times faster.
+_TEXTS = (
+    (re.compile(rb"#! ?/"), None),
+    (re.compile(rb"@(?i:echo off)\r?\n"), Program("script for Windows", Sort.SCRIPT)),
+    (
+        re.compile(
+            rb"ower[Ss]hell(?:\.exe)? +-(?i:e|enc|encodedcommand|nop|noprofile|w|windowstyle|ep|ex|c|command)\b"
+        ),
+        Program("script for PowerShell", Sort.SCRIPT),
+    ),
+    (re.compile(rb"TV[oqpr][A-Q]AA[A-Z]AA"), Program("Windows program in base64", Sort.NATIVE)),
+    (re.compile(rb"f0VMR[gh][IE]BAQ"), Program("ELF program in base64", Sort.NATIVE)),
+)
+_SECOND_LINE = re.compile(rb"\n(?=" + _NAME + rb")")
+_FIRST_LINE = re.compile(rb"[ci]" + _NAME + rb"\Z")
+_DRY = ScanSettings(opcodes=4096, facts=256, depth=2)
+_ACTS = {Sight.IMPORT: FactKind.IMPORT, Sight.CALL: FactKind.CALL, Sight.TAMPER: FactKind.TAMPER}
+_CALLEE = re.compile(r"[A-Za-z_][\w.]+[.:][A-Za-z_][\w.]+")
+
+
+def search_payloads(source: RandomAccess, start: int, end: int, budget: Budget) -> Iterator[Fact]:
+    """What stands in the bytes from `start` to `end` and has no business among numbers.
+
+    Yields EXECUTABLE facts with `embedded` set, and IMPORT, CALL and TAMPER facts of pickles that would act.
+
+    Raises:
+        TooLarge: the budget is spent, by something that goes on as a pickle does.
+    """
+    seen: dict[str, int] = {}
+    done = start
+    for base in range(start, end, _WINDOW):
+        window = source.read_at(base, min(_WINDOW + _OVERLAP, end - base))
+        for at in _marked(window):
+            offset = base + at
+            if at >= _WINDOW or offset < done:
+                continue  # the next window shows it whole, or it stands within a pickle that was read
+            program = _program(window, at)
+            if program is not None:
+                yield from _told(source.name, offset, program, seen)
+            elif _may_be_pickle(window, at):
+                done, facts = _pickle(source, offset, end, budget)
+                yield from facts
+
+
+def executable(name: str, offset: int, program: Program, *, embedded: bool) -> Fact:
+    """The fact that a program stands there."""
+    detail: dict[str, Detail] = {"sort": program.sort.value, "embedded": int(embedded)}
+    return Fact(FactKind.EXECUTABLE, name, offset, program.kind, detail)
+
+
+def _told(name: str, offset: int, program: Program, seen: dict[str, int]) -> Iterator[Fact]:
+    seen[program.kind] = seen.get(program.kind, 0) + 1
+    if seen[program.kind] <= _SHOWN:
+        yield executable(name, offset, program, embedded=True)
+
+
+# ---------------------------------------------------------------- places worth a look
+def _marked(window: bytes) -> list[int]:
+    """The places in a window where something may begin, in order."""
+    data = np.frombuffer(window, np.uint8)
+    return sorted({*_magic_places(data).tolist(), *_text_places(window)}) if data.size >= 8 else []
+
+
+def _magic_places(data: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Where the first four bytes are a magic, or PROTO with an instruction behind it."""
+    found = []
+    for alignment in (0, 1):
+        count = (data.size - alignment) // 2
+        words = data[alignment : alignment + 2 * count].copy().view("<u2")  # comparing is twice as fast where aligned
+        marks = ((words - _PROTO) & _VERSION) == 0
+        one = np.empty(count, bool)
+        for value in _values():
+            np.equal(words, value, out=one)
+            np.logical_or(marks, one, out=marks)
+        found.append(2 * _few(marks) + alignment)
+    return _confirmed(data, np.concatenate(found))
+
+
+def _few(marks: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """As flatnonzero, and several times faster where hardly any is set."""
+    whole = marks.size // 8 * 8
+    eights = np.flatnonzero(marks[:whole].view(np.uint64) != 0)
+    row, column = np.nonzero(marks[:whole].reshape(-1, 8)[eights])
+    return np.concatenate([eights[row] * 8 + column, np.flatnonzero(marks[whole:]) + whole])
+
+
+def _confirmed(data: NDArray[np.uint8], pairs: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The beginnings that belong to pairs, where all four bytes fit."""
+    starts = np.unique(np.concatenate([pairs, pairs - 1]))
+    starts = starts[(starts >= 0) & (starts + 4 <= data.size)]
+    columns = [data[starts + shift].astype(np.uint32) for shift in range(4)]
+    words = columns[0] | columns[1] << 8 | columns[2] << 16 | columns[3] << 24
+    proto = (columns[0] == 0x80) & (columns[1] >= 2) & (columns[1] <= 5) & _first_instructions()[columns[2]]
+    kept: NDArray[np.intp] = starts[np.isin(words, _magic_words()) | proto]
+    return kept
+
+
+def _text_places(window: bytes) -> list[int]:
+    """Where something stands in plain text: sixteen bytes at a stretch that hold no high bit and do not end in a zero."""
+    blocks = np.frombuffer(window, np.uint64, len(window) // 8)
+    plain = ((blocks & _HIGH_BITS) == 0) & (blocks >= _LEAST_TEXT)
+    pairs = np.flatnonzero(plain[:-1] & plain[1:]) * 8
+    if not pairs.size:
+        return []
+    breaks = np.flatnonzero(np.diff(pairs) > 64)
+    firsts = pairs[np.concatenate([[0], breaks + 1])]
+    lasts = pairs[np.concatenate([breaks, [pairs.size - 1]])]
+    found: list[int] = []
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        found += _in_text(window, max(0, first - 16), last + 32)
+    return found
+
+
+def _in_text(window: bytes, start: int, end: int) -> Iterator[int]:
+    for pattern, _ in _TEXTS:
+        yield from (match.start() for match in pattern.finditer(window, start, end))
+    for match in _SECOND_LINE.finditer(window, start, end):  # GLOBAL and INST: a module and a name, a line each
+        line = window[max(0, match.start() - 82) : match.start() + 1]
+        for shift in (at for at in range(len(line)) if line[at] in b"ci"):
+            if _FIRST_LINE.match(line, shift):
+                yield match.start() + 1 - len(line) + shift
+
+
+@cache
+def _values() -> tuple[np.uint16, ...]:
+    return tuple(np.uint16(int.from_bytes(pair, "little")) for pair in _PAIRS)
+
+
+@cache
+def _magic_words() -> NDArray[np.uint32]:
+    return np.array([int.from_bytes(magic, "little") for magic in sorted(MAGICS)], np.uint32)
+
+
+@cache
+def _first_instructions() -> NDArray[np.bool_]:
+    table = np.zeros(256, bool)
+    table[list(b"\x80\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96\x97()BCFGIJKLMNPSTUVXc]}")] = True
+    return table
+
+
+# ---------------------------------------------------------------- the closer look
+def _program(window: bytes, at: int) -> Program | None:
+    program = program_at(window[at : at + LONGEST])
+    if program is not None:
+        return program
+    named = SHEBANG.match(window, at)
+    if named is not None:
+        return Program(f"script for {named[1].decode('ascii')}", Sort.SCRIPT)
+    return next((kind for pattern, kind in _TEXTS if kind is not None and pattern.match(window, at)), None)
+
+
+def _may_be_pickle(window: bytes, at: int) -> bool:
+    return window[at] in b"\x80ci"
+
+
+def _pickle(source: RandomAccess, start: int, end: int, budget: Budget) -> tuple[int, list[Fact]]:
+    """Where the stream that begins at `start` ends, and what it would do; chance ends most after an instruction or two."""
+    trace = _taste(source, start, end) or run(Cursor(source, start, end), budget)
+    least = Standing.UNKNOWN if source.read_at(start, 1) == b"\x80" else Standing.DANGEROUS
+    acts = [_fact(source.name, event) for event in trace.events if _would_act(event, least)]
+    return (trace.end if acts else start + 1), acts
+
+
+def _taste(source: RandomAccess, start: int, end: int) -> Trace | None:
+    """The trace of a stream that ends soon; None where it goes on, which chance does not do."""
+    stop = min(end, start + _TASTE)
+    try:
+        trace = run(Cursor(source, start, stop), Budget(_DRY))
+    except TooLarge:
+        return None
+    return trace if stop == end or trace.stopped or trace.end < stop - _OVERLAP else None
+
+
+def _would_act(event: Event, least: Standing) -> bool:
+    """Bytes that are all letters, such as small whole numbers, spell unknown names: a stream without PROTO must name known ones."""
+    if event.sight not in _ACTS or not _CALLEE.fullmatch(event.name):
+        return False
+    return event.standing >= (Standing.DANGEROUS if event.sight is Sight.IMPORT else least)
+
+
+def _fact(name: str, event: Event) -> Fact:
+    detail: dict[str, Detail] = {"standing": int(event.standing), "opcode": event.opcode, "arguments": event.arguments}
+    return Fact(_ACTS[event.sight], name, event.offset, event.name, detail)
