@@ -1,8 +1,10 @@
 """ONNX: operators, files from outside, sizes and unknown fields, wherever in the file they stand."""
 
+from pathlib import Path
+
 import pytest
 
-from fastness.models.scan import Outcome
+from fastness.models.scan import Outcome, scan_paths
 from fastness.models.scan.checks.operators import known_operators
 from fastness.models.scan.onnx_schema import SCHEMA
 from tests.unit.models.scan.artifacts import (
@@ -16,6 +18,7 @@ from tests.unit.models.scan.artifacts import (
     rules_of,
     varint,
 )
+from tests.unit.models.scan.written import fixtures
 
 
 def test_the_schema_is_that_of_the_library() -> None:
@@ -142,3 +145,11 @@ def test_a_model_is_known_by_its_content() -> None:
 
 def test_fields_are_bounded() -> None:
     assert rules_of(report_of(onnx_model(onnx_graph(onnx_node() * 100)), "m.onnx", fields=50)) == {"budget-spent"}
+
+
+@pytest.mark.parametrize(("name", "files"), fixtures("onnx_files"))
+def test_honest_files_pass(tmp_path: Path, name: str, files: dict[str, bytes]) -> None:
+    for path, data in files.items():
+        (tmp_path / path).write_bytes(data)
+    for report in scan_paths([tmp_path]):
+        assert report.outcome is Outcome.PASS, report.verdict.findings

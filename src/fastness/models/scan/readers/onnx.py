@@ -6,7 +6,6 @@ know. Tensor data is stepped over. Misses: whether the graph computes what it sh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -17,6 +16,22 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.onnx_parts import (
+    BITS,
+    DOUBLES,
+    FLOATS,
+    INTS,
+    LONGS,
+    MAX_DIMS,
+    STRING,
+    TEXTS,
+    UNSIGNED,
+    Functions,
+    code_in,
+    odd_entries,
+    typed_problem,
+    wanted_bytes,
+)
 from fastness.models.scan.onnx_schema import SCHEMA
 from fastness.models.scan.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
@@ -35,17 +50,30 @@ TENSOR_SIZE = Rule(
     "Runtimes have read beyond such data; what is too much is hidden.",
     "Export the model again with its own library.", {**MAPS, "cwe": "CWE-1284"},
 )  # fmt: skip
+OUTSIDE = Rule(
+    "onnx-external-entry", "Outside data that is named in no honest way", Severity.HIGH,
+    "Some libraries set whatever is named there as attributes of their own objects, or take numbers for addresses in memory"
+    " (CVE-2026-34445).",
+    "No honest exporter writes this. Save the model again with its own library.", {**MAPS, "cwe": "CWE-915"},
+)  # fmt: skip
+ENDLESS = Rule(
+    "onnx-function-endless", "Functions that become endless, or immense, when they are written out", Severity.HIGH,
+    "Runtimes write out functions before they run them, and this takes all of the memory.",
+    "No honest exporter writes this. Export the model again.", {**MAPS, "cwe": "CWE-674", "atlas": "AML.T0029"},
+)  # fmt: skip
+SHADOW = Rule(
+    "onnx-function-shadows", "A function with the name of a standard operator", Severity.MEDIUM,
+    "Runtimes differ in which of the two they run: one computes another model than the next.",
+    "Export the model again, or rename the function.", {**MAPS, "cwe": "CWE-694"},
+)  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE)
+RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE, OUTSIDE, ENDLESS, SHADOW)
 
 MAX_NESTING = 64
-KEPT_TEXT = 4096
-MAX_DIMS = 64
+KEPT_TEXT = 1 << 16
+MAX_EXPANDED = 10_000_000
 _WIRES = {"i": (VARINT, LENGTH), "f": (FIXED32, LENGTH), "d": (FIXED64, LENGTH), "s": (LENGTH,)}
-_TENSOR_BITS = {
-    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
-    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
-}  # fmt: skip
+_HIGH_BYTES = bytes(range(128, 256))
 _EXTERNAL = 1
 
 
@@ -77,10 +105,23 @@ class OnnxReader:
         if not walk.graphs:
             yield found(MALFORMED, source.name, 0, "a model without a graph")
             return
+        yield from _functions(source.name, walk.functions)
         for (domain, op), offset in walk.operators.items():
-            local = int((domain, op) in walk.functions)
+            local = int((domain, op) in walk.functions.calls)
             yield Fact(FactKind.OPERATOR, source.name, offset, op, {"domain": domain, "local": local})
         yield span(source.name, 0, source.size)
+
+
+def _functions(name: str, functions: Functions) -> Iterator[Finding]:
+    """What is wrong with the functions that the model defines itself."""
+    endless = functions.endless()
+    if endless is not None:
+        yield found(ENDLESS, name, 0, f"the function {'::'.join(endless)[:80]!a} calls itself")
+    elif functions.expanded() > MAX_EXPANDED:
+        yield found(ENDLESS, name, 0, f"written out, a function has more than {MAX_EXPANDED} nodes")
+    for domain, own in functions.calls:
+        if not domain:
+            yield found(SHADOW, name, 0, f"the model defines {own[:80]!a} in the standard domain")
 
 
 @dataclass(slots=True)
@@ -91,6 +132,8 @@ class _Message:
     entries: list[dict[str, str]] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
     dims: list[int] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
     raw: int = -1
 
 
@@ -103,7 +146,7 @@ class _Walk:
     budget: Budget
     told: list[Fact | Finding] = field(default_factory=list)
     operators: dict[tuple[str, str], int] = field(default_factory=dict)
-    functions: set[tuple[str, str]] = field(default_factory=set)
+    functions: Functions = field(default_factory=Functions)
     unknown: set[tuple[str, int]] = field(default_factory=set)
     graphs: int = 0
 
@@ -136,6 +179,7 @@ class _Walk:
         if kind == "TensorProto" and one.number == 13:
             self.budget.spend("facts")
             kept.entries.append(inner.texts)
+        kept.calls += inner.calls  # of a node's graphs too
 
     def _scalar(self, what: str, one: Field, kept: _Message, kind: str) -> None:
         letter, _, key = what.partition(":")
@@ -151,6 +195,9 @@ class _Walk:
         kept.texts[key] = text
         if kind := credential_in(text):
             self.told.append(Fact(FactKind.CREDENTIAL, self.name, one.start, kind))
+        if key == "value" and not kept.texts.get("key", "").startswith("pkg.torch.onnx.") and code_in(text):
+            detail: dict[str, str | int] = {"language": "text", "runs": "use"}
+            self.told.append(Fact(FactKind.CODE, self.name, one.start, "a property that holds a program", detail))
 
     def _tensor_field(self, one: Field, kept: _Message) -> None:
         if one.number == 1 and len(kept.dims) <= MAX_DIMS:
@@ -160,6 +207,21 @@ class _Walk:
             kept.numbers[one.number] = one.value & 0xFFFFFFFF  # an enum: readers drop what is above 32 bits
         elif one.number == 9:
             kept.raw = one.end - one.start
+        elif one.number in {FLOATS, INTS, TEXTS, LONGS, DOUBLES, UNSIGNED}:
+            kept.counts[one.number] = kept.counts.get(one.number, 0) + self._elements(one)
+
+    def _elements(self, one: Field) -> int:
+        """How many elements stand in one field of typed data."""
+        if one.wire != LENGTH or one.number == TEXTS:
+            return 1
+        if one.number in {FLOATS, DOUBLES}:
+            return (one.end - one.start) // (4 if one.number == FLOATS else 8)
+        count, left = 0, one.end - one.start
+        while left > 0:
+            piece = self.cursor.take(min(left, 1 << 16))
+            count += len(piece.translate(None, _HIGH_BYTES))
+            left -= len(piece)
+        return count
 
     def _unknown(self, kind: str, one: Field) -> None:
         if (kind, one.number) not in self.unknown:
@@ -172,26 +234,44 @@ class _Walk:
             self.graphs += 1
         elif kind == "NodeProto":
             key = (_standard(kept.texts.get("domain", "")), kept.texts.get("op", ""))
+            kept.calls.append(key)
             if key not in self.operators:
                 self.budget.spend("facts")
                 self.operators[key] = start
         elif kind == "FunctionProto":
-            self.functions.add((_standard(kept.texts.get("domain", "")), kept.texts.get("name", "")))
+            own = (_standard(kept.texts.get("domain", "")), kept.texts.get("name", ""))
+            self.functions.calls.setdefault(own, []).extend(kept.calls)
+            kept.calls = []
         elif kind == "TensorProto":
             self._tensor(start, kept)
 
     def _tensor(self, start: int, kept: _Message) -> None:
+        kind = kept.numbers.get(2, 0)
         if kept.entries or kept.numbers.get(14) == _EXTERNAL:
+            self._outside(start, kept, kind)
+        if (kind in BITS or kind == STRING) and len(kept.dims) <= MAX_DIMS:
+            text = typed_problem(kept.dims, kind, kept.counts)
+            if kept.raw >= 0 and kind != STRING and wanted_bytes(kept.dims, kind) != kept.raw:
+                wanted = min(wanted_bytes(kept.dims, kind), 1 << 64)
+                text = f"{kept.raw} bytes of data, and the shape asks for {wanted}"
+        else:
+            text = "more dimensions than any runtime takes" if len(kept.dims) > MAX_DIMS else ""
+        if text:
             self.budget.spend("facts")
-            locations = [entry.get("value", "") for entry in kept.entries if entry.get("key") == "location"]
-            self.told += [Fact(FactKind.REFERENCE, self.name, start, one) for one in locations or [""]]
-        bits = _TENSOR_BITS.get(kept.numbers.get(2, 0))
-        if kept.raw >= 0 and bits is not None:
-            wanted = (math.prod(kept.dims[:MAX_DIMS]) * bits + 7) // 8
-            if wanted != kept.raw or len(kept.dims) > MAX_DIMS:
-                text = f"{kept.raw} bytes of data, and the shape asks for {min(wanted, 1 << 64)}"
-                self.budget.spend("facts")
-                self.told.append(found(TENSOR_SIZE, self.name, start, text))
+            self.told.append(found(TENSOR_SIZE, self.name, start, text))
+
+    def _outside(self, start: int, kept: _Message, kind: int) -> None:
+        """Tell where the data of a tensor stands."""
+        self.budget.spend("facts")
+        named: dict[str, str] = {}
+        for entry in kept.entries:
+            named.setdefault(entry.get("key", ""), entry.get("value", ""))
+        self.told += [found(OUTSIDE, self.name, start, one) for one in odd_entries(kept.entries)]
+        asked = wanted_bytes(kept.dims, kind) if kind in BITS else -1
+        detail: dict[str, str | int] = {"wanted": min(asked, 1 << 64)}
+        detail |= {key: named[key] for key in ("offset", "length", "checksum") if key in named}
+        locations = [entry.get("value", "") for entry in kept.entries if entry.get("key") == "location"]
+        self.told += [Fact(FactKind.REFERENCE, self.name, start, one, detail) for one in locations or [""]]
 
 
 def _standard(domain: str) -> str:
