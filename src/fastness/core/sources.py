@@ -94,6 +94,10 @@ class FileSource:
             data += more  # one call reads at most 2 GiB
         return data
 
+    def fileno(self) -> int:
+        """The descriptor; stays this object's own."""
+        return self._fd
+
     def chunks(self) -> Iterator[Buffer]:
         """The file in pieces, from its beginning."""
         buffer = bytearray(self._chunk)

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import resource
@@ -26,15 +27,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from fastness.core.sources import RandomAccess
+from fastness.core.sources import BytesSource, RandomAccess
 from fastness.foundation.sandbox import Channel, ChannelError, Guest, LockError
 from fastness.models import scan as package
-from fastness.models.scan.budget import ScanSettings
+from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, rules
+from fastness.models.scan.facts import Fact, Facts
 from fastness.models.scan.frame import Job, Tree, scan_job, scan_tree
 from fastness.models.scan.messages import (
     FAILED,
@@ -95,15 +98,39 @@ def load() -> None:
         plugins()
     rules()
     _fill_caches()
+    _warm_up()
+
+
+def _warm_up() -> None:
+    """Have every reader and check do a little, so that what they load when they first need it is there."""
+    detail: dict[str, str | int] = {
+        "standing": "unknown", "opcode": "REDUCE", "arguments": "", "domain": "", "local": 0, "vocabulary": "keras",
+        "language": "python", "runs": "load", "text": "{{ a }}", "ecosystem": "pypi", "specifier": "", "length": 0,
+    }  # fmt: skip
+    for check in all_checks():
+        facts = Facts(Fact(kind, "", 0, "builtins.list", detail) for kind in check.wants)
+        with contextlib.suppress(Exception):  # it may well not like them
+            list(check.check(facts))
+    for reader in all_readers():
+        for data in (b"{}", b"\x80\x04N.", bytes(64)):
+            with contextlib.suppress(Exception):
+                list(reader.read(BytesSource("", data), Budget(ScanSettings())))
 
 
 def _fill_caches() -> None:
-    """Call what is cached and takes nothing: most of it reads data files."""
+    """Call what is cached and takes nothing, or the name of a part of its module's data: most of it reads data files."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{package.__name__}."):
-            for value in list(vars(module).values()):
-                if hasattr(value, "cache_info") and not value.__wrapped__.__code__.co_argcount:
-                    value()
+        if not name.startswith(f"{package.__name__}."):
+            continue
+        data = getattr(module, "DATA", None)
+        parts = json.loads(data.read_bytes()) if isinstance(data, Path) and data.suffix == ".json" else ()
+        for value in list(vars(module).values()):
+            if not hasattr(value, "cache_info"):
+                continue
+            taken = value.__wrapped__.__code__.co_argcount
+            for arguments in [()] if not taken else [(part,) for part in parts] if taken == 1 else []:
+                with contextlib.suppress(Exception):  # it takes something else
+                    value(*arguments)
 
 
 def _confinable() -> bool:

@@ -23,7 +23,6 @@ from typing import Self
 
 import msgspec
 
-import fastness
 from fastness.core.errors import Corrupt, FastnessError, Unavailable
 from fastness.core.findings import Rule, judge
 from fastness.core.sources import RandomAccess
@@ -330,7 +329,7 @@ class _Forker:
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        root = str(Path(fastness.__file__).resolve().parents[1])
+        root = str(Path(__file__).resolve().parents[3])
         path = [root, *(entry for entry in sys.path if entry and entry != root)]
         said, stderr = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with theirs:
