@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from fastness.core.errors import TooLarge
 from fastness.core.settings import InvalidSetting
+from fastness.models.scan.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,15 @@ class ScanSettings:
 
 
 class Budget:
-    """What is left of the settings; one for each scanned file, shared by its readers and members."""
+    """What is left of the settings; one for each scanned file, shared by its readers and members.
+
+    Attributes:
+        kept: the decompressed bytes that are still in memory.
+    """
 
     def __init__(self, settings: ScanSettings) -> None:
         self.settings = settings
+        self.kept = Kept()
         self._left = {field.name: int(getattr(settings, field.name)) for field in fields(settings)}
 
     def spend(self, bound: str, amount: int = 1) -> None:

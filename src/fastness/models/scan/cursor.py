@@ -114,6 +114,11 @@ class Part:
         self._length = max(0, min(length, source.size - offset))
 
     @property
+    def outer(self) -> RandomAccess:
+        """What it is a part of."""
+        return self._source
+
+    @property
     def size(self) -> int:
         """Length in bytes."""
         return self._length

@@ -159,7 +159,7 @@ def _examine(job: Job, state: _Scan) -> int:
     """Run all claimants over one file; how many bytes the best of them explains. What stands in it waits in `state`."""
     source = job.source
     if not source.size:
-        if RAW not in job.readers:
+        if RAW not in job.readers and job.tree is None:  # beside others, an empty file is a mark, such as __init__.py
             state.add(found(FILE_EMPTY, source.name, 0, "0 bytes"))
         return 0
     best, formats = 0, []

@@ -1,7 +1,9 @@
-"""Decompressed bytes as a source, in bounded memory: short ones are kept, long ones inflated again where needed.
+"""Decompressed bytes as a source, in bounded memory: short ones are kept while there is room, long ones inflated again.
 
-Nothing is written to disk, for the bytes may be somebody's secret. Cost: one inflation to learn the length, and another
-for each reading of a long stream that goes back.
+Nothing is written to disk, for the bytes may be somebody's secret. Going back in a long stream starts again at the last
+snapshot, which only zlib's decompressors can make, and otherwise at the beginning. Cost: one inflation to learn length and
+CRC-32, and more for readings that go back; all of it is spent from the budget, but for an allowance that the reader gives
+in proportion to the compressed size, so that a large honest model does not meet the bound.
 """
 
 from __future__ import annotations
@@ -9,19 +11,32 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol
 
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.cursor import Part
 
 KEPT = 8 << 20
 STEP = 1 << 18
-LZMA_MEMORY = 96 << 20
+TAIL = (1 << 16) + 64
+LZMA_MEMORY = 72 << 20
+ZSTD_WINDOW = 1 << 26
+RATIO = 16
+"""How many times its compressed size a stream may inflate to before it is paid for from the budget."""
+PASSES = 4
+"""How often a stream may be inflated within that allowance."""
+_SNAPSHOT = 8 << 20
+_SNAPSHOTS = 48
+_STATE = 64 << 10
+_PADDING = 1 << 16
 
 
 class Decompressor(Protocol):
-    """What zlib, bz2 and lzma have in common, after a small wrap of the first."""
+    """What zlib, bz2, lzma, lz4 and zstandard have in common, after small wraps."""
 
     @property
     def eof(self) -> bool:
@@ -41,6 +56,10 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """At most that many bytes."""
         ...
+
+
+class BrokenData(ValueError):
+    """Compressed bytes that their codec refuses."""
 
 
 class _Zlib:
@@ -67,26 +86,229 @@ class _Zlib:
         self._full = len(out) == max_length
         return out
 
-
-CODECS: dict[str, Callable[[], Decompressor]] = {
-    "gzip": lambda: _Zlib(31),
-    "zlib": lambda: _Zlib(15),
-    "bz2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY),
-    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=LZMA_MEMORY),
-}
-"""Makers of decompressors, by name."""
+    def copy(self) -> _Zlib:
+        """The same state once more."""
+        other = _Zlib(15)
+        other._inner, other._full = self._inner.copy(), self._full
+        return other
 
 
-class _Flow:
-    """One pass over the streams of a source, front to back."""
+class _Copied:
+    """Bytes that are stored as they are."""
 
-    def __init__(self, source: RandomAccess, codec: str, budget: Budget) -> None:
+    eof = False
+    needs_input = True
+    unused_data = b""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """All of them; what is given is never more than a step."""
+        del max_length
+        return data
+
+
+class _Skipped:
+    """A skippable frame of zstandard or lz4: nothing comes out of it."""
+
+    def __init__(self) -> None:
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
+        self._head = b""
+        self._left = -1
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Nothing."""
+        del max_length
+        if self._left < 0:
+            self._head += data
+            if len(self._head) < 8:
+                return b""
+            self._left, data = int.from_bytes(self._head[4:8], "little"), self._head[8:]
+        passed = min(self._left, len(data))
+        self._left -= passed
+        if not self._left:
+            self.eof, self.needs_input, self.unused_data = True, False, data[passed:]
+        return b""
+
+
+class _Zstandard:
+    """One frame, given to the library a block at a time, for a block makes 128 KiB at most.
+
+    Source: RFC 8878, section 3.1.1.
+    """
+
+    def __init__(self) -> None:
+        import zstandard  # an optional dependency
+
+        self.eof = False
+        self.unused_data = b""
+        self._inner = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+        self._error: type[Exception] = zstandard.ZstdError
+        self._have = b""
+        self._checksum = 0
+        self._next = self._header
+        self.needs_input = True
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """What the next block holds."""
+        del max_length
+        self._have += data
+        out = b""
+        while not out and not self.eof:
+            length = self._next()
+            self.needs_input = length < 0 or len(self._have) < length
+            if self.needs_input:
+                break
+            piece, self._have = self._have[:length], self._have[length:]
+            try:
+                out = self._inner.decompress(piece)
+            except self._error as error:
+                raise BrokenData(str(error)) from error
+            self._step(piece)
+        if self.eof:
+            self.unused_data, self._have = self._have, b""
+        return out
+
+    def _step(self, piece: bytes) -> None:
+        if self._next == self._header:
+            self._next = self._block
+        elif self._next == self._trailer or piece[0] & 1:
+            self.eof = self._next == self._trailer or not self._checksum
+            self._next = self._trailer
+        self.needs_input = not self.eof and not self._have
+
+    def _header(self) -> int:
+        if len(self._have) < 5:
+            return -1
+        flags = self._have[4]
+        single = flags >> 5 & 1
+        size = (single, 2, 4, 8)[flags >> 6]
+        self._checksum = 4 if flags & 4 else 0
+        return 5 + (not single) + (0, 1, 2, 4)[flags & 3] + size
+
+    def _block(self) -> int:
+        if len(self._have) < 3:
+            return -1
+        header = int.from_bytes(self._have[:3], "little")
+        return 3 + (1 if header >> 1 & 3 == 1 else header >> 3)
+
+    def _trailer(self) -> int:
+        return self._checksum
+
+
+class _Lz4:
+    """One lz4 frame."""
+
+    def __init__(self) -> None:
+        import lz4.frame  # an optional dependency
+
+        self._inner = lz4.frame.LZ4FrameDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._inner.needs_input)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data or b""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most that many bytes."""
+        try:
+            return bytes(self._inner.decompress(data, max_length))
+        except RuntimeError as error:
+            raise BrokenData(str(error)) from error
+
+
+Maker = Callable[[bytes], Decompressor]
+"""Makes the decompressor of a stream that begins with these bytes."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How bytes are decompressed.
+
+    Attributes:
+        make: one decompressor a stream.
+        follow: how streams begin that loaders read as going on where one ended; none where only one is read.
+        padded: zero bytes may stand behind a stream.
+        library: what must be installed for it, or empty.
+        weight: about how much memory a decompressor takes.
+    """
+
+    make: Maker
+    follow: tuple[bytes, ...] = ()
+    padded: bool = False
+    library: str = ""
+    weight: int = _STATE
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be used here."""
+        return not self.library or find_spec(self.library) is not None
+
+
+def _xz(form: int) -> Maker:
+    return lambda _: lzma.LZMADecompressor(form, memlimit=LZMA_MEMORY)
+
+
+_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
+_ZSTD_MAGIC, _LZ4_MAGIC = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
+CODECS: Mapping[str, Codec] = {
+    "gzip": Codec(lambda _: _Zlib(31), (b"\x1f\x8b",), padded=True),
+    "zlib": Codec(lambda _: _Zlib(15), (b"\x78",)),
+    "deflate": Codec(lambda _: _Zlib(-15)),
+    "bz2": Codec(lambda _: bz2.BZ2Decompressor(), (b"BZh",), weight=8 << 20),
+    "xz": Codec(_xz(lzma.FORMAT_XZ), (b"\xfd7zXZ\x00",), padded=True, weight=16 << 20),
+    "lzma": Codec(_xz(lzma.FORMAT_ALONE), weight=16 << 20),
+    "copy": Codec(lambda _: _Copied()),
+    "zstandard": Codec(
+        lambda head: _Skipped() if head in _SKIPPABLE else _Zstandard(),
+        (_ZSTD_MAGIC, *_SKIPPABLE), library="zstandard", weight=8 << 20,
+    ),
+    "lz4": Codec(
+        lambda head: _Skipped() if head in _SKIPPABLE else _Lz4(),
+        (_LZ4_MAGIC, *_SKIPPABLE), library="lz4", weight=4 << 20,
+    ),
+}  # fmt: skip
+"""Codecs by name. `copy` has no end of its own."""
+
+
+def raw_lzma(filters: list[dict[str, int]]) -> Codec:
+    """A chain of the filters of `lzma`, without a header.
+
+    Raises:
+        BrokenData: the chain is none, or asks for too much memory.
+    """
+    if any(one.get("dict_size", 0) > LZMA_MEMORY for one in filters):
+        raise BrokenData("the dictionary is larger than the scanner's memory")
+    try:
+        lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    except (lzma.LZMAError, ValueError, OverflowError) as error:
+        raise BrokenData("a chain of filters that cannot be") from error
+    return Codec(lambda _: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), weight=16 << 20)
+
+
+class Flow:
+    """One pass over the streams of a source, front to back.
+
+    Args:
+        allowance: bytes that are not taken from the budget.
+
+    Attributes:
+        problem: why it ended before an honest end, or empty.
+    """
+
+    def __init__(self, source: RandomAccess, codec: Codec, budget: Budget, allowance: int = 0) -> None:
         self._source = source
-        self._make = CODECS[codec]
-        self._magic = source.read_at(0, 2)
+        self._codec = codec
         self._budget = budget
-        self._state = self._make()
+        self._allowance = allowance
+        self._state = codec.make(source.read_at(0, 4))
         self._read = 0
         self._pending = b""
         self.problem = ""
@@ -114,9 +336,24 @@ class _Flow:
             if self._state.eof:
                 self._next_stream()
             if out:
-                self._budget.spend("inflated_bytes", len(out))
+                self._pay(len(out))
                 return out
         return b""
+
+    def copy(self) -> Flow | None:
+        """The same state once more; None where the decompressor cannot be copied."""
+        if self.ended or not isinstance(self._state, _Zlib):
+            return None
+        other = Flow.__new__(Flow)
+        other.__dict__.update(self.__dict__)
+        other._state = self._state.copy()  # noqa: SLF001 - the same class
+        return other
+
+    def _pay(self, amount: int) -> None:
+        free = min(self._allowance, amount)
+        self._allowance -= free
+        if amount > free:
+            self._budget.spend("inflated_bytes", amount - free)
 
     def _more(self) -> bytes:
         data = self._source.read_at(self._read, STEP)
@@ -126,50 +363,91 @@ class _Flow:
     def _next_stream(self) -> None:
         """Loaders read streams behind each other as one."""
         self._pending = self._state.unused_data
-        head = self._pending if len(self._pending) >= 2 else self._pending + self._source.read_at(self._read, 2)
-        if not head:
+        if len(self._pending) < 8:
+            self._pending += self._more()
+        if self._codec.padded:
+            self._skip_padding()
+        head = self._pending[:8]
+        if not head and not self._codec.follow:
             self.ended = True
-        elif head[:2] == self._magic:
-            self._state = self._make()
+        elif any(head.startswith(magic) for magic in self._codec.follow):
+            self._state = self._codec.make(head[:4])
         else:
             self._end("")
+
+    def _skip_padding(self) -> None:
+        while self._pending[:1] == b"\0":
+            rest = self._pending.lstrip(b"\0")
+            if not rest and (more := self._more()):
+                rest = more
+            if not rest or any(rest.startswith(magic) for magic in self._codec.follow) or rest[:1] == b"\0":
+                self._pending = rest
+            else:
+                return
 
     def _end(self, problem: str) -> None:
         self.problem = problem
         self.ended = True
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a flow stands: `window` are the last bytes that came out of it, and `base` is the offset of the first."""
+
+    flow: Flow
+    window: bytes = b""
+    base: int = 0
+
+
+@dataclass(slots=True)
+class _First:
+    """What is learned by the first pass."""
+
+    size: int = 0
+    crc: int = 0
+    tail: bytes = b""
+    places: list[_Place] = field(default_factory=list)
+
+
 class Inflated:
     """The decompressed bytes of a source.
 
     Args:
-        codec: a key of CODECS.
+        codec: how, by a name of CODECS or as it is.
+        length: where the format says how many bytes come out, no more are made.
+        allowance: bytes a pass that are not taken from the budget, for at most `PASSES` passes.
 
     Attributes:
         problem: why the inflation stopped before an honest end, or empty; what came before it can be read.
         consumed: how many bytes of the compressed source were used.
+        crc: CRC-32 of all of it.
 
     Raises:
         TooLarge: the budget's inflated bytes are spent, here or while reading.
     """
 
-    def __init__(self, source: RandomAccess, name: str, codec: str, budget: Budget) -> None:
+    def __init__(
+        self,
+        source: RandomAccess,
+        name: str,
+        codec: Codec | str,
+        budget: Budget,
+        length: int | None = None,
+        allowance: int = 0,
+    ) -> None:
         self.name = name
-        self._from = (source, codec, budget)
-        flow = _Flow(*self._from)
-        self._kept = bytearray()
-        self._size = 0
-        while piece := flow.next():
-            if self._size < KEPT:
-                self._kept += piece
-            self._size += len(piece)
-        self.problem = flow.problem
-        self.consumed = flow.consumed
-        if self._size > len(self._kept):
-            self._kept.clear()
-        self._flow: _Flow | None = None
-        self._window = b""
-        self._base = 0
+        self._source = source
+        self._codec = CODECS[codec] if isinstance(codec, str) else codec
+        self._budget = budget
+        self._length = length
+        self._allowance = allowance
+        self._passes = 0
+        self._ticket = budget.kept.ticket()
+        self.problem = ""
+        self.consumed = 0
+        first = self._first_pass()
+        self._size = first.size
+        self.crc = first.crc
 
     @property
     def size(self) -> int:
@@ -177,21 +455,96 @@ class Inflated:
         return self._size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """The bytes from `offset`; going back in a long stream inflates it from the beginning again."""
-        if self._kept or not self._size:
-            return bytes(self._kept[offset : offset + length])
-        if self._flow is None or offset < self._base:
-            self._flow, self._window, self._base = _Flow(*self._from), b"", 0
+        """The bytes from `offset`; going back in a long stream inflates a part of it again."""
+        length = min(length, self._size - offset)
+        if length <= 0:
+            return b""
+        if self._size <= KEPT:
+            return self._whole()[offset : offset + length]
+        tail = self._budget.kept.get((self._ticket, "tail"), bytes)
+        if tail is not None and offset >= self._size - len(tail):
+            start = offset - (self._size - len(tail))
+            return tail[start : start + length]
+        return self._forward(offset, length)
+
+    def _begin(self) -> Flow:
+        self._passes += 1
+        return Flow(self._source, self._codec, self._budget, self._allowance if self._passes <= PASSES else 0)
+
+    def _first_pass(self) -> _First:
+        flow, first, kept = self._begin(), _First(), bytearray()
+        every = max(_SNAPSHOT, self._source.size // _SNAPSHOTS)
+        while (self._length is None or first.size < self._length) and (piece := flow.next()):
+            if self._length is not None:
+                piece = piece[: self._length - first.size]
+            first.crc = zlib.crc32(piece, first.crc)
+            if first.size < KEPT:
+                kept += piece
+            first.size += len(piece)
+            first.tail = (first.tail + piece)[-TAIL:]
+            if first.size >= every * (len(first.places) + 1) and len(first.places) < _SNAPSHOTS:
+                self._snapshot(flow, first)
+        self.problem, self.consumed = flow.problem, flow.consumed
+        if first.size <= KEPT:
+            self._budget.kept.put((self._ticket, "whole"), bytes(kept[: first.size]), first.size)
+        else:
+            self._budget.kept.put((self._ticket, "tail"), first.tail, len(first.tail))
+            self._budget.kept.put((self._ticket, "places"), first.places, _STATE * len(first.places))
+        return first
+
+    def _snapshot(self, flow: Flow, first: _First) -> None:
+        copy = flow.copy()
+        if copy is not None:
+            first.places.append(_Place(copy, b"", first.size))
+
+    def _whole(self) -> bytes:
+        whole = self._budget.kept.get((self._ticket, "whole"), bytes)
+        if whole is None:
+            flow, parts, have = self._begin(), [], 0
+            while have < self._size and (piece := flow.next()):
+                parts.append(piece)
+                have += len(piece)
+            whole = b"".join(parts)[: self._size]
+            self._budget.kept.put((self._ticket, "whole"), whole, len(whole))
+        return whole
+
+    def _forward(self, offset: int, length: int) -> bytes:
+        place = self._budget.kept.get((self._ticket, "place"), _Place)
+        if place is None or offset < place.base or offset - place.base > 2 * _SNAPSHOT:
+            place = self._nearest(offset, place)
+            self._budget.kept.put((self._ticket, "place"), place, self._codec.weight + STEP)
         parts = []
-        while length > 0 and offset < self._size:
-            at = offset - self._base
-            if at < len(self._window):
-                part = self._window[at : at + length]
+        while length > 0:
+            at = offset - place.base
+            if at < len(place.window):
+                part = place.window[at : at + length]
                 parts.append(part)
                 offset, length = offset + len(part), length - len(part)
             else:
-                self._base += len(self._window)
-                self._window = self._flow.next()
-                if not self._window:
+                place.base += len(place.window)
+                place.window = place.flow.next()
+                if not place.window:
                     break
         return b"".join(parts)
+
+    def _nearest(self, offset: int, current: _Place | None) -> _Place:
+        """The last place at or before `offset` from which the inflation can go on."""
+        places: list[_Place] = self._budget.kept.get((self._ticket, "places"), list) or []
+        before = [place for place in places if place.base <= offset]
+        if before and (current is None or not before[-1].base <= current.base <= offset):
+            flow = before[-1].flow.copy()
+            if flow is not None:
+                return _Place(flow, b"", before[-1].base)
+        if current is not None and current.base <= offset:
+            return current
+        return _Place(self._begin())
+
+
+def allowance(source: RandomAccess, compressed: int) -> int:
+    """How many bytes so many compressed ones of `source` may become without being paid for.
+
+    None where the source is itself the outcome of a decompression, for then it says nothing about the file's size.
+    """
+    while isinstance(source, Part):
+        source = source.outer
+    return 0 if isinstance(source, Inflated) else RATIO * compressed

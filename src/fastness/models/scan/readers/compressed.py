@@ -1,6 +1,7 @@
 """Files that are compressed as a whole, as joblib and pandas write them: what is inside is scanned as a member.
 
-Misses: lz4 and zstandard, which the standard library cannot inflate; they are refused by name.
+Streams that follow each other are read as one, as all loaders do. Misses: what only a dictionary can open. Lz4 and
+zstandard need a library; without it they are refused by name.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import Look, Member, Told, found, span
-from fastness.models.scan.inflate import CODECS, Inflated
+from fastness.models.scan.inflate import CODECS, Inflated, allowance
 from fastness.models.scan.rules import MAPS, undecided
 
 CODEC_UNKNOWN = undecided(
     "compressed-codec", "A compression that cannot be opened here",
     "What stands inside was not seen.",
-    "Save the model with zlib, gzip, bz2 or xz (joblib: compress=3), or decompress it first and scan that.",
+    "Install fastness[formats], which opens lz4 and zstandard; or save the model with zlib, gzip, bz2 or xz.",
 )  # fmt: skip
 BROKEN = undecided(
     "compressed-broken", "Compressed data that is broken",
@@ -42,54 +43,81 @@ _MAGICS = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
-    (b"]\x00\x00", "lzma"),
     (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x02\x21\x4c\x18", "lz4 of the old form"),
     (b"\x28\xb5\x2f\xfd", "zstandard"),
+    (b"\x1f\x9d", "compress"),
+    (b"\x1f\xa0", "compress"),
+    (b"LZIP", "lzip"),
+    (b"\x89LZO\x00\r\n\x1a\n", "lzop"),
 )
-_BOMB_BYTES = 64 << 20
-_BOMB_RATIO = 200
+_WEAK = frozenset({"zlib", "lzma"})
+_HEAD = 16
+BOMB_BYTES = 64 << 20
+BOMB_RATIO = 200
 
 
 @dataclass(frozen=True)
 class CompressedReader:
-    """Opens gzip, zlib, bz2, xz and lzma."""
+    """Opens gzip, zlib, bz2, xz, lzma, lz4 and zstandard."""
 
     name: ClassVar[str] = "compressed"
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = (".gz", ".bz2", ".xz", ".lz4", ".zst")
 
     def claims(self, look: Look) -> bool:
         """By the magic."""
         return bool(_codec(look.head))
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
-        """The member within.
+        """The member within; nothing where a weak magic turns out to be none.
 
         Raises:
             TooLarge: the budget is spent.
         """
-        codec = _codec(source.read_at(0, 16))
-        if codec not in CODECS:
+        codec = _codec(source.read_at(0, _HEAD))
+        if codec not in CODECS or not CODECS[codec].installed:
             yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec or 'nothing that is known'}")
             return
-        inner = Inflated(source, f"{source.name}!{codec}", codec, budget)
+        inner = Inflated(
+            source, f"{source.name}!{codec}", codec, budget, allowance=allowance(source, source.size)
+        )  # fmt: skip
+        if codec in _WEAK and inner.problem and not inner.size:
+            return
         if inner.problem:
             yield found(BROKEN, source.name, inner.consumed, inner.problem)
         elif inner.consumed < source.size:
             left = source.size - inner.consumed
             yield found(TRAILING, source.name, inner.consumed, f"{left} bytes follow the compressed data")
-        if inner.size > max(_BOMB_BYTES, _BOMB_RATIO * source.size):
+        if is_bomb(source.size, inner.size):
             yield found(BOMB, source.name, 0, f"{source.size} bytes become {inner.size}")
-        yield span(source.name, 0, inner.consumed)
+        yield span(source.name, 0, min(inner.consumed, source.size))
         if inner.size or not inner.problem:
             yield Member(inner)
+
+
+def is_bomb(compressed: int, inflated: int) -> bool:
+    """Whether so few bytes become so many that memory may be what is attacked."""
+    return inflated > max(BOMB_BYTES, BOMB_RATIO * compressed)
 
 
 def _codec(head: bytes) -> str:
     for magic, codec in _MAGICS:
         if head.startswith(magic):
             return codec
+    if 0x50 <= head[:1].ljust(1)[0] < 0x60 and head[1:4] == b"\x2a\x4d\x18":
+        return "zstandard"
+    if _is_lzma(head):
+        return "lzma"
     is_zlib = len(head) > 2 and head[0] & 0x0F == 8 and head[0] <= 0x78 and (head[0] << 8 | head[1]) % 31 == 0
     return "zlib" if is_zlib and not head[1] & 0x20 else ""
+
+
+def _is_lzma(head: bytes) -> bool:
+    """The header of the old form: properties, the size of the dictionary, and that of what comes out, or none."""
+    size = head[5:13]
+    dictionary = int.from_bytes(head[1:5], "little")
+    usual = len(size) == 8 and head[0] < 225 and dictionary >= 4096
+    return usual and not (head[13:14] or b"\0")[0] and (size == b"\xff" * 8 or not any(size[5:]))
 
 
 READER = CompressedReader
