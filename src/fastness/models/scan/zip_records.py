@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
@@ -21,6 +21,7 @@ DESCRIBED = 0x08
 _UTF8 = 0x800
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _ENDS = 16
+_SPANS = "the archive says it spans several disks"
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -88,13 +89,20 @@ class Entry:
 
 
 def ends(source: RandomAccess) -> list[End]:
-    """Every plausible reading of the end, the last one in the file first."""
+    """Every plausible reading of the end, the last one in the file first.
+
+    Programs take the last record there is, or one whose comment reaches to the end of the file; others are those of
+    archives that stand within this one.
+    """
     start = max(0, source.size - TAIL)
     tail = source.read_at(start, TAIL)
     readings: list[End] = []
     at = tail.rfind(END)
     while at >= 0 and len(readings) < _ENDS:
-        readings += _readings(source, start + at, tail[at : at + _END.size])
+        record = tail[at : at + _END.size]
+        fits = len(record) == _END.size and start + at + len(record) + _END.unpack(record)[-1] == source.size
+        if fits or not readings:
+            readings += _readings(source, start + at, record)
         at = tail.rfind(END, 0, at)
     return readings
 
@@ -117,39 +125,41 @@ def _readings(source: RandomAccess, at: int, record: bytes) -> Iterator[End]:
         return
     _, disk, first, here, count, size, offset, comment = _END.unpack(record)
     behind = at + _END.size
-    odd = "" if disk == first and here == count and disk in {0, _FULL16} else "the archive says it spans several disks"
+    odd = _SPANS if (disk, here) != (first, count) or disk not in {0, _FULL16} else ""
     if behind + comment > source.size:
         odd, comment = odd or "the comment is longer than the file", source.size - behind
     stop = behind + comment
     wide = _wide(source, at)
+    clash = False
     if wide is not None:
-        at64, count64, size64, offset64, odd64 = wide
-        states = (count, size, offset) != (count64, size64, offset64)
-        saturated = count == _FULL16 or _FULL32 in {size, offset}
-        clash = states and not saturated
-        odd64 = odd64 or ("its two ends disagree" if clash else odd)
-        yield from _placed(source, End(at64, stop, behind, offset64, size64, count64, 0, odd64))
-        if not clash:
-            return
-    yield from _placed(source, End(at, stop, behind, offset, size, count, 0, odd))
+        clash = _clash((count, size, offset), wide)
+        odd64 = wide.odd or ("its two ends disagree" if clash else odd)
+        yield from _placed(source, replace(wide, stop=stop, comment=behind, odd=odd64))
+    if wide is None or clash:
+        yield from _placed(source, End(at, stop, behind, offset, size, count, 0, odd))
 
 
-def _wide(source: RandomAccess, at: int) -> tuple[int, int, int, int, str] | None:
-    """The record of the 64-bit form before the end at `at`: its offset, count, size, offset of the directory, oddity."""
+def _clash(narrow: tuple[int, int, int], wide: End) -> bool:
+    """Whether the two forms of the end lead elsewhere, by values that are not there to be replaced."""
+    saturated = narrow[0] == _FULL16 or _FULL32 in narrow[1:]
+    return not saturated and narrow != (wide.count, wide.size, wide.start)
+
+
+def _wide(source: RandomAccess, at: int) -> End | None:
+    """The record of the 64-bit form that belongs to the end at `at`."""
     locator = source.read_at(at - 20, 20) if at >= 20 else b""
     if locator[:4] != LOCATOR:
         return None
     disk, offset, disks = struct.unpack("<IQI", locator[4:])
-    stated = source.read_at(offset, _END64.size) if offset < source.size else b""
-    near = source.read_at(at - 76, _END64.size) if at >= 76 else b""
-    place, record = (offset, stated) if stated[:4] == END64 else (at - 76, near)
-    if record[:4] != END64 or len(record) < _END64.size:
-        return None
-    _, length, _, _, this, first, here, count, size, start = _END64.unpack(record)
-    odd = "" if (disk, this, first) == (0, 0, 0) and disks <= 1 and here == count else "the archive spans several disks"
-    if place + 12 + length != at - 20:
-        odd = odd or "bytes stand between its two ends"
-    return place, count, size, start, odd
+    for place in (offset, at - 76):
+        record = source.read_at(place, _END64.size) if 0 <= place < source.size else b""
+        if record[:4] == END64 and len(record) == _END64.size:
+            _, length, _, _, this, first, here, count, size, start = _END64.unpack(record)
+            odd = _SPANS if (disk, this, first, here) != (0, 0, 0, count) or disks > 1 else ""
+            if place + 12 + length != at - 20:
+                odd = odd or "bytes stand between its two ends"
+            return End(place, at, at, start, size, count, 0, odd)
+    return None
 
 
 def _placed(source: RandomAccess, end: End) -> Iterator[End]:
@@ -253,18 +263,16 @@ def _has(extra: bytes, wanted: int) -> bool:
 
 def _extra(extra: bytes, raw: bytes, values: tuple[int, ...]) -> tuple[list[int], str, str]:
     """The values with those of 64 bits in place of the ones that are full, another name, and what is unusual."""
-    wide, alias, odd = list(values), "", ""
+    alias, odd = "", ""
+    wide = list(values)
     seen: set[int] = set()
     for kind, data in _fields(extra):
-        if kind in {_ZIP64, _UNICODE_PATH} and kind in seen:
+        if kind in seen & {_ZIP64, _UNICODE_PATH}:
             odd = "an extra field stands twice"
         elif kind == _ZIP64:
             numbers = iter(struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8]))
-            for index, value in enumerate(wide):
-                if value == _FULL32:
-                    wide[index] = next(numbers, _FULL32)
-        elif kind == _UNICODE_PATH and data[:1] == b"\x01":
-            other = data[5:].decode("utf-8", "replace")
-            alias = other if other.encode() != raw else ""
+            wide = [next(numbers, _FULL32) if value == _FULL32 else value for value in wide]
+        elif kind == _UNICODE_PATH and data[:1] == b"\x01" and data[5:] != raw:
+            alias = data[5:].decode("utf-8", "replace")
         seen.add(kind)
     return wide, alias, odd

@@ -81,7 +81,7 @@ class CompressedReader:
         inner = Inflated(
             source, f"{source.name}!{codec}", codec, budget, allowance=allowance(source, source.size)
         )  # fmt: skip
-        if codec in _WEAK and inner.problem and not inner.size:
+        if codec in _WEAK and not inner.size and (inner.problem or inner.consumed < source.size):
             return
         if inner.problem:
             yield found(BROKEN, source.name, inner.consumed, inner.problem)

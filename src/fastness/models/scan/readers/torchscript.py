@@ -80,17 +80,28 @@ class TorchScriptReader:
         yield span(source.name, 0, source.size)
         bare = _TEXTS.sub(lambda match: " " * len(match[0]), text).replace("\\\n", "  ")
         for match in _CALL.finditer(bare):
-            parts = re.findall(_NAME, match[2])
-            operator = ["aten", parts[0]] if match[1] == "torch" and len(parts) == 1 else parts[parts[0] == "ops" :]
-            if match[1] == "torch" and parts[0] not in {"ops", "aten"} and len(parts) > 1:
-                continue  # a name of a class or a type, such as torch.nn.Module
-            if len(operator) > 1 and operator[0] == "aten" and operator[1] in _FILES:
-                yield found(FILES, source.name, match.start(), f"it calls {'.'.join(operator)}")
-            elif operator[0] not in _NAMESPACES:
-                yield found(FOREIGN, source.name, match.start(), f"it calls {'.'.join(operator)[:80]}")
+            called = _called(match[1], re.findall(_NAME, match[2]))
+            rule = _rule_of(called)
+            if rule is not None:
+                yield found(rule, source.name, match.start(), f"it calls {'.'.join(called)[:80]}")
         for match in _CLASS.finditer(bare):
             if match[1] not in _NAMESPACES:
                 yield found(FOREIGN, source.name, match.start(), f"it uses the class {match[1]}.{match[2]}"[:120])
+
+
+def _called(root: str, parts: list[str]) -> list[str]:
+    """The namespace and the name of an operator; nothing for the name of a class or a type, such as torch.nn.Module."""
+    if root == "ops" or parts[0] == "ops":
+        return parts[parts[0] == "ops" :]
+    if len(parts) == 1:
+        return ["aten", *parts]
+    return parts if parts[0] == "aten" else []
+
+
+def _rule_of(called: list[str]) -> Rule | None:
+    if len(called) > 1 and called[0] == "aten" and called[1] in _FILES:
+        return FILES
+    return FOREIGN if called and called[0] not in _NAMESPACES else None
 
 
 READER = TorchScriptReader

@@ -84,7 +84,8 @@ NO_CRC = Rule(
 
 RULES: tuple[Rule, ...] = (MALFORMED, DISAGREES, HIDDEN, OVERLAP, MARKS, CRC, NO_CRC, *entries.RULES)
 
-_METHODS = {8: "deflate", 12: "bz2", 14: "lzma", 93: "zstandard", 95: "xz"}
+_LZMA = 14
+_METHODS = {8: "deflate", 12: "bz2", _LZMA: "lzma", 93: "zstandard", 95: "xz"}
 _SPANNED = (b"PK00" + LOCAL, DESCRIPTOR + LOCAL)
 _FALSE = 0x1 | 0x20 | 0x40 | 0x2000
 _NEWEST = 63
@@ -238,33 +239,34 @@ def _cover(archive: _Archive, row: _Row) -> None:
 
 def _agree(name: str, row: _Row) -> Iterator[Finding]:
     """What the directory and the local header say of a member."""
-    entry, local = row.entry, row.local
-    differ = []
-    if entry.raw != local.raw:
-        differ.append(f"names ({entries.shown(local.name, 60)} before the data)")
-    if entry.method != local.method:
-        differ.append("methods")
-    if (entry.flags ^ local.flags) & _FALSE:
-        differ.append("flags")
-    late = bool(local.flags & DESCRIBED)
-    for what, here, there in (("packed sizes", entry.packed, local.packed), ("sizes", entry.size, local.size)):
-        if here != there and not (late and there in {0, 0xFFFFFFFF}):
-            differ.append(what)
-    if local.crc not in {entry.crc, 0}:
-        differ.append("checksums")
-    if local.odd:
-        differ.append(local.odd)
+    entry = row.entry
+    differ = ", ".join(_differences(entry, row.local))
     if differ:
-        yield found(
-            DISAGREES, name, entry.at, f"{entries.shown(entry.name)}: two records differ in {', '.join(differ)}"
-        )
+        yield found(DISAGREES, name, entry.at, f"{entries.shown(entry.name)}: two records differ in {differ}")
     if entry.alias and entry.raw.isascii():
-        yield found(
-            entries.NAME, name, entry.at, f"{entries.shown(entry.name)} is also called {entries.shown(entry.alias)}"
-        )
+        message = f"{entries.shown(entry.name)} is also called {entries.shown(entry.alias)}"
+        yield found(entries.NAME, name, entry.at, message)
     for one in row.names:
         yield from entries.judge_name(name, entry.at, one)
     yield from entries.judge_kind(name, entry.at, entry.name, entry.mode)
+
+
+def _differences(entry: Entry, local: Entry) -> Iterator[str]:
+    late = (0, 0xFFFFFFFF) if local.flags & DESCRIBED else ()
+    if entry.raw != local.raw:
+        yield f"names ({entries.shown(local.name, 60)} before the data)"
+    if entry.method != local.method:
+        yield "methods"
+    if (entry.flags ^ local.flags) & _FALSE:
+        yield "flags"
+    if local.packed not in {entry.packed, *late}:
+        yield "packed sizes"
+    if local.size not in {entry.size, *late}:
+        yield "sizes"
+    if local.crc not in {entry.crc, 0}:
+        yield "checksums"
+    if local.odd:
+        yield local.odd
 
 
 def _hidden(archive: _Archive, rows: list[_Row], *, listed: bool) -> Iterator[Finding]:
@@ -298,7 +300,7 @@ def _from_start(archive: _Archive, local: Entry) -> _Row:
     rest = source.size - local.local
     if local.flags & DESCRIBED and not local.packed and local.method in _METHODS:
         part = Part(source, "", local.local, rest)
-        inflated = Inflated(part, "", _METHODS[local.method], archive.budget) if local.method != 14 else None
+        inflated = Inflated(part, "", _METHODS[local.method], archive.budget) if local.method != _LZMA else None
         if inflated is not None and not inflated.problem:
             entry = replace(local, packed=inflated.consumed, size=inflated.size, crc=inflated.crc)
     elif local.flags & DESCRIBED and not local.packed:
@@ -378,15 +380,15 @@ def _opened(archive: _Archive, entry: Entry, part: Part, findings: list[Finding]
         return None
     free = 0 if archive.overlapping else allowance(archive.source, entry.packed)
     packed = Part(part, part.name, start, entry.packed - start) if start else part
-    inner = Inflated(packed, part.name, codec, archive.budget, entry.size if entry.method == 14 else None, free)
+    limit = entry.size if entry.method == _LZMA else None
+    inner = Inflated(packed, part.name, codec, archive.budget, limit, free)
+    whole = entry.method == _LZMA or inner.consumed == entry.packed
     if inner.problem:
         findings.append(found(entries.BROKEN, name, entry.at, f"{shown}: {inner.problem}"))
-    elif inner.size != entry.size or (entry.method != 14 and inner.consumed != entry.packed):
+    elif inner.size != entry.size or not whole:
         findings.append(found(DISAGREES, name, entry.at, f"{shown}: its data has {inner.size} bytes, not {entry.size}"))
     elif inner.crc != entry.crc:
         _tell_crc(archive, entry, findings)
-    if is_bomb(entry.packed, inner.size):
-        findings.append(found(entries.BOMB, name, entry.at, f"{shown}: {entry.packed} bytes become {inner.size}"))
     return inner
 
 
@@ -396,7 +398,7 @@ def _codec(entry: Entry, part: Part) -> tuple[Codec, int]:
     Raises:
         BrokenData: it cannot be opened here.
     """
-    if entry.method == 14:
+    if entry.method == _LZMA:
         head = part.read_at(0, _LZMA_HEAD)
         if len(head) < _LZMA_HEAD or head[2:4] != b"\x05\0" or head[4] >= 225:
             raise BrokenData("the header of its compression is not understood")
@@ -434,9 +436,11 @@ def _sums(archive: _Archive, lists: list[list[_Row]]) -> Iterator[Finding]:
     name, source = archive.source.name, archive.source
     if archive.no_crc:
         yield found(NO_CRC, name, 0, f"{archive.no_crc} members have no checksum")
-    total = sum(one.size for one in archive.opened.values() if one is not None)
-    if is_bomb(source.size, total):
-        yield found(entries.BOMB, name, 0, f"{source.size} bytes become {total}")
+    sizes = [(key[1], one.size) for key, one in archive.opened.items() if one is not None]
+    sizes.append((source.size, sum(size for _, size in sizes)))
+    packed, size = max(sizes, key=lambda pair: pair[1] / max(1, pair[0]))
+    if is_bomb(packed, size):
+        yield found(entries.BOMB, name, 0, f"{packed} bytes become {size}")
     if not any(lists):
         yield found(entries.EMPTY, name, 0, "it has no members")
 
@@ -447,19 +451,23 @@ def _bundles(name: str, lists: list[list[_Row]]) -> Iterator[Bundle | Member | F
     seen: set[frozenset[tuple[str, int]]] = set()
     shown: set[int] = set()
     for rows in lists[:-1] or [hidden]:
-        for last in (False, True):
-            for which in range(3):
-                files = _chosen([*rows, *hidden] if last else rows, which, last=last)
-                key = frozenset((path, id(source)) for path, source in files.items())
-                if files and key not in seen:
-                    seen.add(key)
-                    shown.update(id(source) for source in files.values())
-                    yield Bundle(name, files)
+        for files in _choices(rows, hidden):
+            key = frozenset((path, id(source)) for path, source in files.items())
+            if files and key not in seen:
+                seen.add(key)
+                shown.update(id(source) for source in files.values())
+                yield Bundle(name, files)
         yield from _twice(name, rows)
     for row in (row for rows in lists for row in rows):
         if row.opened is not None and id(row.opened) not in shown and not _is_folder(row):
             shown.add(id(row.opened))
             yield Member(row.opened, row.local.local)
+
+
+def _choices(rows: list[_Row], hidden: list[_Row]) -> Iterator[dict[str, RandomAccess]]:
+    for which in range(3):
+        yield _chosen(rows, which, last=False)
+        yield _chosen([*rows, *hidden], which, last=True)
 
 
 def _chosen(rows: list[_Row], which: int, *, last: bool) -> dict[str, RandomAccess]:
