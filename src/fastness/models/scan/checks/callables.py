@@ -47,6 +47,11 @@ UNKNOWN_GLOBAL = Rule(
     "Importing runs the module's code, and the class is not among the reviewed ones.",
     f"Look at what the class does, and have a second person confirm it. {SAFE_FORMAT}", PICKLE_MAPS,
 )  # fmt: skip
+DANGEROUS_CODE = Rule(
+    "pickle-dangerous-code", "It holds a function that reaches for the machine", Severity.HIGH,
+    "A function is written into the file as code, and the code names what starts programs, opens connections or evaluates texts.",
+    f"Do not load it. Save the model without its functions. {SAFE_FORMAT}", {**PICKLE_MAPS, "cwe": "CWE-94"},
+)  # fmt: skip
 UNUSUAL_CALL = Rule(
     "pickle-unusual-call", "A known callable, used in an unusual way", Severity.MEDIUM,
     "The callable is reviewed for other arguments, or for being named only; used this way it may do more.",
@@ -54,7 +59,8 @@ UNUSUAL_CALL = Rule(
 )  # fmt: skip
 
 RULES: tuple[Rule, ...] = (
-    DANGEROUS_CALL, DANGEROUS_GLOBAL, COMPUTED_CALL, DOTTED_NAME, TAMPERING, UNKNOWN_CALL, UNKNOWN_GLOBAL, UNUSUAL_CALL,
+    DANGEROUS_CALL, DANGEROUS_GLOBAL, DANGEROUS_CODE, COMPUTED_CALL, DOTTED_NAME, TAMPERING, UNKNOWN_CALL, UNKNOWN_GLOBAL,
+    UNUSUAL_CALL,
 )  # fmt: skip
 
 _CALLS = {
@@ -73,21 +79,24 @@ _IMPORTS = {
 
 @dataclass(frozen=True)
 class Callables:
-    """Judges imports, calls and changes; an import that is also called is told once, as the call."""
+    """Judges imports, calls, changes and the names in code; an import that is also called is told once, as the call."""
 
     name: ClassVar[str] = "callables"
-    wants: ClassVar[AbstractSet[FactKind]] = frozenset({FactKind.IMPORT, FactKind.CALL, FactKind.TAMPER})
+    wants: ClassVar[AbstractSet[FactKind]] = frozenset({FactKind.IMPORT, FactKind.CALL, FactKind.TAMPER, FactKind.CODE})
 
     def check(self, facts: Facts) -> Iterator[Finding]:
         """One finding for each call, change or import that is not reviewed."""
         called = set()
         for fact in facts.of(FactKind.CALL):
-            called.add(fact.name)
             rule = _CALLS.get(_standing(fact))
             if rule is not None:
+                called.add(fact.name)
                 yield _finding(rule, fact, f"would run {_shown(fact)}({fact.detail['arguments']})")
         for fact in facts.of(FactKind.TAMPER):
             yield _finding(TAMPERING, fact, f"would change {_shown(fact)}")
+        for fact in facts.of(FactKind.CODE):
+            if fact.detail.get("standing") == Standing.DANGEROUS:
+                yield _finding(DANGEROUS_CODE, fact, f"holds {_shown(fact)}")
         for fact in facts.of(FactKind.IMPORT):
             rule = _IMPORTS.get(_standing(fact))
             if rule is not None and fact.name not in called:

@@ -8,15 +8,26 @@ from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.machine import SET_DTYPE, SHORT_NAME, Machine
 from fastness.models.scan.machine.persistent import Source, made, of_torch
 from fastness.models.scan.machine.trace import Dialect, Sight
-from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing, Text
+from fastness.models.scan.machine.values import (
+    MARK,
+    MOST_REPEATS,
+    OPAQUE,
+    Global,
+    Items,
+    Made,
+    Standing,
+    Text,
+    put_into,
+)
 
 HIGHEST_PROTOCOL = 5
 AMPLIFIED = 10**9
+MEMO_GAP = 1 << 20
 Effect = Callable[[Machine, object], None]
 
 
 def _constant(value: object) -> Effect:
-    return lambda m, _: m.push(value)
+    return lambda m, _: m.stack.append(value)
 
 
 def _literal(m: Machine, argument: object) -> None:
@@ -31,7 +42,7 @@ def _text(m: Machine, argument: object) -> None:
 
 
 def _empty(kind: str) -> Effect:
-    return lambda m, _: m.push(Items(kind))
+    return lambda m, _: m.stack.append(Items(kind))
 
 
 def _marked(kind: str) -> Effect:
@@ -53,16 +64,21 @@ def _push_items(m: Machine, kind: str, items: list[object]) -> None:
     value = Items(kind)
     value.extend(items)
     _watch(m, value)
-    m.push(value)
+    m.stack.append(value)
 
 
-def _watch(m: Machine, value: Items) -> None:
-    if value.amplification >= AMPLIFIED:
+def _watch(m: Machine, value: Items | Made) -> None:
+    if value.repeats >= AMPLIFIED:
         m.see(Sight.AMPLIFIED, "containers that repeat each other")
 
 
-def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, ...]) -> None:
-    """APPEND, SETITEM and their like: a method of the target is called with each of `items`."""
+def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, ...], methods: tuple[str, ...]) -> None:
+    """APPEND, SETITEM and their like: a method of the target is called with each of `items`.
+
+    Args:
+        kinds: of plain containers that take them.
+        methods: names by which the method is looked up on other objects.
+    """
     if isinstance(target, Items):
         if target.kind not in kinds:
             m.stumble(f"fills a {target.kind}")
@@ -73,38 +89,39 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
     elif isinstance(target, Global):
         m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
     elif isinstance(target, Made):
-        inner = Items("list")
-        inner.extend(items)
-        target.amplification = max(target.amplification, inner.amplification)
+        for name in methods:
+            m.called_attribute(target, name, items[-1] if items else None)
+        put_into(target, items)
+        _watch(m, target)
     elif target is not OPAQUE:
         m.stumble("fills a value that is no container")
 
 
 def _append(m: Machine, _: object) -> None:
     item = m.pop()
-    _put_in(m, m.top(), [item], ("list",))
+    _put_in(m, m.top(), [item], ("list",), ("append", "extend"))
 
 
 def _appends(m: Machine, _: object) -> None:
     items = m.pop_mark()
-    _put_in(m, m.top(), items, ("list",))
+    _put_in(m, m.top(), items, ("list",), ("append", "extend"))
 
 
 def _additems(m: Machine, _: object) -> None:
     items = m.pop_mark()
-    _put_in(m, m.top(), items, ("set",))
+    _put_in(m, m.top(), items, ("set",), ("add", "update"))
 
 
 def _setitem(m: Machine, _: object) -> None:
     value, key = m.pop(), m.pop()
-    _put_in(m, m.top(), [key, value], ("dict", "list"))
+    _put_in(m, m.top(), [key, value], ("dict", "list"), ())
 
 
 def _setitems(m: Machine, _: object) -> None:
     items = m.pop_mark()
     if len(items) % 2:
         m.stumble("sets an odd number of keys and values")
-    _put_in(m, m.top(), items, ("dict", "list"))
+    _put_in(m, m.top(), items, ("dict", "list"), ())
 
 
 def _dict(m: Machine, _: object) -> None:
@@ -122,12 +139,13 @@ def _pop(m: Machine, _: object) -> None:
 
 
 def _dup(m: Machine, _: object) -> None:
-    m.push(_shared(m.top()))
+    m.stack.append(_shared(m.top()))
 
 
 def _shared(value: object) -> object:
-    if isinstance(value, Made):
+    if isinstance(value, Items | Made):
         value.shared = True
+        value.pending = min(MOST_REPEATS, value.pending + 1 + value.repeats)
     return value
 
 
@@ -143,11 +161,14 @@ def _get(m: Machine, argument: object) -> None:
     key = _key(m, argument)
     if key not in m.memo:
         m.stumble("reads a memo entry that was never written")
-    m.push(_shared(m.memo.get(key, OPAQUE)))
+    m.stack.append(_shared(m.memo.get(key, OPAQUE)))
 
 
 def _put(m: Machine, argument: object) -> None:
-    m.memo[_key(m, argument)] = m.top()
+    key = _key(m, argument)
+    if key > 2 * len(m.memo) + MEMO_GAP:
+        m.see(Sight.GAP, f"entry {key} of a memo of {len(m.memo)}")
+    m.memo[key] = m.top()
 
 
 def _key(m: Machine, argument: object) -> int:
@@ -163,24 +184,24 @@ def _memoize(m: Machine, _: object) -> None:
 
 def _extension(m: Machine, argument: object) -> None:
     m.see(Sight.EXTENSION, f"code {argument}")
-    m.push(OPAQUE)
+    m.stack.append(OPAQUE)
 
 
 def _global(m: Machine, argument: object) -> None:
     module, name = argument if isinstance(argument, tuple) else ("", "")
-    m.push(m.find(module, name))
+    m.stack.append(m.find(module, name))
 
 
 def _stack_global(m: Machine, _: object) -> None:
     name, module = m.pop(), m.pop()
     if isinstance(name, str) and isinstance(module, str):
-        m.push(m.find(module, name))
+        m.stack.append(m.find(module, name))
         return
     if not _may_be_text(name) or not _may_be_text(module):
         m.stumble("names a global by something that is no text")
     else:
         m.see(Sight.UNRESOLVED, "a global whose name is not written in the file")
-    m.push(OPAQUE)
+    m.stack.append(OPAQUE)
 
 
 def _may_be_text(value: object) -> bool:
@@ -191,7 +212,7 @@ def _may_be_text(value: object) -> bool:
 
 def _reduce(m: Machine, _: object) -> None:
     args = m.pop()
-    m.push(m.call(m.pop(), args))
+    m.stack.append(m.call(m.pop(), args))
 
 
 def _build(m: Machine, _: object) -> None:
@@ -201,9 +222,8 @@ def _build(m: Machine, _: object) -> None:
 
 def _inst(m: Machine, argument: object) -> None:
     module, name = argument if isinstance(argument, tuple) else ("", "")
-    args = Items("tuple")
-    args.extend(m.pop_mark())
-    m.push(m.call(m.find(module, name), args))
+    items = m.pop_mark()
+    _instantiate(m, m.find(module, name), items)
 
 
 def _obj(m: Machine, _: object) -> None:
@@ -211,21 +231,26 @@ def _obj(m: Machine, _: object) -> None:
     if not items:
         m.stumble("calls nothing")
         items = [OPAQUE]
+    _instantiate(m, items[0], items[1:])
+
+
+def _instantiate(m: Machine, kind: object, items: list[object]) -> None:
+    """INST and OBJ: a class that is given nothing is made without its own code."""
     args = Items("tuple")
-    args.extend(items[1:])
-    m.push(m.call(items[0], args))
+    args.extend(items)
+    m.stack.append(m.call(kind, args, new=not items))
 
 
 def _newobj(m: Machine, _: object) -> None:
     args = m.pop()
-    m.push(m.call(m.pop(), args, new=True))
+    m.stack.append(m.call(m.pop(), args, new=True))
 
 
 def _newobj_ex(m: Machine, _: object) -> None:
     named, args, kind = m.pop(), m.pop(), m.pop()
     both = Items("tuple")
     both.extend([args, named])
-    m.push(m.call(kind, both, new=True))
+    m.stack.append(m.call(kind, both, new=True))
 
 
 def _proto(m: Machine, argument: object) -> None:
@@ -252,7 +277,7 @@ def _stop(m: Machine, _: object) -> None:
 
 def _persistent(m: Machine, argument: object) -> None:
     m.see(Sight.PERSISTENT, "an object that only the loader can give", args=argument)
-    m.push(OPAQUE)
+    m.stack.append(OPAQUE)
 
 
 def _persistent_of_stack(m: Machine, _: object) -> None:
@@ -262,15 +287,15 @@ def _persistent_of_stack(m: Machine, _: object) -> None:
         _persistent(m, pid)
     elif isinstance(known, Source):
         m.see(Sight.CODE, f"the source of {known.value.path}"[:SHORT_NAME], args="never")
-        m.push(known.value)
+        m.stack.append(known.value)
     else:
         m.trace.ask(known)
-        m.push(made(known))
+        m.stack.append(made(known))
 
 
 def _next_buffer(m: Machine, _: object) -> None:
     m.see(Sight.OUTSIDE, "a buffer from outside of the file")
-    m.push(OPAQUE)
+    m.stack.append(OPAQUE)
 
 
 def _readonly_buffer(m: Machine, _: object) -> None:

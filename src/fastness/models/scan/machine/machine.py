@@ -10,9 +10,29 @@ import _compat_pickle
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS, HiddenObjects, NotUnderstood, check_dtype
+from fastness.models.scan.machine.specials import (
+    CLASS_MAKERS,
+    CODE_MAKERS,
+    SOFT,
+    code_standing,
+    described,
+    judged,
+    resolved,
+)
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
-from fastness.models.scan.machine.values import MARK, OPAQUE, Global, Items, Made, Standing
+from fastness.models.scan.machine.values import (
+    MARK,
+    MOST_REPEATS,
+    OPAQUE,
+    SLOT_ATTRIBUTES,
+    WALKED,
+    Global,
+    Items,
+    Made,
+    Standing,
+    arming,
+)
 
 SHORT_NAME = 200
 REBUILDERS = frozenset(
@@ -53,10 +73,6 @@ class Machine:
         self.frame_end = -1
         self.wrapper: Made | None = None
         self.trace = Trace(cursor.position, budget)
-
-    def push(self, value: object) -> None:
-        """Put a value on the stack."""
-        self.stack.append(value)
 
     def pop(self) -> object:
         """Take the top value; an unknown one, and an event, where there is none."""
@@ -100,46 +116,57 @@ class Machine:
 
     def find(self, module: str, name: str) -> Global:
         """The global of that name, under the name that is imported (old names are mapped below protocol 3)."""
+        written = self.catalogue.standing_of(module, name)
         if self.proto < 3:
-            module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
-            module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-        value = Global(module, name, self.catalogue.standing_of(module, name))
+            if (module, name) in _compat_pickle.NAME_MAPPING:
+                module, name = _compat_pickle.NAME_MAPPING[module, name]
+            else:
+                module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+        standing = self.catalogue.standing_of(module, name)
+        if written is Standing.DANGEROUS:  # a loader that maps no names takes it as it is written
+            standing = written
+        value = Global(module, name, standing)
+        if value.path in SOFT:
+            value.standing = min(standing, Standing.UNKNOWN)
         self.see(Sight.IMPORT, value.path[:SHORT_NAME], value.standing)
         return value
 
-    def call(self, callee: object, args: object, *, new: bool = False) -> Made:
+    def call(self, callee: object, args: object, *, new: bool = False) -> Made | Global:
         """Record that `callee` is called; the abstract result.
 
         Args:
             new: only `__new__` runs, as with NEWOBJ.
         """
         if isinstance(callee, Global):
-            standing = self.catalogue.makes(callee) if new else self.catalogue.calls(callee, args)
-            name = callee.path[:SHORT_NAME]
+            standing, name = self._standing(callee, args, new=new), callee.path[:SHORT_NAME]
         elif isinstance(callee, Made):
-            standing, name = (
-                _OF_RESULT.get(callee.standing, Standing.COMPUTED),
-                f"the result of {callee.maker}"[:SHORT_NAME],
-            )
+            by_value = new and callee.maker in CLASS_MAKERS  # its own code is judged where it stands
+            standing = Standing.UNKNOWN if by_value else _OF_RESULT.get(callee.standing, Standing.COMPUTED)
+            name = f"the result of {callee.maker}"[:SHORT_NAME]
         elif callee is OPAQUE:
             standing, name = Standing.COMPUTED, "a computed value"
         else:
             self.stumble("calls a value that cannot be called")
             return Made("no callable", Standing.COMPUTED)
         self.see(Sight.CALL, name, standing, args)
-        if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
-            inner = args.kept[0]
-            return Made(inner.path, max(standing, self.catalogue.makes(inner)))
-        kept = args if standing is not Standing.REVIEWED or name in DTYPES else None
-        return Made(name, standing, kept, None, args.amplification if isinstance(args, Items) else 1)
+        return _result(self.catalogue, callee, (name, standing), args)
+
+    def _standing(self, callee: Global, args: object, *, new: bool) -> Standing:
+        if callee.path in CODE_MAKERS:
+            standing = code_standing(args)
+            self.see(Sight.CODE, described(args)[:SHORT_NAME], standing, "use")
+            return min(standing, Standing.UNKNOWN)
+        special = judged(callee, args)
+        if special is not None:
+            return special
+        return self.catalogue.makes(callee) if new else self.catalogue.calls(callee, args)
 
     def build(self, target: object, state: object) -> None:
         """Record that `target` gets `state`; note a joblib wrapper, behind which raw bytes follow."""
         if isinstance(target, Global):
             self.see(Sight.TAMPER, target.path, target.standing, state)
         elif isinstance(target, Made):
-            if isinstance(state, Items | Made):
-                target.amplification = max(target.amplification, state.amplification)
+            self._give(target, state)
             if target.maker in DTYPES:
                 self._set_dtype(target, state)
             if target.maker in DTYPES or target.maker in WRAPPERS:
@@ -148,6 +175,20 @@ class Machine:
                 self.wrapper = target
         elif target is not OPAQUE and isinstance(state, Items) and state.count:  # an empty state is left alone
             self.stumble("gives a state to a value that takes none")
+
+    def called_attribute(self, target: Made, name: str, args: object) -> None:
+        """Record that an instruction calls an attribute of `target` which its state has put before that of its class."""
+        if name in target.armed:
+            self.see(Sight.CALL, f"the attribute {name} of {target.maker}"[:SHORT_NAME], Standing.COMPUTED, args)
+
+    def _give(self, target: Made, state: object) -> None:
+        self.called_attribute(target, "__setstate__", state)
+        target.armed |= arming(state)
+        if SLOT_ATTRIBUTES & target.armed:
+            self.see(Sight.TAMPER, f"the class of {target.maker}"[:SHORT_NAME], target.standing, state)
+        if target.walked and isinstance(state, Items):
+            target.repeats = min(MOST_REPEATS, target.repeats + max(0, state.repeats - target.pending))
+            target.pending = 0
 
     def _set_dtype(self, target: Made, state: object) -> None:
         """Numpy believes what a pickle says of an element type: what does not add up is a way into the memory.
@@ -165,3 +206,14 @@ class Machine:
             self.see(Sight.CALL, SET_DTYPE, standing, state)
         if isinstance(state, Items) and len(state.kept) > 4 and isinstance(state.kept[4], Items):
             state.kept[4].sealed = True
+
+
+def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], args: object) -> Made | Global:
+    name, standing = call
+    if isinstance(callee, Global) and (found := resolved(callee, args)) is not None:
+        return found
+    if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
+        inner = args.kept[0]
+        return Made(inner.path, max(standing, catalogue.makes(inner)))
+    kept = args if standing is not Standing.REVIEWED or name in DTYPES else None
+    return Made(name, standing, kept, None, args.repeats if name in WALKED and isinstance(args, Items) else 0)

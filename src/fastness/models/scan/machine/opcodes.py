@@ -16,7 +16,7 @@ HEAD = 64
 NUMBER_LINE = 8192
 NAME_LINE = 1 << 16
 TEXT_LINE = 32 << 20
-NUMBER_LIMIT = 4000
+NUMBER_LIMIT = 4300
 
 
 class BadArgument(Exception):
@@ -39,18 +39,22 @@ def _number_line(cursor: Cursor) -> int | bool:
     line = cursor.line(NUMBER_LINE)
     if line in {b"00", b"01"}:
         return line == b"01"
-    return _whole(line)
+    return _whole(line, 0)
 
 
 def _long_line(cursor: Cursor) -> int:
-    return _whole(cursor.line(NUMBER_LINE).removesuffix(b"L"))
+    return _whole(cursor.line(NUMBER_LINE).removesuffix(b"L"), 0)
 
 
-def _whole(line: bytes) -> int:
+def _entry_line(cursor: Cursor) -> int:
+    return _whole(cursor.line(NUMBER_LINE), 10)
+
+
+def _whole(line: bytes, base: int) -> int:
     if len(line) > NUMBER_LIMIT:
         raise BadArgument(f"a number of {len(line)} digits")
     try:
-        return int(line)
+        return int(line, base)
     except ValueError as error:
         raise BadArgument("a line that is not a number") from error
 
@@ -206,10 +210,10 @@ OPCODES: dict[int, tuple[str, Argument | None]] = {
         ("2", "DUP", None),
         ("(", "MARK", None),
         ("1", "POP_MARK", None),
-        ("g", "GET", _number_line),
+        ("g", "GET", _entry_line),
         ("h", "BINGET", _unsigned(1)),
         ("j", "LONG_BINGET", _unsigned(4)),
-        ("p", "PUT", _number_line),
+        ("p", "PUT", _entry_line),
         ("q", "BINPUT", _unsigned(1)),
         ("r", "LONG_BINPUT", _unsigned(4)),
         ("\x94", "MEMOIZE", None),
@@ -231,3 +235,9 @@ OPCODES: dict[int, tuple[str, Argument | None]] = {
         ("Q", "BINPERSID", None),
     )
 }
+
+PUSHING = frozenset({
+    "INT", "LONG", "LONG1", "LONG4", "FLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE",
+    "BINUNICODE8", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "GET", "GLOBAL", "PERSID",
+})  # fmt: skip
+"""Instructions that put one value on the stack, whatever their argument says."""

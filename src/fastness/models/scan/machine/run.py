@@ -14,10 +14,10 @@ from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
 from fastness.models.scan.machine.effects import EFFECTS, Effect
 from fastness.models.scan.machine.machine import Machine
-from fastness.models.scan.machine.opcodes import OPCODES, Argument, BadArgument
+from fastness.models.scan.machine.opcodes import OPCODES, PUSHING, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
-from fastness.models.scan.machine.values import Made
+from fastness.models.scan.machine.values import OPAQUE, Made
 
 BATCH = 1024
 _STEPS: dict[int, tuple[str, Argument | None, Effect]] = {
@@ -25,19 +25,27 @@ _STEPS: dict[int, tuple[str, Argument | None, Effect]] = {
 }
 
 
-def run(cursor: Cursor, budget: Budget, dialect: Dialect = Dialect.JOBLIB, depth: int = 0) -> Trace:
+def run(
+    cursor: Cursor,
+    budget: Budget,
+    dialect: Dialect = Dialect.JOBLIB,
+    depth: int = 0,
+    memo: dict[int, object] | None = None,
+) -> Trace:
     """The trace of the stream at `cursor`, up to its STOP or to an instruction that no unpickler gets past.
 
     Args:
         cursor: left behind the last instruction.
         dialect: which library's loader reads it.
         depth: of streams within streams.
+        memo: what an unpickler that read other streams before has kept of them; changed.
 
     Raises:
         TooLarge: the budget is spent.
     """
     budget.require("depth", depth)
     machine = Machine(cursor, budget, catalogue(), dialect)
+    machine.memo = {} if memo is None else memo
     trace = machine.trace
     left = 0
     while not trace.stopped and trace.broken < 0:
@@ -70,6 +78,8 @@ def _step(machine: Machine) -> None:
         machine.give_up(Sight.TRUNCATED, f"the file ends within {machine.opcode}")
     except BadArgument as error:
         machine.stumble(str(error))
+        if machine.opcode in PUSHING:
+            machine.stack.append(OPAQUE)
 
 
 def _unknown(machine: Machine, code: int) -> None:

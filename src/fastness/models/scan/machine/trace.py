@@ -29,6 +29,7 @@ class Sight(StrEnum):
     AMPLIFIED = "amplified"
     CREDENTIAL = "credential"
     CODE = "code"
+    GAP = "gap"
 
 
 class Dialect(StrEnum):

@@ -10,9 +10,15 @@ import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-KEPT_ITEMS = 64
+KEPT_ITEMS = 256
 SHORT_TEXT = 256
-MAX_AMPLIFICATION = 10**12
+MOST_REPEATS = 10**15
+CALLED_ATTRIBUTES = frozenset({"__setstate__", "append", "extend", "add", "update"})
+"""Attributes that instructions look up on an object and call, where its state may have put them."""
+SLOT_ATTRIBUTES = frozenset({"__class__", "__dict__"})
+"""Attributes that a state of slots sets for real."""
+_ARMING = CALLED_ATTRIBUTES | SLOT_ATTRIBUTES
+_UNARMED: frozenset[str] = frozenset()
 
 
 class Standing(IntEnum):
@@ -32,7 +38,7 @@ class Mark:
     __slots__ = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Text:
     """A text or bytes too long to keep: its length and its beginning."""
 
@@ -40,7 +46,7 @@ class Text:
     head: str | bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Global:
     """An imported object."""
 
@@ -54,19 +60,25 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Items:
     """A tuple, list, set or dict; of a dict, the kept items are key and value in turn.
 
     Attributes:
-        amplification: how many times over the innermost part would be visited by a walk that forgets what it saw.
+        repeats: how many visits a walk that forgets what it saw would make more than once.
+        pending: those of them that its own members cause by pointing back to it, which is ordinary.
+        shared: it was taken from the memo, so that it stands in more than one place.
+        armed: keys of a dict that matter where it becomes the state of an object.
         sealed: an element type keeps it, and would not notice a change.
     """
 
     kind: str
     kept: list[object] = field(default_factory=list)
     count: int = 0
-    amplification: int = 1
+    repeats: int = 0
+    pending: int = 0
+    shared: bool = False
+    armed: frozenset[str] = _UNARMED
     sealed: bool = False
 
     def extend(self, items: list[object]) -> None:
@@ -74,7 +86,10 @@ class Items:
         self.count += len(items)
         if len(self.kept) < KEPT_ITEMS:
             self.kept += items[: KEPT_ITEMS - len(self.kept)]
-        self.amplification = max(self.amplification, _amplified(items))
+        if not PLAIN_TYPES.issuperset(map(type, items)):
+            _repeat(self, items)
+        if self.kind == "dict" and not _ARMING.isdisjoint(items):
+            self.armed |= armed_by(items)
 
     def get(self, key: str) -> object:
         """The value of a kept key of a dict, or None."""
@@ -84,7 +99,7 @@ class Items:
         return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Made:
     """The result of a call.
 
@@ -93,14 +108,23 @@ class Made:
         args: what it was called with, where that matters later; otherwise None.
         state: what BUILD gave it, where that matters later.
         shared: something else may hold it already.
+        repeats: as of a container, for those that are printed and compared like one.
+        armed: attributes that its state has put before those of its class.
     """
 
     maker: str
     standing: Standing
     args: object = None
     state: object = None
-    amplification: int = 1
+    repeats: int = 0
+    pending: int = 0
     shared: bool = False
+    armed: frozenset[str] = _UNARMED
+
+    @property
+    def walked(self) -> bool:
+        """Whether printing or comparing it visits its parts."""
+        return self.maker in WALKED
 
 
 class Opaque:
@@ -112,20 +136,51 @@ class Opaque:
 MARK = Mark()
 OPAQUE = Opaque()
 ATOMS = (str, int, float, bool, type(None))
+PLAIN_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global})
+WALKED = frozenset({
+    "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque", "numpy.ndarray",
+    "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset",
+})  # fmt: skip
 
 
-def _amplified(items: list[object]) -> int:
-    """The worst of: how often one part stands among `items`, times its own amplification.
+def _repeat(target: Items | Made, items: list[object]) -> None:
+    """Add to the repeats of `target` those of its new parts.
 
-    Only repetition within one container counts, for objects that point back to their owner are ordinary.
+    What points back to `target` itself is taken off again: a walk notices that it stands within it.
     """
-    nested = [item for item in items if isinstance(item, Items | Made)]
-    if not nested:
-        return 1
-    times: dict[int, int] = {}
-    for item in nested:
-        times[id(item)] = times.get(id(item), 0) + 1
-    return min(MAX_AMPLIFICATION, max(times[id(item)] * item.amplification for item in nested))
+    total = 0
+    for item in items:
+        if isinstance(item, Items) or (isinstance(item, Made) and item.walked):
+            total += item.repeats + item.shared
+    target.repeats = min(MOST_REPEATS, target.repeats + max(0, total - target.pending))
+    target.pending = 0
+
+
+def put_into(target: Made, items: list[object]) -> None:
+    """Take note of what is put into an object that is no plain container."""
+    if target.walked:
+        _repeat(target, items)
+    if not _ARMING.isdisjoint(items):
+        target.armed |= armed_by(items)
+
+
+def armed_by(items: list[object]) -> frozenset[str]:
+    """Those keys, of keys and values in turn, that matter in the state of an object, and have no plain value."""
+    return frozenset(
+        key
+        for key, value in zip(items[::2], items[1::2], strict=False)
+        if isinstance(key, str)
+        and key in _ARMING
+        and (key in SLOT_ATTRIBUTES or isinstance(value, Global | Made | Opaque))
+    )
+
+
+def arming(state: object) -> frozenset[str]:
+    """The attributes that a state puts before those of the class; a state of slots sets all of them for real."""
+    if isinstance(state, Items) and state.kind == "tuple" and state.count == 2:
+        plain, slots = state.kept
+        return arming(plain) | (slots.armed if isinstance(slots, Items | Made) else _UNARMED)
+    return state.armed - SLOT_ATTRIBUTES if isinstance(state, Items | Made) else _UNARMED
 
 
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")

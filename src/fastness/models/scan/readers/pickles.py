@@ -75,9 +75,14 @@ AMPLIFIED = Rule(
     "A few bytes stand for billions of items: printing, comparing or copying the object exhausts the machine.",
     f"No honest library writes this. {SAFE_FORMAT}", {**PICKLE_MAPS, "cwe": "CWE-776", "atlas": "AML.T0029"},
 )  # fmt: skip
+MEMO_GAP = Rule(
+    "pickle-memo-gap", "A memo entry far behind the others", Severity.HIGH,
+    "The unpickler makes room for all entries up to the one that is named: five bytes fill the machine's memory.",
+    f"No honest library writes this. {SAFE_FORMAT}", {**PICKLE_MAPS, "cwe": "CWE-789", "atlas": "AML.T0029"},
+)  # fmt: skip
 
 RULES: tuple[Rule, ...] = (
-    MALFORMED, TRUNCATED, TRAILING, STACKED, STRADDLE, UNRESOLVED, EXTENSION, PERSISTENT, OUTSIDE, AMPLIFIED,
+    MALFORMED, TRUNCATED, TRAILING, STACKED, STRADDLE, UNRESOLVED, EXTENSION, PERSISTENT, OUTSIDE, AMPLIFIED, MEMO_GAP,
 )  # fmt: skip
 
 _FINDINGS = {
@@ -89,6 +94,7 @@ _FINDINGS = {
     Sight.PERSISTENT: PERSISTENT,
     Sight.OUTSIDE: OUTSIDE,
     Sight.AMPLIFIED: AMPLIFIED,
+    Sight.GAP: MEMO_GAP,
 }
 _FACTS = {
     Sight.IMPORT: FactKind.IMPORT,
@@ -147,7 +153,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
     Raises:
         TooLarge: the budget is spent.
     """
-    cursor = Cursor(source)
+    cursor, memo = Cursor(source), dict[int, object]()
     strong = cursor.peek(1) == b"\x80"
     while cursor.position < source.size:
         start = cursor.position
@@ -155,12 +161,14 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
             yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
             yield from _search(source, start, budget)
             return
-        trace = run(cursor, budget, dialect)
+        trace = run(cursor, budget, dialect, memo=None if start else memo)
         if not start and not strong and _does_nothing(trace):
             return
         yield from told(source.name, trace.events)
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
+        if start:
+            yield from _with_memo(source, start, budget, memo)
         if trace.array >= 0:
             yield from _as_plain_pickle(source, trace, budget)
         if trace.broken >= 0:
@@ -170,18 +178,15 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
 
 def told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
     """The events of a stream as facts, for the checks, and as findings about its form."""
+    detail: dict[str, str | int]
     for event in events:
         kind, rule = _FACTS.get(event.sight), _FINDINGS.get(event.sight)
         if event.sight is Sight.CODE:
-            yield Fact(
-                FactKind.CODE,
-                name,
-                event.offset,
-                event.name,
-                {"language": "python", "runs": event.arguments.strip("'")},
-            )
+            runs = event.arguments.strip("'")
+            detail = {"language": "python", "runs": runs, "standing": int(event.standing), "opcode": event.opcode}
+            yield Fact(FactKind.CODE, name, event.offset, event.name, detail)
         elif kind is not None:
-            detail: dict[str, str | int] = {
+            detail = {
                 "standing": int(event.standing),
                 "opcode": event.opcode,
                 "arguments": event.arguments,
@@ -223,6 +228,15 @@ def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Ite
     behind = (e for e in trace.events if e.offset >= joblib.array)
     run_by_pickle = takewhile(lambda e: e.sight is not Sight.MALFORMED, behind)
     yield from told(source.name, [e for e in run_by_pickle if _acts(e)])
+
+
+def _with_memo(source: RandomAccess, start: int, budget: Budget, memo: dict[int, object]) -> Iterator[Fact | Finding]:
+    """What a stream would do where one Unpickler reads all streams, and keeps the memo of those before.
+
+    Streams that were not written for it make no sense then, so that only what is known to be dangerous counts.
+    """
+    trace = run(Cursor(source, start), budget, memo=memo)
+    yield from told(source.name, [e for e in trace.events if _acts(e) and e.standing is Standing.DANGEROUS])
 
 
 def _acts(event: Event) -> bool:

@@ -1,0 +1,200 @@
+"""Callables whose standing depends on what they are given: makers of code and of functions, and ways to an attribute.
+
+dill and cloudpickle write functions by value: a code object, and a function around it. Making them runs nothing, so they
+are for review and no attack by themselves; what the code names says whether it reaches for the machine. Called with
+anything that their libraries do not write, the same callables are as dangerous as they are listed.
+
+Misses: names that the code computes. Those functions are for review still.
+
+Source: dill 0.4, `dill/_dill.py`; cloudpickle 3.1, `cloudpickle/cloudpickle.py`; CPython 3.8 to 3.14, `Objects/codeobject.c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastness.models.scan.machine.values import Global, Items, Made, Standing
+
+_CLOUD = ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "joblib.externals.cloudpickle.cloudpickle",
+          "ray.cloudpickle.cloudpickle", "pyspark.cloudpickle.cloudpickle")  # fmt: skip
+_DILL = ("dill._dill", "dill.dill")
+
+
+def _paths(modules: tuple[str, ...], *names: str) -> frozenset[str]:
+    return frozenset(f"{module}.{name}" for module in modules for name in names)
+
+
+CODE_MAKERS = _paths(("types",), "CodeType") | _paths(_DILL, "_create_code")
+FUNCTION_MAKERS = (
+    _paths(("types",), "FunctionType", "LambdaType")
+    | _paths(_DILL, "_create_function")
+    | _paths(_CLOUD, "_make_function", "_make_skel_func")
+)
+CLASS_MAKERS = _paths(_DILL, "_create_type") | _paths(_CLOUD, "_make_skeleton_class", "_make_skel_class")
+_TYPE_FINDERS = _paths(_DILL, "_load_type") | _paths(_CLOUD, "_builtin_type")
+_IMPORTERS = _paths(_DILL, "_import_module") | _paths(_CLOUD, "subimport")
+_TYPE = frozenset({"builtins.type"})
+SOFT = CODE_MAKERS | FUNCTION_MAKERS | _TYPE_FINDERS | _TYPE
+"""Held without being called, they are no more than unknown."""
+
+_REACHING = frozenset({
+    "system", "popen", "Popen", "exec", "__import__", "execv", "execve", "execvp", "execvpe", "execl", "execle", "execlp",
+    "spawnl", "spawnle", "spawnlp", "spawnv", "spawnve", "spawnvp", "posix_spawn", "fork", "forkpty", "check_output",
+    "check_call", "getoutput", "getstatusoutput", "startfile", "create_subprocess_exec", "create_subprocess_shell",
+    "subprocess", "ctypes", "CDLL", "pty", "socket", "create_connection", "urlopen", "urlretrieve", "rmtree", "unlink",
+    "run_path", "run_module", "runpy", "marshal", "winreg", "webbrowser", "__subclasses__", "__globals__", "__builtins__",
+})  # fmt: skip
+"""Names of code, variables or attributes, that honest functions of models do not use."""
+_MACHINE_MODULES = frozenset({
+    "subprocess", "ctypes", "_ctypes", "pty", "socket", "_socket", "runpy", "marshal", "webbrowser", "posix", "nt", "winreg",
+    "_winapi", "_posixsubprocess", "multiprocessing", "asyncio", "telnetlib", "ftplib", "smtplib", "code", "codeop", "pdb",
+})  # fmt: skip
+_LOAD_GLOBAL = (116, 101, 91, 92, 93)
+_LOAD_ATTRIBUTE = (106, 160, 82, 80)
+_SHOWN = 8
+
+
+def judged(callee: Global, args: object) -> Standing | None:
+    """The standing of a call that depends on its arguments; None where it does not."""
+    rule = _RULES.get(callee.path)
+    return None if rule is None else rule(args)
+
+
+def resolved(callee: Global, args: object) -> Global | None:
+    """The type that a finder of types gives by its name, which is then as if it were imported."""
+    if callee.path not in _TYPE_FINDERS:
+        return None
+    name = _first(args)
+    return Global("types", name, Standing.UNKNOWN) if isinstance(name, str) and name.isidentifier() else None
+
+
+def code_standing(args: object) -> Standing:
+    """How far the code that is made of `args` reaches."""
+    names = _names(args)
+    return Standing.UNKNOWN if names is not None and not reaching(args) else Standing.DANGEROUS
+
+
+def reaching(args: object) -> list[str]:
+    """Those of the code's names that reach for the machine."""
+    names = _names(args) or []
+    found = [name for name in names if name in _REACHING]
+    return found + (["eval"] if "eval" in names and _is_loaded(names.index("eval"), args) else [])
+
+
+def described(args: object) -> str:
+    """What the code is called and which names it uses, for people."""
+    texts = [part for part in _parts(args) if isinstance(part, str)]
+    names = _names(args)
+    shown = "hidden" if names is None else ", ".join((reaching(args) or names)[:_SHOWN]) or "none"
+    return f"{texts[1] if len(texts) > 1 else 'a function'}, with the names {shown}"
+
+
+def _parts(args: object) -> list[object]:
+    return args.kept if isinstance(args, Items) and args.kind == "tuple" and args.count == len(args.kept) else []
+
+
+def _first(args: object) -> object:
+    parts = _parts(args)
+    return parts[0] if parts else None
+
+
+def _names(args: object) -> list[str] | None:
+    """The names that the code uses: the second tuple, behind its constants, in every version. None where hidden."""
+    parts = _parts(args)
+    code = next((at for at, part in enumerate(parts) if isinstance(part, Items)), len(parts))
+    if len(parts) < code + 2:
+        return None
+    constants, names = parts[code], parts[code + 1]
+    if not isinstance(constants, Items) or not isinstance(names, Items):
+        return None
+    if {constants.kind, names.kind} != {"tuple"} or names.count != len(names.kept):
+        return None
+    texts = [name for name in names.kept if isinstance(name, str)]
+    return texts if len(texts) == names.count else None
+
+
+def _is_loaded(index: int, args: object) -> bool:
+    """Whether the code loads its name of that index as a variable; `model.eval()` is no call of eval."""
+    programs = [part for part in _parts(args) if isinstance(part, bytes) and len(part) > 1]
+    numbers = {index & 255, 2 * index & 255, (2 * index + 1) & 255}
+    pairs = [(p[at], p[at + 1]) for p in programs for at in range(0, len(p) - 1, 2)]
+    as_variable = any(code in _LOAD_GLOBAL and number in numbers for code, number in pairs)
+    as_attribute = any(code in _LOAD_ATTRIBUTE and number in numbers for code, number in pairs)
+    return bool(programs) and (as_variable or not as_attribute)
+
+
+def _function(args: object) -> Standing:
+    code = _first(args)
+    if isinstance(code, Made) and code.maker in CODE_MAKERS | FUNCTION_MAKERS:
+        return code.standing
+    return Standing.DANGEROUS
+
+
+def _import(args: object) -> Standing:
+    name = _first(args)
+    if not isinstance(name, str):
+        return Standing.DANGEROUS
+    parts = name.split(".")
+    reaches = parts[0] in _MACHINE_MODULES or not _REACHING.isdisjoint(parts)
+    return Standing.DANGEROUS if reaches else Standing.UNKNOWN
+
+
+def _get_attribute(args: object) -> Standing:
+    """A method of a reviewed object, which is how pickle writes bound methods; not called yet."""
+    parts = _parts(args)
+    if len(parts) != 2 or not isinstance(parts[1], str) or parts[1].startswith("_") or not parts[1].isidentifier():
+        return Standing.DANGEROUS
+    owner = parts[0]
+    most = Standing.REVIEWED if isinstance(owner, Global) else Standing.UNKNOWN  # an unknown global may be a module
+    if isinstance(owner, Global | Made) and owner.standing <= most:
+        return max(Standing.MISUSED, owner.standing)
+    return Standing.DANGEROUS
+
+
+def _partial(args: object) -> Standing:
+    """A function with some of its arguments; not called yet."""
+    function = _first(args)
+    if isinstance(function, Global | Made) and function.standing <= Standing.UNKNOWN:
+        return max(Standing.MISUSED, function.standing)
+    return Standing.DANGEROUS
+
+
+def _item_getter(args: object) -> Standing:
+    parts = _parts(args)
+    plain = bool(parts) and all(isinstance(part, str | int) for part in parts)
+    return Standing.MISUSED if plain else Standing.DANGEROUS
+
+
+def _set_attribute(args: object) -> Standing:
+    owner = _first(args)
+    by_value = isinstance(owner, Made) and owner.maker in CLASS_MAKERS | FUNCTION_MAKERS
+    return Standing.UNKNOWN if by_value else Standing.DANGEROUS
+
+
+def _new_array(args: object) -> Standing | None:
+    """Numpy makes room for the whole shape at once; its own pickles name an empty one, and fill it by a state."""
+    shape = (*_parts(args), None, None)[1]
+    small = isinstance(shape, Items) and shape.count == len(shape.kept) and all(n == 0 for n in shape.kept)
+    return None if small else Standing.MISUSED
+
+
+def _type_of(args: object) -> Standing:
+    return Standing.UNKNOWN if len(_parts(args)) == 1 else Standing.DANGEROUS
+
+
+def _find_type(args: object) -> Standing:
+    return Standing.UNKNOWN if isinstance(_first(args), str) else Standing.DANGEROUS
+
+
+_RULES: dict[str, Callable[[object], Standing | None]] = {
+    **dict.fromkeys(CODE_MAKERS, code_standing),
+    **dict.fromkeys(FUNCTION_MAKERS, _function),
+    **dict.fromkeys(_TYPE_FINDERS, _find_type),
+    **dict.fromkeys(_IMPORTERS, _import),
+    **dict.fromkeys(_TYPE, _type_of),
+    **dict.fromkeys(("functools.partial", "_functools.partial"), _partial),
+    **dict.fromkeys(("operator.itemgetter", "_operator.itemgetter"), _item_getter),
+    **dict.fromkeys(("builtins.getattr", "dill._dill._get_attr"), _get_attribute),
+    "builtins.setattr": _set_attribute,
+    **dict.fromkeys(_paths(("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct"), _new_array),
+}
