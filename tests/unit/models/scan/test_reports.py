@@ -115,6 +115,7 @@ def test_a_missing_path_is_incomplete(tmp_path: Path) -> None:
 
 NAMES = {
     "a pickle called npy": (PLAIN, "config.npy", {"name-mismatch"}),
+    "a pickle called JSON": (PLAIN, "config.json", {"name-mismatch"}),
     "a pickle called safetensors": (PLAIN, "model.safetensors", {"safetensors-malformed"}),
     "a pickle called bin": (PLAIN, "pytorch_model.bin", set()),
     "a pickle without suffix": (PLAIN, "weights", set()),
@@ -132,7 +133,6 @@ UNREAD = {
     "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(40),
     "gguf": b"GGUF" + bytes(40),
     "elf": b"\x7fELF" + bytes(40),
-    "json": b'{"a": 1}',
     "script": b"#!/bin/sh\ntrue\n",
     "zeros": bytes(4096),
     "prose": b"The quick brown fox jumps over the lazy dog.\n" * 20,

@@ -1,0 +1,204 @@
+"""JSON of any size: small documents as a tree, large ones by a scan that keeps only what certain keys hold.
+
+Both accept what Python's own parser does (NaN, a mark at the beginning), and refuse what it refuses, because that is what
+loads models. Memory of the scan: one window. Source: RFC 8259.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from fastness.core.sources import RandomAccess
+from fastness.models.scan.budget import Budget
+from fastness.models.scan.configs import Pairs, Tree
+
+SMALL = 2 << 20
+DEEPEST = 256
+_WINDOW = 1 << 20
+_KEPT = 1 << 20
+
+_TEXT = rb'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
+_SCALAR = rb"(?:" + _TEXT + rb"|" + _NUMBER + rb"|true|false|null|NaN|-?Infinity)"
+_SPACE = rb"[ \t\r\n]*+"
+_TOKEN = re.compile(_SPACE + rb"(?:([{}\[\]:,])|(" + _SCALAR + rb"))")
+_ITEMS = re.compile(rb"(?:" + _SPACE + _SCALAR + _SPACE + rb",)++")
+_MEMBERS = re.compile(rb"(?:" + _SPACE + _TEXT + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE + rb",)++")
+_BLANK = re.compile(_SPACE)
+_DISGUISED = re.compile(rb"\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])")
+_LONGEST_TOKEN = 1 << 16
+
+
+class NotJson(ValueError):
+    """It is not JSON, or nested too deep; the message says why."""
+
+
+@dataclass(slots=True)
+class Document:
+    """What was read.
+
+    Attributes:
+        tree: all of it, or for a large one an object of what the wanted keys hold.
+        repeated: keys that stand twice in one object.
+    """
+
+    tree: Tree
+    repeated: list[str] = field(default_factory=list)
+
+
+def parse(text: str | bytes) -> Document:
+    """A small document.
+
+    Raises:
+        NotJson: it is none.
+    """
+    repeated: list[str] = []
+
+    def pairs(items: list[tuple[str, Tree]]) -> Pairs:
+        if len({key for key, _ in items}) != len(items):
+            counted: dict[str, int] = {}
+            for key, _ in items:
+                counted[key] = counted.get(key, 0) + 1
+            repeated.extend(key for key, count in counted.items() if count > 1)
+        return Pairs(items)
+
+    try:
+        return Document(json.loads(text, object_pairs_hook=pairs, parse_int=_whole), repeated)
+    except RecursionError as error:
+        raise NotJson("nested too deep") from error
+    except ValueError as error:
+        raise NotJson(f"not JSON at {getattr(error, 'pos', 0)}") from error
+
+
+def _whole(digits: str) -> int:
+    """Python refuses numbers of more digits by itself; what they are does not matter here."""
+    return int(digits[:1000])
+
+
+def scan(source: RandomAccess, wanted: Collection[str], budget: Budget) -> Document:
+    """A document of any size, of which only what the wanted keys hold is kept.
+
+    Raises:
+        NotJson: it is none.
+        TooLarge: what a wanted key holds, or one text, is longer than the budget allows.
+    """
+    return _Scanner(source, wanted, budget).document()
+
+
+class _Scanner:
+    """The state of one scan: a window of bytes, the open brackets, and what is due."""
+
+    def __init__(self, source: RandomAccess, wanted: Collection[str], budget: Budget) -> None:
+        self.source, self.budget = source, budget
+        self.keys = frozenset(wanted)
+        self.any_key = re.compile(b"|".join(b'"' + re.escape(key.encode()) + b'"' for key in sorted(wanted)))
+        self.base, self.buffer, self.at = 0, b"", 0
+        self.open: list[int] = []
+        self.kept: list[tuple[str, Tree]] = []
+        self.capture: tuple[str, int, int] | None = None
+        self.fill()
+        if self.buffer.startswith(b"\xef\xbb\xbf"):
+            self.at = 3
+
+    def fill(self) -> bool:
+        """Read on; whether there was more."""
+        start = self.base + len(self.buffer)
+        more = self.source.read_at(start, _WINDOW)
+        self.buffer = self.buffer[self.at :] + more
+        self.base += self.at
+        self.at = 0
+        self.budget.require("header_bytes", len(self.buffer) - _WINDOW)
+        return bool(more)
+
+    def document(self) -> Document:
+        due = "value"
+        while due != "end":
+            if len(self.buffer) - self.at < _LONGEST_TOKEN:
+                self.fill()
+            due = self._step(due)
+        blank = _BLANK.match(self.buffer, self.at)
+        if (blank.end() if blank else self.at) < len(self.buffer) or self.fill():
+            raise NotJson("something follows the document")
+        return Document(Pairs(self.kept))
+
+    def _step(self, due: str) -> str:
+        """Take in a run of plain items, or one token, and say what is due next."""
+        if self.capture is None and self._run(due):
+            return "value" if self.open[-1] == _ARRAY else "key"
+        token = self._token()
+        if token == _ENDS.get(due) or (due == "comma" and token in {b"}", b"]"}):
+            return self._close(token)
+        if due in {"key", "members"}:
+            return self._key(token)
+        if due == "colon":
+            return self._mark(token, b":", "value")
+        if due == "comma":
+            return self._mark(token, b",", "value" if self.open[-1] == _ARRAY else "key")
+        return self._value(token)
+
+    def _mark(self, token: bytes, wanted: bytes, then: str) -> str:
+        if token != wanted:
+            raise NotJson(f"no {wanted.decode()} at {self.base + self.at}")
+        return then
+
+    def _value(self, token: bytes) -> str:
+        if token in {b"{", b"["}:
+            self.open.append(token[0])
+            if len(self.open) > DEEPEST:
+                raise NotJson("nested too deep")
+            return "members" if token == b"{" else "items"
+        if token in {b"}", b"]", b":", b","}:
+            raise NotJson(f"no value at {self.base + self.at}")
+        return self._ended()
+
+    def _key(self, token: bytes) -> str:
+        if token[:1] != b'"':
+            raise NotJson(f"no key at {self.base + self.at}")
+        key = json.loads(token)
+        if key in self.keys and self.capture is None:
+            self.capture = (key, self.base + self.at, len(self.open))
+        return "colon"
+
+    def _close(self, token: bytes) -> str:
+        if not self.open or self.open.pop() != (_OBJECT if token == b"}" else _ARRAY):
+            raise NotJson(f"brackets do not fit at {self.base + self.at}")
+        return self._ended()
+
+    def _ended(self) -> str:
+        """A value is over; one that a wanted key holds is read again, and kept."""
+        if self.capture is not None and len(self.open) == self.capture[2]:
+            key, start, _ = self.capture
+            self.capture = None
+            length = self.base + self.at - start
+            self.budget.require("header_bytes", length)
+            text = self.source.read_at(start, length).partition(b":")[2]
+            self.kept.append((key, parse(text).tree))
+        return "comma" if self.open else "end"
+
+    def _run(self, due: str) -> bool:
+        """Step over many plain items at once; what an object holds a wanted key, or may hold a disguised one, is read one by one."""
+        if not self.open or due in {"colon", "comma"} or (due == "value" and self.open[-1] == _OBJECT):
+            return False
+        match = (_ITEMS if self.open[-1] == _ARRAY else _MEMBERS).match(self.buffer, self.at)
+        if match and self.open[-1] == _OBJECT and (self.any_key.search(match[0]) or _DISGUISED.search(match[0])):
+            return False
+        if match is None:
+            return False
+        self.at = match.end()
+        return True
+
+    def _token(self) -> bytes:
+        match = _TOKEN.match(self.buffer, self.at)
+        while (match is None or match.end() >= len(self.buffer) - 1) and self.fill():
+            match = _TOKEN.match(self.buffer, self.at)
+        if match is None:
+            raise NotJson(f"not JSON at {self.base + self.at}")
+        self.at = match.end()
+        return match[1] or match[2]
+
+
+_OBJECT, _ARRAY = b"{["
+_ENDS = {"members": b"}", "items": b"]"}

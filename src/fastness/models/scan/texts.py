@@ -1,0 +1,166 @@
+"""Text in a model, whatever it is written in: its encoding, credentials, files that are hidden in it, invisible characters.
+
+Read in pieces, so that a vocabulary or a table may be of any length. Misses: payloads cut into short pieces or encoded in
+other ways than base64 and hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import BytesSource, RandomAccess
+from fastness.models.scan.credentials import credential_in
+from fastness.models.scan.facts import Fact, FactKind, Member, found
+from fastness.models.scan.rules import MAPS
+
+INVISIBLE = Rule(
+    "text-invisible", "Text with characters that change how it reads", Severity.LOW,
+    "Marks of direction and characters without width make text look like other text than it is.",
+    "Remove the characters.", {**MAPS, "cwe": "CWE-1007"},
+)  # fmt: skip
+
+CHUNK = 1 << 20
+_OVERLAP = 4096
+_SMALL = 4 << 20
+"""Invisible characters are looked for in texts up to here; vocabularies hold them all."""
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f]")
+_METADATA = re.compile(
+    r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
+)
+_PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]{80,}={0,2}|(?:[0-9a-fA-F]{2}){80,}|(?:\\x[0-9a-fA-F]{2}){24,}")
+_MOST_PAYLOADS = 32
+_LONGEST_PAYLOAD = 4 << 20
+
+
+class NotText(ValueError):
+    """The bytes are no text; the message says why."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What stands in a text."""
+
+    facts: list[Fact | Finding | Member] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)
+    payloads: int = 0
+
+    def look(self, name: str, text: str, offset: int, *, small: bool) -> None:
+        """Take in a piece of text."""
+        kind = credential_in(text)
+        if kind and kind not in self.kinds:
+            self.kinds.add(kind)
+            self.facts.append(Fact(FactKind.CREDENTIAL, name, offset, kind))
+        if match := _METADATA.search(text):
+            self._once(Fact(FactKind.URL, name, offset, match[0], {"runs": "use"}), match[0])
+        if small and (match := _DIRECTIONS.search(text)):
+            self._once(found(INVISIBLE, name, offset, f"the character {match[0]!a}"), "invisible")
+        for match in _PAYLOAD.finditer(text):
+            if self.payloads < _MOST_PAYLOADS and (inner := hidden_file(match[0])):
+                self.payloads += 1
+                self.facts.append(Member(BytesSource(f"{name}!encoded{self.payloads}", inner), offset))
+
+    def _once(self, item: Fact | Finding, key: str) -> None:
+        if key not in self.kinds:
+            self.kinds.add(key)
+            self.facts.append(item)
+
+
+def pieces(source: RandomAccess) -> Iterator[tuple[int, str]]:
+    """The text of a whole file, piece by piece, each with its byte offset.
+
+    UTF-8 with or without a mark, UTF-16 and UTF-32 with one; what is none of these is taken as Latin-1.
+
+    Raises:
+        NotText: it holds what no text holds.
+    """
+    encoding = _encoding(source)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    for offset in range(0, source.size, CHUNK):
+        data = source.read_at(offset, CHUNK)
+        try:
+            text = decoder.decode(data, final=offset + CHUNK >= source.size)
+        except UnicodeDecodeError as error:
+            raise NotText(f"not {encoding} at byte {offset + error.start}") from error
+        if _CONTROLS.search(text):
+            raise NotText("characters that no text holds")
+        yield offset, text
+
+
+def _encoding(source: RandomAccess) -> str:
+    head = source.read_at(0, 4)
+    for mark, encoding in (
+        (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    ):  # fmt: skip
+        if head.startswith(mark):
+            return encoding
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for offset in range(0, source.size, CHUNK):
+            decoder.decode(source.read_at(offset, CHUNK), final=offset + CHUNK >= source.size)
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def tell_text(source: RandomAccess) -> list[Fact | Finding | Member]:
+    """What stands in a file of text.
+
+    Raises:
+        NotText: it is none.
+    """
+    told, kept = Told(), ""
+    for offset, text in pieces(source):
+        told.look(source.name, kept + text, offset, small=source.size <= _SMALL)
+        kept = text[-_OVERLAP:] if source.size > CHUNK else ""
+    return told.facts
+
+
+def whole(source: RandomAccess) -> str:
+    """All of a text that the caller knows to be small.
+
+    Raises:
+        NotText: it is none.
+    """
+    return "".join(text for _, text in pieces(source))
+
+
+_MAGICS = (b"\x7fELF", b"MZ", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\xcf\xfa\xed\xfe",
+           b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!/")  # fmt: skip
+
+
+def hidden_file(text: str) -> bytes:
+    """The program, archive or pickle that a run of digits encodes; empty for anything else."""
+    if len(text) > _LONGEST_PAYLOAD:
+        return b""
+    for decode in (_from_base64, _from_hex):
+        data = decode(text)
+        is_pickle = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data.rstrip(b"\0").endswith(b".")
+        if is_pickle or (data[:2] == b"MZ" and b"PE\0\0" in data[:4096]):
+            return data
+        if not data.startswith(b"MZ") and data.startswith(_MAGICS):
+            return data
+    return b""
+
+
+def _from_base64(text: str) -> bytes:
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    plain = plain[: len(plain) - (len(plain) % 4 == 1)]
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4))
+    except binascii.Error:
+        return b""
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.replace("\\x", ""))
+    except ValueError:
+        return b""
