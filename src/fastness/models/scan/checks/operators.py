@@ -2,7 +2,7 @@
 
 The lists are the files `*operators.json` beside this one, one for each family of formats. Each has `about`, `source`,
 `domains` (a domain's harmless operators) and, where there are any, `runs_code` (a domain's operators that run code of
-the model's choice; `*` stands for all of a domain). A domain may stand in several files.
+the model's choice; `*` stands for all of a domain) and `acts` (those that read or write files, or talk to others). A domain may stand in several files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ UNKNOWN = Rule(
     "Find out which library it belongs to, or export the model with standard operators only.", MAPS,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (PYTHON, UNKNOWN)
+ACTS = Rule(
+    "operator-acts", "An operator that acts on the machine", Severity.HIGH,
+    "It reads or writes files, or talks to others, at places that the model names: whoever runs the model runs that.",
+    "Export the part of the model that computes, without its input pipeline.", {**MAPS, "cwe": "CWE-73"},
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (PYTHON, UNKNOWN, ACTS)
 
 DATA = Path(__file__).parent
 
@@ -49,6 +55,8 @@ class Operators:
             shown = ascii(f"{domain}::{fact.name}"[:120])[1:-1]
             if not {fact.name, "*"}.isdisjoint(running_operators().get(domain, ())):
                 yield found(PYTHON, fact.source, fact.offset, f"operator {shown} runs code", operator=shown)
+            elif fact.name in acting_operators().get(domain, ()):
+                yield found(ACTS, fact.source, fact.offset, f"operator {shown} acts on the machine", operator=shown)
             elif fact.name not in known_operators().get(domain, ()) and not fact.detail.get("local", 0):
                 yield found(UNKNOWN, fact.source, fact.offset, f"operator {shown} is not listed", operator=shown)
 
@@ -61,6 +69,11 @@ def known_operators() -> dict[str, frozenset[str]]:
 def running_operators() -> dict[str, frozenset[str]]:
     """The operators that run code of the model's choice, by domain."""
     return _listed("runs_code")
+
+
+def acting_operators() -> dict[str, frozenset[str]]:
+    """The operators that read or write files, or talk to others, by domain."""
+    return _listed("acts")
 
 
 @cache
