@@ -1,4 +1,4 @@
-"""Formats of compilers and mobile runtimes: TFLite, CoreML, OpenVINO, PaddlePaddle, ExecuTorch, by their own converters."""
+"""Formats of compilers and mobile runtimes: TFLite, CoreML, OpenVINO, ExecuTorch, by their own converters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.artifacts import Sample, file_of, folder_of
 
-LIBRARIES = ("tensorflow", "coremltools", "openvino", "paddle", "executorch", "torch", "sklearn", "numpy")
+LIBRARIES = ("tensorflow", "coremltools", "openvino", "executorch", "torch", "sklearn", "numpy")
 
 
 def tflites() -> Iterator[Sample]:
@@ -138,34 +138,6 @@ def openvinos() -> Iterator[Sample]:
     yield "openvino-by-hand", folder_of(lambda root: ov.save_model(made, root + "/model.xml", compress_to_fp16=False))
 
 
-def paddles() -> Iterator[Sample]:
-    """The program of both generations, the joined parameters, and the pickles of them."""
-    import paddle
-
-    net = paddle.nn.Sequential(paddle.nn.Linear(4, 3), paddle.nn.ReLU(), paddle.nn.Linear(3, 2))
-    net.eval()
-    spec = [paddle.static.InputSpec([None, 4], "float32", "x")]
-    yield "paddle-json", folder_of(lambda root: paddle.jit.save(net, root + "/inference", input_spec=spec))
-    yield "paddle-state", {"model.pdparams": file_of(lambda path: paddle.save(net.state_dict(), path), "m.pdparams")}
-    adam = paddle.optimizer.Adam(parameters=net.parameters())
-    yield "paddle-optimizer", {"model.pdopt": file_of(lambda path: paddle.save(adam.state_dict(), path), "m.pdopt")}
-    paddle.set_flags({"FLAGS_enable_pir_api": False})
-    paddle.enable_static()
-    program, start = paddle.static.Program(), paddle.static.Program()
-    with paddle.static.program_guard(program, start):
-        x = paddle.static.data("x", [None, 4], "float32")
-        y = paddle.static.nn.fc(x, 3, activation="relu")
-        runner = paddle.static.Executor(paddle.CPUPlace())
-        runner.run(start)
-        yield (
-            "paddle-program",
-            folder_of(
-                lambda root: paddle.static.save_inference_model(root + "/model", [x], [y], runner, program=program)
-            ),
-        )
-    paddle.disable_static()
-
-
 def executorches() -> Iterator[Sample]:
     """Programs of the portable kernels and of a delegate, with constants inside and in segments."""
     import torch
@@ -187,7 +159,7 @@ def executorches() -> Iterator[Sample]:
 
 def samples() -> Iterator[Sample]:
     """All of them; a library that does not work here is named and left out."""
-    for family in (openvinos, coremls, executorches, paddles, tflites):
+    for family in (openvinos, coremls, executorches, tflites):
         try:
             yield from family()
         except Exception as problem:
