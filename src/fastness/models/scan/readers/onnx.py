@@ -75,6 +75,7 @@ MAX_EXPANDED = 10_000_000
 _WIRES = {"i": (VARINT, LENGTH), "f": (FIXED32, LENGTH), "d": (FIXED64, LENGTH), "s": (LENGTH,)}
 _HIGH_BYTES = bytes(range(128, 256))
 _EXTERNAL = 1
+_NAMES_OF_TOOLS = frozenset({2, 3, 4})
 
 
 @dataclass(frozen=True)
@@ -299,6 +300,8 @@ def _starts_a_model(head: bytes) -> bool:
             if not what or one.wire != (VARINT if what == "i" else LENGTH):
                 return False
             seen.append(one.number)
+            if one.number in _NAMES_OF_TOOLS and not head[one.start : one.end].decode("utf-8", "replace").isprintable():
+                return False  # other messages begin alike
             if one.number == 7 or one.end > len(head):
                 break
             if what.startswith("t:") and not _is_text(head[one.start : one.end]):
