@@ -93,10 +93,16 @@ def judge_name(source: str, offset: int, path: str) -> Iterator[Finding]:
         yield found(NAME, source, offset, f"{shown(path)} is read differently by other programs")
 
 
-def judge_link(source: str, offset: int, path: str, target: str) -> Finding:
-    """What is wrong with a link."""
-    led = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.replace("\\", "/")))
-    return found(LINK_OUT if leads_out(led) else LINK, source, offset, f"{shown(path)} is a link to {shown(target)}")
+def judge_link(source: str, offset: int, beside: str, target: str, path: str = "") -> Finding:
+    """What is wrong with a link.
+
+    Args:
+        beside: the path that the target is relative to; empty for the archive itself.
+        path: of the link, where that is another.
+    """
+    led = posixpath.normpath(posixpath.join(posixpath.dirname(beside), target.replace("\\", "/")))
+    message = f"{shown(path or beside)} is a link to {shown(target)}"
+    return found(LINK_OUT if leads_out(led) else LINK, source, offset, message)
 
 
 def judge_kind(source: str, offset: int, path: str, mode: int) -> Iterator[Finding]:

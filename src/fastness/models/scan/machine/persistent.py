@@ -10,6 +10,7 @@ Source: torch 2.9, `torch/serialization.py` (`_save`, `_legacy_save`, `_legacy_l
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastness.models.scan.machine.values import Global, Items, Made, Standing, Text
@@ -78,17 +79,30 @@ def made(storage: Storage) -> Made:
     return Made(MAKER, Standing.REVIEWED, storage)
 
 
-def _storage(parts: list[object], offset: int) -> Storage | None:
+def _storage(parts: Sequence[object], offset: int) -> Storage | None:
     if len(parts) not in {5, 6} or (len(parts) == 6 and not _is_view(parts[5])):
         return None
-    kind, key, place, count = parts[1:5]
+    kind, key, place, count = parts[1], _key(parts[2]), parts[3], parts[4]
     if not isinstance(kind, Global) or (width := _width(kind)) is None:
         return None
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None or not isinstance(place, str):
+    if key is None or not isinstance(place, str):
         return None
     if _PLACE.fullmatch(place) is None or type(count) is not int or not 0 <= count < 1 << 62:
         return None
     return Storage(key, kind.path, width, count, place, offset)
+
+
+def _key(value: object) -> str | None:
+    """The key of a storage, which is a number in packages: the file is `.data/KEY.storage`."""
+    if type(value) is int:
+        return str(value) if value >= 0 else None
+    return value if isinstance(value, str) and _KEY.fullmatch(value) else None
+
+
+def width_of(path: str) -> int:
+    """Bytes an element of a storage class or element type, by its path; 0 where that does not say."""
+    module, _, name = path.rpartition(".")
+    return _width(Global(module, name, Standing.UNKNOWN)) or 0
 
 
 def _is_view(value: object) -> bool:
@@ -101,7 +115,7 @@ def _is_view(value: object) -> bool:
     return isinstance(key, str) and type(start) is int and type(length) is int and start >= 0 and length >= 0
 
 
-def _source(parts: list[object]) -> Source | None:
+def _source(parts: Sequence[object]) -> Source | None:
     if len(parts) != 3 or not isinstance(parts[0], Global):
         return None
     written = all(part is None or isinstance(part, str | Text) for part in parts[1:])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Rule, Severity
+from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import Look, Member, Told, found, span
@@ -78,21 +78,25 @@ class CompressedReader:
         if codec not in CODECS or not CODECS[codec].installed:
             yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec or 'nothing that is known'}")
             return
-        inner = Inflated(
-            source, f"{source.name}!{codec}", codec, budget, allowance=allowance(source, source.size)
-        )  # fmt: skip
-        if codec in _WEAK and not inner.size and (inner.problem or inner.consumed < source.size):
+        free = allowance(source, source.size)
+        inner = Inflated(source, f"{source.name}!{codec}", codec, budget, allowance=free)
+        partly = bool(inner.problem) or inner.consumed < source.size
+        if codec in _WEAK and partly and not inner.size:
             return
-        if inner.problem:
-            yield found(BROKEN, source.name, inner.consumed, inner.problem)
-        elif inner.consumed < source.size:
-            left = source.size - inner.consumed
-            yield found(TRAILING, source.name, inner.consumed, f"{left} bytes follow the compressed data")
-        if is_bomb(source.size, inner.size):
-            yield found(BOMB, source.name, 0, f"{source.size} bytes become {inner.size}")
+        yield from _told(source, inner)
         yield span(source.name, 0, min(inner.consumed, source.size))
         if inner.size or not inner.problem:
             yield Member(inner)
+
+
+def _told(source: RandomAccess, inner: Inflated) -> Iterator[Finding]:
+    if inner.problem:
+        yield found(BROKEN, source.name, inner.consumed, inner.problem)
+    elif inner.consumed < source.size:
+        left = source.size - inner.consumed
+        yield found(TRAILING, source.name, inner.consumed, f"{left} bytes follow the compressed data")
+    if is_bomb(source.size, inner.size):
+        yield found(BOMB, source.name, 0, f"{source.size} bytes become {inner.size}")
 
 
 def is_bomb(compressed: int, inflated: int) -> bool:

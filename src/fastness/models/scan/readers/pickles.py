@@ -110,6 +110,10 @@ _STREAM = re.compile(
 )
 TORCH = "torch-pickle"
 """The reader that stands in for this one where a layout says that torch wrote the file."""
+TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
+"""The number by which torch knows its older files, whose reader stands in for this one as well."""
+_INSTEAD = frozenset({TORCH, "torch-legacy"})
+_MAGIC_WITHIN = 64
 
 _HEAD = 4096
 _SEARCHED = 64 << 20
@@ -130,7 +134,9 @@ class PickleReader:
 
         The trial refuses only what no unpickler gets past: a file of another format may be a pickle as well.
         """
-        return TORCH not in look.readers and _begins(look.head)
+        if not look.readers.isdisjoint(_INSTEAD) or TORCH_MAGIC in look.head[:_MAGIC_WITHIN]:
+            return False
+        return _begins(look.head)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """The globals, calls and changes of every stream; nothing for what fails before it does anything.

@@ -438,8 +438,9 @@ def _sums(archive: _Archive, lists: list[list[_Row]]) -> Iterator[Finding]:
         yield found(NO_CRC, name, 0, f"{archive.no_crc} members have no checksum")
     sizes = [(key[1], one.size) for key, one in archive.opened.items() if one is not None]
     sizes.append((source.size, sum(size for _, size in sizes)))
-    packed, size = max(sizes, key=lambda pair: pair[1] / max(1, pair[0]))
-    if is_bomb(packed, size):
+    bombs = [pair for pair in sizes if is_bomb(*pair)]
+    if bombs:
+        packed, size = max(bombs, key=lambda pair: pair[1])
         yield found(entries.BOMB, name, 0, f"{packed} bytes become {size}")
     if not any(lists):
         yield found(entries.EMPTY, name, 0, "it has no members")
