@@ -28,7 +28,7 @@ RULES: tuple[Rule, ...] = (INVISIBLE, NOT_TEXT)
 TEMPLATES = (".jinja", ".jinja2", ".j2")
 SUFFIXES = (
     ".txt", ".text", ".md", ".markdown", ".mdx", ".rst", ".log", ".cfg", ".ini", ".toml", ".conf", ".properties", ".env",
-    ".csv", ".tsv", ".merges", ".vocab", ".bpe", ".codes", ".tiktoken", ".lst", ".labels", ".names", ".lex", ".dict",
+    ".csv", ".tsv", ".jsonl", ".ndjson", ".merges", ".vocab", ".bpe", ".codes", ".tiktoken", ".lst", ".labels", ".names", ".lex", ".dict",
     ".html", ".htm", ".css", ".js", ".mjs", ".ts", ".tex", ".bib", ".bibtex", ".cff", ".lock", ".proto", ".gitattributes",
     ".gitignore", ".gitmodules", ".gitkeep", ".dockerignore", ".editorconfig", ".in", ".template", ".prompt", ".srt", ".vtt",
     ".cpp", ".cc", ".c", ".h", ".hpp", ".cu", ".cuh", ".rs", ".go", ".java", ".swift", ".kt", ".cmake", ".mk", ".typed",
