@@ -26,6 +26,8 @@ from dataclasses import dataclass
 SHORTEST = 16
 """No secret that is recognised is shorter, its context included."""
 
+_BEHIND = 72
+"""How many characters before its letters a form may look at."""
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLACEHOLDER = re.compile(
     r"example|placeholder|your|changeme|change[_-]me|dummy|sample|redacted|insert|replace|todo|fake|xxxx|\*\*\*\*|\.\.\.|<|>|\$\{|\{\{"
@@ -54,10 +56,11 @@ class Recogniser:
     """One form.
 
     Attributes:
-        letters: one of these stands in every match; searched for first.
+        letters: a match begins with one of these; they are searched for, and the pattern is tried where they stand.
         pattern: the secret itself is the group `value`, or the whole.
         accepts: whether what fits the form is a secret.
         folded: the letters are searched for in the lowered text, and only where something is assigned in it.
+        behind: what must stand right before the letters.
     """
 
     kind: str
@@ -65,6 +68,17 @@ class Recogniser:
     pattern: re.Pattern[str]
     accepts: Callable[[str], bool]
     folded: bool = False
+    behind: re.Pattern[str] | None = None
+
+    def matches(self, text: str, searched: str) -> Iterator[re.Match[str]]:
+        """The matches in `text`, whose letters are looked for in `searched`."""
+        for letters in self.letters:
+            at = searched.find(letters)
+            while at >= 0:
+                match = self.pattern.match(text, at)
+                if match is not None and (self.behind is None or self.behind.search(text[max(0, at - _BEHIND) : at])):
+                    yield match
+                at = searched.find(letters, at + 1)
 
 
 def secrets_in(text: str) -> list[Secret]:
@@ -89,20 +103,14 @@ def first_secret(text: str) -> str:
 
 def _all(text: str) -> Iterator[tuple[Secret, int]]:
     """All matches, with the rank of their form, the most specific forms first."""
-    for rank, one in _candidates(text):
-        for match in one.pattern.finditer(text):
-            value = match["value"] if "value" in one.pattern.groupindex else match[0]
-            if one.accepts(value):
-                yield Secret(one.kind, match.start(), match.end()), rank
-
-
-def _candidates(text: str) -> list[tuple[int, Recogniser]]:
-    """The recognisers whose letters stand in the text; for most texts none, so that this is what the time goes to."""
     hit = {letters for letters in _LETTERS if letters in text}
-    if "=" in text or ":" in text:
-        lowered = text.lower()
+    lowered = text.lower() if "=" in text or ":" in text else ""
+    if len(lowered) == len(text):  # a few letters of some languages become two
         hit |= {letters for letters in _FOLDED if letters in lowered}
-    return [(rank, one) for rank, one in enumerate(RECOGNISERS) if not hit.isdisjoint(one.letters)] if hit else []
+    for rank, one in enumerate(RECOGNISERS if hit else ()):
+        for match in one.matches(text, lowered if one.folded else text) if not hit.isdisjoint(one.letters) else ():
+            if one.accepts(match["value"] if "value" in one.pattern.groupindex else match[0]):
+                yield Secret(one.kind, match.start(), match.end()), rank
 
 
 # ---------------------------------------------------------------- what makes a match a secret
@@ -206,69 +214,75 @@ def _url_password(value: str) -> bool:
 
 
 # ---------------------------------------------------------------- the forms
-def _form(kind: str, letters: str, pattern: str, accepts: Callable[[str], bool] = _mixed) -> Recogniser:
-    return Recogniser(kind, tuple(letters.split()), re.compile(pattern), accepts)
+def _form(
+    kind: str, letters: str, pattern: str, accepts: Callable[[str], bool] = _mixed, behind: str = ""
+) -> Recogniser:
+    before = re.compile(rf"{behind}\Z") if behind else None
+    return Recogniser(kind, tuple(letters.split()), re.compile(pattern), accepts, behind=before)
+
+
+def _assigned(kind: str, letters: str, pattern: str, accepts: Callable[[str], bool], behind: str = "") -> Recogniser:
+    before = re.compile(rf"{behind}\Z", re.IGNORECASE) if behind else None
+    return Recogniser(kind, tuple(letters.split()), re.compile(pattern), accepts, folded=True, behind=before)
+
+
+def _aws_secret(value: str) -> bool:
+    return _mixed(value) and entropy(value) >= 4.0 and re.fullmatch(r"[0-9a-f]+", value) is None
 
 
 _END = r"(?![A-Za-z0-9_-])"
-_NAMED = (
-    r"(?:pass(?:word|wd|phrase)|pwd|(?:api|access|auth|account|secret|private|encryption|signing|service|client|master)[_-]?key"
-    r"|(?:client|app|api|auth|consumer|shared|webhook)[_-]?secret|(?:api|access|auth|hub|hf|bearer|refresh|id|session|bot)[_-]?token)"
+_NAMES = "password passwd passphrase pwd key secret token"
+_NAMED = "(?i:" + "|".join(_NAMES.split()) + ")"
+_QUOTED = r"[\"']?\s{0,4}(?:[:=]|=>)\s{0,4}(?P<quote>[\"'])(?P<value>[^\"'\s]{8,200})(?P=quote)"
+_BARE = r"[ \t]{0,4}[:=][ \t]{0,4}(?P<value>[^\s\"'#]{8,200})[ \t]{0,16}(?=[\r\n]|\Z)"
+_LINE = r"(?:\A|\n)[ \t]{0,8}(?:export )?[\w.-]{0,24}"
+# A key, secret or token is what its first part says: a primary key or a mask token is none.
+_PREFIX = (
+    r"(?:api|access|auth|account|secret|private|encryption|signing|service|client|master|app|consumer|shared|webhook|hub|hf|bearer"
+    r"|refresh|id|session|bot|admin|deploy|registry|github|gitlab|hugging_?face|openai|wandb)[_-]?"
 )
 
 RECOGNISERS: tuple[Recogniser, ...] = (
-    _form("private key", "PRIVATE", r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|[\s\"',+])*(?P<value>[A-Za-z0-9+/=:,-][^\n]{0,60})", _key_body),
-    _form("private key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d: [\w-]+"),
+    _form("private key", "-----BEGIN", r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\\[rn]|[\s\"',+])*(?P<value>[A-Za-z0-9+/=:,-][^\n]{0,60})", _key_body),
+    _form("private key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d: [\w-]+", _key_body),
     _form("private key", "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     _form("AWS access key", "AKIA ASIA ABIA ACCA", r"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}(?![A-Za-z0-9])"),
-    Recogniser(
-        "AWS secret key", ("aws", "secret"),
-        re.compile(r"(?i:aws|secret)[\w .-]{0,32}[\"']?\s{0,4}[:=>,]{1,2}\s{0,4}[\"']?(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"),
-        lambda value: _mixed(value) and entropy(value) >= 4.0 and re.fullmatch(r"[0-9a-f]+", value) is None, folded=True,
-    ),
+    _assigned("AWS secret key", "aws secret", r"(?i:aws|secret)[\w .-]{0,32}[\"']?\s{0,4}[:=>,]{1,2}\s{0,4}[\"']?(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])", _aws_secret),
     _form("Google key", "AIza", r"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     _form("Google client secret", "GOCSPX-", r"(?<![\w-])GOCSPX-[A-Za-z0-9_-]{28}" + _END, _random),
-    _form("Google access token", "ya29.", r"(?<!\w)ya29\.[A-Za-z0-9_-]{30,}"),
+    _form("Google access token", "ya29.", r"(?<!\w)ya29\.[A-Za-z0-9_-]{30,400}"),
     _form("Azure storage key", "AccountKey=", r"AccountKey=(?P<value>[A-Za-z0-9+/]{86}==)"),
-    _form("Azure client secret", "Q~", r"(?<![\w.~-])[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![\w.~-])"),
-    _form("Azure shared access signature", "sig=", r"[?&]sig=(?P<value>[A-Za-z0-9%+/]{40,}(?:%3D|=))"),
-    _form("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36,}", _checksummed),
-    _form("GitHub token", "github_pat_", r"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{50,}"),
-    _form("GitLab token", "glpat- gldt- glrt- glcbt- glptt-", r"(?<![A-Za-z0-9])gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{20,}"),
-    _form("Hugging Face token", "hf_ api_org_", r"(?<![A-Za-z0-9_])(?:hf|api_org)_[A-Za-z0-9]{30,}" + _END, _random),
-    _form("Anthropic key", "sk-ant-", r"(?<![A-Za-z0-9])sk-ant-[A-Za-z0-9_-]{32,}"),
-    _form("OpenAI key", "T3BlbkFJ", r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}T3BlbkFJ[A-Za-z0-9_-]{16,}"),
-    _form("model provider key", "sk-", r"(?<![A-Za-z0-9])sk-(?:proj-|svcacct-|admin-|or-v1-|live-)?[A-Za-z0-9_-]{32,}"),
-    _form("model provider key", "gsk_ xai- pplx- r8_ fw_", r"(?<![A-Za-z0-9])(?:gsk_[A-Za-z0-9]{48,}|xai-[A-Za-z0-9]{70,}|pplx-[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37}|fw_[A-Za-z0-9]{24})" + _END),
-    _form("Slack token", "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", r"(?<![A-Za-z0-9])(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{20,}"),
-    _form("Slack webhook", "hooks.slack.com/", r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<value>[A-Za-z0-9/+_-]{30,})"),
-    _form("Stripe key", "sk_live_ sk_test_ rk_live_ rk_test_ whsec_", r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{24,}"),
+    _form("Azure client secret", "Q~", r"Q~[A-Za-z0-9_~.-]{31,34}(?![\w.~-])", _mixed, r"(?<![\w.~-])[A-Za-z0-9_~.]{3}\d"),
+    _form("Azure shared access signature", "sig=", r"sig=(?P<value>[A-Za-z0-9%+/]{40,100}(?:%3D|=))", _mixed, "[?&]"),
+    _form("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36,255}", _checksummed),
+    _form("GitHub token", "github_pat_", r"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{50,255}"),
+    _form("GitLab token", "glpat- gldt- glrt- glcbt- glptt-", r"(?<![A-Za-z0-9])gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{20,255}"),
+    _form("Hugging Face token", "hf_ api_org_", r"(?<![A-Za-z0-9_])(?:hf|api_org)_[A-Za-z0-9]{30,60}" + _END, _random),
+    _form("Anthropic key", "sk-ant-", r"(?<![A-Za-z0-9])sk-ant-[A-Za-z0-9_-]{32,255}"),
+    _form("OpenAI key", "sk-", r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,200}T3BlbkFJ[A-Za-z0-9_-]{16,255}"),
+    _form("model provider key", "sk-", r"(?<![A-Za-z0-9])sk-(?:proj-|svcacct-|admin-|or-v1-|live-)?[A-Za-z0-9_-]{32,255}"),
+    _form("model provider key", "gsk_ xai- pplx- r8_ fw_", r"(?<![A-Za-z0-9])(?:gsk_[A-Za-z0-9]{48,64}|xai-[A-Za-z0-9]{70,90}|pplx-[A-Za-z0-9]{40,64}|r8_[A-Za-z0-9]{37}|fw_[A-Za-z0-9]{24})" + _END),
+    _form("Slack token", "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", r"(?<![A-Za-z0-9])(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{20,255}"),
+    _form("Slack webhook", "hooks.slack.com/", r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<value>[A-Za-z0-9/+_-]{30,255})"),
+    _form("Stripe key", "sk_live_ sk_test_ rk_live_ rk_test_ whsec_", r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{24,255}"),
     _form("npm token", "npm_", r"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}" + _END, _checksummed),
-    _form("PyPI token", "pypi-AgE", r"(?<![A-Za-z0-9])pypi-AgE[A-Za-z0-9_-]{50,}", _macaroon),
+    _form("PyPI token", "pypi-AgE", r"(?<![A-Za-z0-9])pypi-AgE[A-Za-z0-9_-]{50,1000}", _macaroon),
     _form("SendGrid key", "SG.", r"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}" + _END),
     _form("Databricks token", "dapi", r"(?<![A-Za-z0-9])dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])"),
     _form("DigitalOcean token", "do_v1_ dop_v1_ doo_v1_ dor_v1_", r"(?<![A-Za-z0-9])do[opr]?_v1_[0-9a-f]{64}(?![A-Za-z0-9])"),
-    _form("Docker token", "dckr_", r"(?<![A-Za-z0-9])dckr_(?:pat|oat)_[A-Za-z0-9_-]{27,}"),
-    _form("Vault token", "hvs. hvb.", r"(?<![A-Za-z0-9])hv[sb]\.[A-Za-z0-9_-]{24,}"),
-    _form("Telegram bot token", ":AA", r"(?<![A-Za-z0-9])\d{8,10}:AA[A-Za-z0-9_-]{33}" + _END),
+    _form("Docker token", "dckr_", r"(?<![A-Za-z0-9])dckr_(?:pat|oat)_[A-Za-z0-9_-]{27,64}"),
+    _form("Vault token", "hvs. hvb.", r"(?<![A-Za-z0-9])hv[sb]\.[A-Za-z0-9_-]{24,255}"),
+    _form("Telegram bot token", ":AA", r":AA[A-Za-z0-9_-]{33}" + _END, _mixed, r"(?<![A-Za-z0-9])\d{8,10}"),
     _form("Shopify token", "shp", r"(?<![A-Za-z0-9])shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}(?![A-Za-z0-9])"),
     _form("RubyGems key", "rubygems_", r"(?<![A-Za-z0-9])rubygems_[0-9a-f]{48}(?![A-Za-z0-9])"),
-    Recogniser(
-        "Weights & Biases key", ("wandb",),
-        re.compile(r"(?i:wandb)[\w .-]{0,24}[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?P<value>[0-9a-f]{40})(?![0-9A-Za-z])"), _mixed, folded=True,
-    ),
+    _assigned("Weights & Biases key", "wandb", r"(?i:wandb)[\w .-]{0,24}[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?P<value>[0-9a-f]{40})(?![0-9A-Za-z])", _mixed),
     _form("JSON web token", "eyJ", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{16,2000}", _signed_token),
-    _form("password in an address", "://", r"(?<![A-Za-z])[a-zA-Z][a-zA-Z0-9+]{2,24}://[^\s:/@\"'<>]{0,80}:(?P<value>[^\s:/@\"'<>]{3,160})@[A-Za-z0-9.\[-]", _url_password),
-    Recogniser(
-        "password", ("pass", "pwd", "key", "secret", "token"),
-        re.compile(rf"(?<![A-Za-z0-9])(?i:[\w.-]{{0,24}}{_NAMED})[\"']?\s{{0,4}}(?:[:=]|=>)\s{{0,4}}(?P<quote>[\"'])(?P<value>[^\"'\s]{{8,200}})(?P=quote)"),
-        _password, folded=True,
-    ),
-    Recogniser(
-        "password", ("pass", "pwd", "key", "secret", "token"),
-        re.compile(rf"(?m)^[ \t]{{0,16}}(?:export )?(?i:[\w.-]{{0,24}}{_NAMED})[ \t]{{0,4}}[:=][ \t]{{0,4}}(?P<value>[^\s\"'#]{{8,200}})[ \t]*$"),
-        _password, folded=True,
-    ),
+    _form("password in an address", "://", r"://[^\s:/@\"'<>]{0,80}:(?P<value>[^\s:/@\"'<>]{3,160})@[A-Za-z0-9.\[-]", _url_password, "(?<![A-Za-z])[a-zA-Z][a-zA-Z0-9+]{2,24}"),
+    _assigned("password", "password passwd passphrase", rf"{_NAMED}{_QUOTED}", _password),
+    _assigned("password", "password passwd passphrase pwd", rf"{_NAMED}{_BARE}", _password, _LINE),
+    _assigned("password", "pwd", rf"{_NAMED}{_QUOTED}", _password, "(?<![A-Za-z0-9])"),
+    _assigned("password", "key secret token", rf"{_NAMED}{_QUOTED}", _password, _PREFIX),
+    _assigned("password", "key secret token", rf"{_NAMED}{_BARE}", _password, rf"{_LINE}{_PREFIX}"),
 )  # fmt: skip
 """All forms, the specific ones first."""
 _LETTERS = tuple(letters for one in RECOGNISERS if not one.folded for letters in one.letters)
