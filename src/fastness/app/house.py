@@ -29,6 +29,7 @@ from fastness.foundation.storage import FileBlobs, SqliteRecords
 from fastness.foundation.vault import Vault
 from fastness.models.release import ReleaseParts, Route, Routes, RoutesProjection, verify_version
 from fastness.models.runtime import ModelHost
+from fastness.models.scan import Scanner
 from fastness.wire.control import SystemView
 
 LOG = "ledger:log"
@@ -80,9 +81,12 @@ class House:
         self.pepper = keyring.mac(Purpose.KEY_PEPPER)
         self.sandbox = Sandbox.detect(settings.sandbox)
         self.host = ModelHost(self.sandbox, settings.runtime)
+        self.scanner = Scanner(settings.scanning)
+        self._opened.callback(self.scanner.close)
         self.parts = ReleaseParts(
             records=self.records, vault=self.vault, host=self.host, keyring=keyring, ledger=self.ledger, clock=self.clock,
             entropy=self.entropy, sockets=home.workers, settings=settings.release, scan=settings.scan,
+            scanner=self.scanner,
         )  # fmt: skip
         self._keys = KeysProjection(self.pepper)
         self._routes = RoutesProjection(self.parts)

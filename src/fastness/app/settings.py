@@ -12,7 +12,7 @@ from fastness.foundation.sandbox import SandboxSettings
 from fastness.gateway import GatewaySettings
 from fastness.models.release import ReleaseSettings
 from fastness.models.runtime import RuntimeSettings
-from fastness.models.scan import ScanSettings
+from fastness.models.scan import RunSettings, ScanSettings
 
 _MOST_GATEWAYS = 64
 _PORTS = range(65536)
@@ -73,6 +73,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
+    scanning: RunSettings = field(default_factory=RunSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 

@@ -28,7 +28,7 @@ from fastness.models.release.card import Card, PushRequest, assess_candidate, no
 from fastness.models.release.parts import ReleaseParts
 from fastness.models.release.policy import fix_of
 from fastness.models.release.statements import digest_json, predicate_of, scan_record
-from fastness.models.scan import Report, scan
+from fastness.models.scan import Report
 
 Progress = Callable[[str, str], None]
 """Called with a step and `begun` as it begins, and with the step and `done: …` or `failed: …` as it ends."""
@@ -128,9 +128,9 @@ class _Push:
             self._parts.vault.discard(candidate)
 
     def scan(self, candidate: Candidate) -> Report:
-        """Scan the very bytes that were stored."""
+        """Scan the very bytes that were stored, in a process that has nothing else."""
         with self._step("scan") as done, self._parts.vault.open(candidate) as segments:
-            report = scan(segments, self._parts.scan)
+            report = self._parts.scanner.scan(segments, self._parts.scan)
             formats = ", ".join(report.formats) or "unknown format"
             told = f"{formats}, {report.outcome.value}, {len(report.verdict.findings)} findings"
             done(told, report.verdict.decision)

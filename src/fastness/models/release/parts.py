@@ -16,7 +16,7 @@ from fastness.foundation.vault import Vault
 from fastness.guard import GuardSettings
 from fastness.models.assess import AssessSettings
 from fastness.models.runtime import ModelHost
-from fastness.models.scan import ScanSettings
+from fastness.models.scan import Scanner, ScanSettings
 
 ENVIRONMENTS = ("development", "production")
 
@@ -88,6 +88,8 @@ class ReleaseParts:
 
     Attributes:
         sockets: folder of the workers' sockets.
+        scan: the bounds of a scan.
+        scanner: reads artifacts in processes of their own.
     """
 
     records: Records
@@ -100,6 +102,7 @@ class ReleaseParts:
     sockets: Path
     settings: ReleaseSettings = field(default_factory=ReleaseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
+    scanner: Scanner = field(default_factory=Scanner)
 
     @property
     def attesting(self) -> Mapping[str, bytes]:

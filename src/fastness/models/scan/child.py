@@ -25,7 +25,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ LATE = (
     "xml.parsers.expat", "tomllib", "configparser", "ast", "symtable", "dis", "opcode", "json", "base64", "binascii",
 )  # fmt: skip
 """What readers import only when they need it: behind the lock nothing can be imported any more."""
-_PARENTS = {"child", "cluster", "cyclonedx", "isolated", "pool", "sarif", "waivers"}
+_PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "isolated", "pool", "sarif", "waivers"}
 _NOBODY = 65534
 _PDEATHSIG, _SIGKILL = 1, 9
 _FILES = 64
@@ -120,17 +120,20 @@ def _warm_up() -> None:
 def _fill_caches() -> None:
     """Call what is cached and takes nothing, or the name of a part of its module's data: most of it reads data files."""
     for name, module in list(sys.modules.items()):
-        if not name.startswith(f"{package.__name__}."):
-            continue
-        data = getattr(module, "DATA", None)
-        parts = json.loads(data.read_bytes()) if isinstance(data, Path) and data.suffix == ".json" else ()
-        for value in list(vars(module).values()):
-            if not hasattr(value, "cache_info"):
-                continue
-            taken = value.__wrapped__.__code__.co_argcount
-            for arguments in [()] if not taken else [(part,) for part in parts] if taken == 1 else []:
-                with contextlib.suppress(Exception):  # it takes something else
-                    value(*arguments)
+        if name.startswith(f"{package.__name__}.") and name.rpartition(".")[2] not in _PARENTS:
+            data = getattr(module, "DATA", None)
+            parts = json.loads(data.read_bytes()) if isinstance(data, Path) and data.suffix == ".json" else ()
+            for value in list(vars(module).values()):
+                _fill_cache(value, parts)
+
+
+def _fill_cache(value: object, parts: Iterable[str]) -> None:
+    if not hasattr(value, "cache_info") or not hasattr(value, "__wrapped__") or not callable(value):
+        return
+    taken = value.__wrapped__.__code__.co_argcount
+    for arguments in [()] if not taken else [(part,) for part in parts] if taken == 1 else []:
+        with contextlib.suppress(Exception):  # it takes something else
+            value(*arguments)
 
 
 def _confinable() -> bool:

@@ -1,82 +1,34 @@
-"""Many files at once: each hashed and scanned over one descriptor, in an order that does not depend on who is faster.
-
-The digest is of the bytes that were scanned: both read the same open file, and a file whose size, times or identity
-changed meanwhile is incomplete. A change within one tick of the file system's clock would not show in its times, so a
-file that was changed just now is waited for, a few milliseconds.
-
-Cost: one pass over each file for its digest; the scan itself reads headers, and runs beside it.
-"""
+"""Many files at once, in an order that does not depend on who is faster."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from fastness.core.digests import Digest
-from fastness.core.errors import FastnessError
-from fastness.core.findings import judge
-from fastness.core.sources import FileSource, RandomAccess
-from fastness.models.scan.budget import ScanSettings
 from fastness.models.scan.bundles import Bundle
-from fastness.models.scan.cache import Cache, key_of
-from fastness.models.scan.facts import found
+from fastness.models.scan.cache import Cache
+from fastness.models.scan.files import Bench, Many, Work, report_in, scan_file, scan_source, shown
 from fastness.models.scan.frame import RAW
-from fastness.models.scan.isolated import Place, Scanner, Seen, unreadable
+from fastness.models.scan.isolated import Seen, unreadable
 from fastness.models.scan.paths import OnDemand, refused, walk
 from fastness.models.scan.report import Report
-from fastness.models.scan.rules import FORMAT_UNKNOWN, PATH_CHANGED, UNREADABLE
+from fastness.models.scan.rules import FORMAT_UNKNOWN, UNREADABLE
 from fastness.models.scan.settings import RunSettings
 
+__all__ = [
+    "Bench", "Work", "engine", "in_order", "in_threads", "jobs_of", "open_cache", "scan_file", "scan_folders", "scan_source",
+    "sizes",
+]  # fmt: skip
+
 T = TypeVar("T")
-Advance = Callable[[int], None]
-"""Is told how many more bytes were read; from any thread."""
-
-_AT_ONCE = 1 << 20
-_TICK_NS = 10_000_000  # the coarsest clock of a kernel in use
-
-
-@dataclass(frozen=True)
-class Work:
-    """One file to scan.
-
-    Attributes:
-        name: how it is called in the report.
-        path: its place in the folder; empty where it stands alone.
-        readers: those that must read it.
-    """
-
-    file: Path
-    name: str
-    path: str = ""
-    readers: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What scans are made with.
-
-    Attributes:
-        advance: is told the bytes that were read.
-        stop: set where what is begun need not be ended.
-    """
-
-    scanner: Scanner
-    bounds: ScanSettings = field(default_factory=ScanSettings)
-    cache: Cache | None = None
-    advance: Advance = field(default=lambda _: None)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-
-Many = Callable[[Bench, list[Work], Bundle | None], Iterator[Seen]]
-"""Scans many files and gives the results in their order: the pool here, or a cluster."""
 
 
 def scan_folders(paths: Iterable[Path], bench: Bench, many: Many | None = None) -> Iterator[Report]:
@@ -113,11 +65,6 @@ def sizes(paths: Iterable[Path]) -> int:
     return total
 
 
-def shown(path: Path) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 are written out."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def in_threads(bench: Bench, works: list[Work], bundle: Bundle | None) -> Iterator[Seen]:
     """The results in order; a thread a file waits for the process that scans it."""
     jobs = jobs_of(bench.scanner.settings)
@@ -125,64 +72,61 @@ def in_threads(bench: Bench, works: list[Work], bundle: Bundle | None) -> Iterat
     yield from in_order(calls, jobs, bench.stop)
 
 
+def open_cache(folder: Path, settings: RunSettings) -> Cache:
+    """A folder of results for a `Bench`.
+
+    Raises:
+        Invalid: others could write results into it.
+    """
+    return Cache(folder, settings.cache_bytes)
+
+
+@contextmanager
+def engine(settings: RunSettings) -> Iterator[Many]:
+    """What scans many files, as the settings say: the threads and processes of this machine, or a cluster.
+
+    Raises:
+        Unavailable: the cluster cannot be reached, or its library is not installed.
+    """
+    if settings.engine == "pool":
+        yield in_threads
+        return
+    from fastness.models.scan.cluster import joined  # an optional dependency
+
+    with joined(settings) as many:
+        yield many
+
+
 def jobs_of(settings: RunSettings) -> int:
     """How many files are scanned at once."""
-    return settings.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if settings.jobs:
+        return settings.jobs
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(calls: Iterable[Callable[[], T]], jobs: int, stop: threading.Event) -> Iterator[T]:
     """What the calls give, in their order, several at once, not far ahead of what is taken."""
-    with ThreadPoolExecutor(jobs, thread_name_prefix="scan") as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for call in calls:
-                waiting.append(pool.submit(call))
-                if len(waiting) > jobs * 4 + 16 or waiting[0].done():
-                    yield waiting.popleft().result()
-            while waiting:
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="scan") as pool, _stopped(stop, waiting):
+        for call in calls:
+            waiting.append(pool.submit(call))
+            if len(waiting) > jobs * 4 + 16 or waiting[0].done():
                 yield waiting.popleft().result()
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
-    """What came of one file, with the digest of what was scanned; a file that changed meanwhile is incomplete.
-
-    Raises:
-        Unavailable: no process can be started to scan in.
-    """
+@contextmanager
+def _stopped(stop: threading.Event, waiting: deque[Future[T]]) -> Iterator[None]:
+    """End what is begun where its results are not taken: by an error, an interrupt, or nobody who asks."""
     try:
-        with FileSource(work.file, work.name) as source:
-            before = _settled(source.fileno())
-            seen = _digested(bench, source, work, bundle, source.fileno())
-            same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
-    except OSError as error:
-        return Seen(unreadable(work.name, error))
-    return seen if same else _changed(seen, "its size, its times or the file itself are not what they were")
-
-
-def scan_source(bench: Bench, source: RandomAccess, expected: Digest) -> Report:
-    """The report on something stored, whose digest is known; what is known of it already is not read again.
-
-    Raises:
-        FastnessError: it cannot be read, or cannot be trusted.
-    """
-    key = _key(bench, expected, Work(Path(), source.name))
-    seen = bench.cache.take(key, source.name, None) if bench.cache is not None else None
-    if seen is None:
-        seen = bench.scanner.scan_placed(source, bench.bounds)
-        digest = _digest(source, bench)
-        if digest != expected:
-            seen = _changed(seen, f"its digest is {digest}, not {expected}")
-        elif bench.cache is not None:
-            bench.cache.keep(key, seen)
-    else:
-        bench.advance(source.size)
-    return replace(_report(seen), digest=expected)
+        yield
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _scan_folder(root: Path, files: dict[str, Path], bench: Bench, many: Many) -> Iterator[Report]:
@@ -193,7 +137,7 @@ def _scan_folder(root: Path, files: dict[str, Path], bench: Bench, many: Many) -
     works = [Work(file, shown(file), path, readers.get(path, frozenset())) for path, file in files.items()]
     referenced, digests, late = set(whole.referenced), {}, []
     for work, seen in zip(works, many(bench, works, bundle), strict=True):
-        report = _report(seen)
+        report = report_in(seen)
         referenced |= seen.referenced
         digests[work.path] = report.digest
         if any(finding.rule == FORMAT_UNKNOWN.id for finding in report.verdict.findings):
@@ -227,88 +171,6 @@ def _digest_of_folder(digests: dict[str, str]) -> str:
     return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
-def _digested(bench: Bench, source: FileSource, work: Work, bundle: Bundle | None, file: int) -> Seen:
-    """Scan and hash at once; where results are kept, hash first, for then there may be nothing to scan."""
-    place = Place(bundle, work.path, work.readers) if bundle is not None else None
-    if bench.cache is not None:
-        digest = _digest(source, bench)
-        key = _key(bench, digest, work)
-        seen = bench.cache.take(key, work.name, bundle)
-        if seen is None:
-            seen = bench.scanner.scan_placed(source, bench.bounds, place, file)
-            bench.cache.keep(key, seen)
-        return _with_digest(seen, digest)
-    if source.size <= _AT_ONCE:
-        return _with_digest(bench.scanner.scan_placed(source, bench.bounds, place, file), _digest(source, bench))
-    hashing: Future[Digest] = Future()
-    thread = threading.Thread(target=_fulfil, args=(hashing, source, bench), daemon=True)
-    thread.start()
-    try:
-        seen = bench.scanner.scan_placed(source, bench.bounds, place, file)
-    finally:
-        thread.join()
-    return _with_digest(seen, hashing.result())
-
-
-def _fulfil(hashing: Future[Digest], source: FileSource, bench: Bench) -> None:
-    try:
-        hashing.set_result(_digest(source, bench))
-    except Exception as error:  # the boundary: another thread raises it again
-        hashing.set_exception(error)
-
-
-def _digest(source: RandomAccess, bench: Bench) -> Digest:
-    state = hashlib.sha256()
-    pieces = source.chunks() if isinstance(source, FileSource) else _pieces(source)
-    for piece in pieces:
-        if bench.stop.is_set():
-            raise FastnessError("scan-stopped", "the scan was stopped")
-        state.update(piece)
-        bench.advance(len(piece))
-    return Digest(f"sha256:{state.hexdigest()}")
-
-
-def _pieces(source: RandomAccess) -> Iterator[bytes]:
-    for offset in range(0, source.size, _AT_ONCE):
-        yield source.read_at(offset, _AT_ONCE)
-
-
-def _key(bench: Bench, digest: Digest, work: Work) -> str:
-    bounds = {name: int(value) for name, value in vars(bench.bounds).items()}
-    return key_of(digest, work.name, work.readers, bounds | {"memory": bench.scanner.settings.memory_bytes})
-
-
-def _settled(file: int) -> tuple[int, ...]:
-    """What tells whether a file has changed, taken once its last change is older than a tick of the clock."""
-    status = os.fstat(file)
-    if hasattr(os, "memfd_create"):
-        fresh = os.memfd_create("now", os.MFD_CLOEXEC)  # a new file has the time of the clock that files have
-        age = os.fstat(fresh).st_ctime_ns - max(status.st_ctime_ns, status.st_mtime_ns)
-        os.close(fresh)
-        if 0 <= age < _TICK_NS:
-            time.sleep((_TICK_NS - age) / 1e9)
-            status = os.fstat(file)
-    return _stamp(status)
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _with_digest(seen: Seen, digest: Digest) -> Seen:
-    return replace(seen, report=replace(_report(seen), digest=digest))
-
-
-def _changed(seen: Seen, how: str) -> Seen:
-    report = _report(seen)
-    finding = found(PATH_CHANGED, report.name, 0, how)
-    return replace(seen, report=replace(report, verdict=judge((finding, *report.verdict.findings))))
-
-
-def _report(seen: Seen) -> Report:
-    return seen.report or refused(Path(), UNREADABLE, "the scan came back without a report")
-
-
 def _reports(many: Iterator[Seen]) -> Iterator[Report]:
     for seen in many:
-        yield _report(seen)
+        yield report_in(seen)
