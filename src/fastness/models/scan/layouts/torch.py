@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from fastness.core.findings import Finding, Rule, Severity
@@ -57,7 +58,7 @@ _SETTINGS = {
     ".data/python_version": re.compile(rb"[0-9.+a-z]{1,40}\n?"),
     ".data/extern_modules": re.compile(rb"[\w.\n]{0,65536}"),
 }
-_LARGEST = 1 << 16
+_LARGEST, _SOURCE = 1 << 16, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,18 @@ class TorchLayout:
             if rest == "byteorder" and bundle.source(path).read_at(0, 8) == b"big":
                 yield found(ORDER, bundle.source(path).name, 0, "the numbers are big-endian")
             if rest.endswith(".py") and not rest.startswith("code/"):
-                detail = {"language": "python", "runs": "load"}
-                yield Fact(FactKind.CODE, bundle.source(path).name, 0, rest, detail)
+                yield _code(bundle, path)
         if any(_split(path)[1] in {".data/extern_modules", ".data/python_version"} for path in bundle):
             yield found(PACKAGE, bundle.name, 0, "loading it imports the modules within")
+
+
+def _code(bundle: Bundle, path: str) -> Fact:
+    """A module of a package, which its importer runs."""
+    source = bundle.source(path)
+    detail: dict[str, str | int] = {"language": "python", "runs": "load"}
+    if source.size <= _SOURCE:
+        detail["text"] = source.read_at(0, _SOURCE).decode("utf-8", "replace")
+    return Fact(FactKind.CODE, source.name, 0, path, detail)
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -117,6 +126,7 @@ def _split(path: str) -> tuple[str, str]:
     return (top, rest.lower()) if rest else ("", top.lower())
 
 
+@lru_cache(maxsize=2)
 def _tops(bundle: Bundle) -> frozenset[str]:
     """The folders that hold what torch's reader asks for; the archive itself only where its settings stand there too."""
     own = {"data.pkl", "constants.pkl", ".data/extern_modules", ".data/python_version", ".data/version"}
