@@ -52,6 +52,7 @@ _FIRST = re.compile(r"\s*[\[{]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _OBJECTS = re.compile(r"O|object|V.*", re.DOTALL)
 _SHOWN_NAMES = 8
+_BY_FUNCTION = frozenset({"TFOpLambda", "SlicingOpLambda"})
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -149,6 +150,9 @@ class _Walk:
             config = value.get("config")
             if kind.rpartition(">")[2] == "Lambda" and isinstance(config, dict):
                 self._old_lambdas(config)
+            elif kind in _BY_FUNCTION:
+                function = config.get("function") if isinstance(config, dict) else None
+                self._named({"module": "tensorflow"}, function)
 
     def _named(self, value: dict[str, Json], name: Json) -> None:
         """An object that is looked up: by its module, and before that by the name that somebody registered."""
@@ -172,7 +176,7 @@ class _Walk:
     def _old_lambdas(self, config: dict[str, Json]) -> None:
         """The functions of a Lambda layer of Keras 2: a list of code, defaults and closure, or a name."""
         for key in ("function", "output_shape", "mask"):
-            function, kind = config.get(key), config.get(f"{key}_type")
+            function, kind = _items(config.get(key)), config.get(f"{key}_type")
             if isinstance(function, list) and function and (kind == "lambda" or isinstance(function[0], str)):
                 self._code(function[0])
             elif isinstance(function, str):
@@ -208,6 +212,11 @@ class _Walk:
             self.budget.spend("facts")
             self.seen.add((kind, name))
             self.told.append(told)
+
+
+def _items(value: Json) -> Json:
+    """A tuple in the form that JSON gives it in the metadata of a SavedModel, as the list that it is."""
+    return value.get("items") if isinstance(value, dict) and value.get("class_name") == "__tuple__" else value
 
 
 def _decoded(code: Json) -> bytes:

@@ -296,19 +296,24 @@ def _starts_a_model(head: bytes) -> bool:
     seen: list[int] = []
     try:
         for one in fields(cursor, 1 << 40, Budget(ScanSettings(fields=256))):
-            what = schema.get(one.number, "")
-            if not what or one.wire != (VARINT if what == "i" else LENGTH):
+            if not _fits(one, schema.get(one.number, ""), head):
                 return False
             seen.append(one.number)
-            if one.number in _NAMES_OF_TOOLS and not head[one.start : one.end].decode("utf-8", "replace").isprintable():
-                return False  # other messages begin alike
             if one.number == 7 or one.end > len(head):
                 break
-            if what.startswith("t:") and not _is_text(head[one.start : one.end]):
-                return False
     except NotProtobuf:
         return False
     return bool(seen) and (seen[0] == 1 or 7 in seen)
+
+
+def _fits(one: Field, what: str, head: bytes) -> bool:
+    """Whether a field is one of a model, and a text if it should be; other messages begin alike but for the tools' names."""
+    if not what or one.wire != (VARINT if what == "i" else LENGTH):
+        return False
+    text = head[one.start : one.end]
+    if one.number in _NAMES_OF_TOOLS and not text.decode("utf-8", "replace").isprintable():
+        return False
+    return one.number == 7 or one.end > len(head) or not what.startswith("t:") or _is_text(text)
 
 
 def _is_text(data: bytes) -> bool:

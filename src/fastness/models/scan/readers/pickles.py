@@ -219,13 +219,19 @@ def _runs(head: bytes) -> bool:
 
 
 def _does_nothing(trace: Trace) -> bool:
-    """Whether every unpickler fails before anything is imported, called, or returned."""
+    """Whether every unpickler fails before anything is imported by name, called, or returned.
+
+    A registry code alone does not count: maps of MessagePack begin with the same byte, and no process registers any.
+    """
     for event in trace.events:
         if event.sight in {Sight.MALFORMED, Sight.TRUNCATED}:
             return True
-        if event.sight not in {Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE}:
+        if event.sight not in _IDLE:
             return False
     return not trace.stopped
+
+
+_IDLE = frozenset({Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE, Sight.EXTENSION})
 
 
 def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
