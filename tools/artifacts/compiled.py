@@ -74,7 +74,7 @@ def tflites() -> Iterator[Sample]:
         path = Path(folder, "model.tflite")
         path.write_bytes(plain)
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(zipfile.ZipInfo("labels.txt"), "cat\ndog\n")
+            archive.writestr(zipfile.ZipInfo("labels.txt"), "tabby\nhound\n")
         yield "tflite-labels", {"model.tflite": path.read_bytes()}
 
 

@@ -167,7 +167,7 @@ class ZipReader:
         readings = ends(source)
         if not readings and not head.startswith((LOCAL, END, *_SPANNED)):
             return
-        shared = head[257:262] == b"ustar" or head.startswith(_SELF_ACCOUNTING)
+        shared = head[257:262] == b"ustar" or head[4:8] == b"TFL3" or head.startswith(_SELF_ACCOUNTING)
         if head.startswith(_SPANNED):
             archive.cover(0, 4)
         yield from entries.program(source.name, head)
