@@ -68,6 +68,7 @@ _PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "isolated", "pool
 _NOBODY = 65534
 _PDEATHSIG, _SIGKILL = 1, 9
 _FILES = 64
+_FEW = 100
 _LOCK_FAILED = 96
 
 
@@ -121,10 +122,18 @@ def _fill_caches() -> None:
     """Call what is cached and takes nothing, or the name of a part of its module's data: most of it reads data files."""
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{package.__name__}.") and name.rpartition(".")[2] not in _PARENTS:
-            data = getattr(module, "DATA", None)
-            parts = json.loads(data.read_bytes()) if isinstance(data, Path) and data.suffix == ".json" else ()
+            parts = tuple(part for value in vars(module).values() if isinstance(value, Path) for part in _parts(value))
             for value in list(vars(module).values()):
                 _fill_cache(value, parts)
+
+
+def _parts(path: Path) -> Iterator[str]:
+    """The names in data that comes with the scanner, of one file or of those of a folder, two levels deep."""
+    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        tree = json.loads(file.read_bytes()) if file.suffix == ".json" else None
+        for name, value in tree.items() if isinstance(tree, dict) else ():
+            yield name
+            yield from value if isinstance(value, dict) and len(value) < _FEW else ()
 
 
 def _fill_cache(value: object, parts: Iterable[str]) -> None:
