@@ -85,6 +85,7 @@ LIBRARIES = {
     "yaml": ("models.scan*",),
     "lz4": ("models.scan.inflate*",),
     "zstandard": ("models.scan.inflate*",),
+    "obstore": ("models.scan.buckets*",),
     "ray": ("models.scan.cluster*",),
     "joblib": ("interfaces.cli.demo*", "models.convert.restore*", "models.convert.guest*"),
     "onnx": ("interfaces.cli.demo*",),
