@@ -172,6 +172,16 @@ def _megatron(place: Place, value: Tree) -> Iterator[Told]:
         yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "adapter"})
 
 
+def _loader(place: Place, value: Tree) -> Iterator[Told]:
+    if isinstance(value, str):
+        yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "mlflow"})
+
+
+def _model_code(place: Place, value: Tree) -> Iterator[Told]:
+    for text in _texts(value):
+        yield _code(place, f"{place.key} names {text}", "load")
+
+
 def _custom_part(place: Place, value: Tree) -> Iterator[Told]:
     for text in _texts(value):
         yield _code(place, f"{place.key} names {text}")
@@ -216,6 +226,8 @@ JUDGES: dict[str, Callable[[Place, Tree], Iterator[Told]]] = {
     "_partial_target_": _hydra,
     "py_module": _custom_part,
     "python_module": _custom_part,
+    "loader_module": _loader,
+    "model_code_path": _model_code,
     "activation_function": _activation,
     "activation_fn": _activation,
     "default_activation_function": _activation,

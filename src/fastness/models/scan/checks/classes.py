@@ -58,7 +58,7 @@ class Classes:
         """One finding for each name that is not allowed."""
         for fact in facts.of(FactKind.CLASS):
             whose = str(fact.detail.get("vocabulary", ""))
-            known = vocabularies().get(whose, Vocabulary())
+            known = vocabulary(whose)
             shown = ascii(fact.name[:120])
             if fact.name in known.dangerous:
                 why = known.dangerous[fact.name]
@@ -85,9 +85,17 @@ def leads_to_danger(name: str) -> bool:
 
 
 @cache
-def vocabularies() -> dict[str, Vocabulary]:
-    """All of them, by name."""
-    return {path.stem: _vocabulary(json.loads(path.read_bytes())) for path in sorted(FOLDER.glob("*.json"))}
+def names() -> frozenset[str]:
+    """The vocabularies that there are."""
+    return frozenset(path.stem for path in FOLDER.glob("*.json"))
+
+
+@cache
+def vocabulary(name: str) -> Vocabulary:
+    """The one of that name; one without names where there is none."""
+    if name not in names():
+        return Vocabulary()
+    return _vocabulary(json.loads((FOLDER / f"{name}.json").read_bytes()))
 
 
 def _vocabulary(tree: dict[str, list[dict[str, list[str]]]]) -> Vocabulary:
