@@ -2,7 +2,8 @@
 
 Without a family, all of them; one whose libraries are missing is named and left out. DIR/FAMILY/NAME/ holds the files,
 DIR/FAMILY/SOURCES.md the versions that wrote them. `--small` keeps what may be committed as a fixture: at most
-20 KB a model and 150 KB a family, the smallest first, and nothing in which a path of this machine stands.
+20 KB a model, 60 models and 150 KB a family, and nothing in which a path of this machine stands. A family's module may name
+the folder of its fixtures, `FOLDER`, and must name the libraries that SOURCES.md tells of, `LIBRARIES`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 from tools.artifacts import Sample
 
 HERE = Path(__file__).parent
-SMALL_BYTES, FAMILY_BYTES = 20_000, 150_000
+SMALL_BYTES, FAMILY_BYTES, FIXTURES = 20_000, 150_000, 60
+GOLDEN = 0.618034  # steps of it spread evenly, however many are taken
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -44,14 +46,17 @@ def private_paths() -> list[bytes]:
 
 
 def fixtures(found: list[Sample]) -> list[Sample]:
-    """The ones that may be committed, until the family is full."""
-    kept, left, private = [], FAMILY_BYTES, private_paths()
-    for name, files in sorted(found, key=lambda one: sum(map(len, one[1].values()))):
-        size = sum(map(len, files.values()))
-        if size > min(SMALL_BYTES, left) or any(path in data for data in files.values() for path in private):
-            continue
-        kept.append((name, files))
-        left -= size
+    """The ones that may be committed, spread evenly over the family, until it is full."""
+    private = private_paths()
+    clean = [one for one in found if not any(path in data for data in one[1].values() for path in private)]
+    small = [one for one in clean if sum(map(len, one[1].values())) <= SMALL_BYTES]
+    kept: list[Sample] = []
+    left = FAMILY_BYTES
+    for _, one in sorted(enumerate(small), key=lambda pair: pair[0] * GOLDEN % 1):
+        size = sum(map(len, one[1].values()))
+        if size <= left and len(kept) < FIXTURES:
+            kept.append(one)
+            left -= size
     return kept
 
 
@@ -77,10 +82,12 @@ def run(family: str, out: Path, *, small: bool) -> int:
     """Write one family; how many models it has."""
     found = list(samples(family))
     kept = fixtures(found) if small else found
+    module = importlib.import_module(f"tools.artifacts.{family}")
+    folder = out / str(getattr(module, "FOLDER", family))
     for sample in kept:
-        write(sample, out / family)
-    if kept and hasattr(importlib.import_module(f"tools.artifacts.{family}"), "LIBRARIES"):
-        (out / family / "SOURCES.md").write_text(sources(family))
+        write(sample, folder)
+    if kept and hasattr(module, "LIBRARIES"):
+        (folder / "SOURCES.md").write_text(sources(family))
     return len(kept)
 
 

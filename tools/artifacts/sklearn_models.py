@@ -14,6 +14,7 @@ from typing import Any
 
 from tools.artifacts import Sample, stream_of
 
+FOLDER = "sklearn"
 LIBRARIES = ("sklearn", "numpy", "scipy", "joblib", "cloudpickle", "pandas", "skops", "imblearn", "lz4")
 Save = tuple[str, str, Callable[[Any], bytes]]
 
