@@ -110,10 +110,9 @@ _STREAM = re.compile(
 )
 TORCH = "torch-pickle"
 """The reader that stands in for this one where a layout says that torch wrote the file."""
-TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
-"""The number by which torch knows its older files, whose reader stands in for this one as well."""
+_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 _INSTEAD = frozenset({TORCH, "torch-legacy"})
-_MAGIC_WITHIN = 64
+_MAGIC_WITHIN = 32
 
 _HEAD = 4096
 _SEARCHED = 64 << 20
@@ -134,7 +133,7 @@ class PickleReader:
 
         The trial refuses only what no unpickler gets past: a file of another format may be a pickle as well.
         """
-        if not look.readers.isdisjoint(_INSTEAD) or TORCH_MAGIC in look.head[:_MAGIC_WITHIN]:
+        if not look.readers.isdisjoint(_INSTEAD) or is_old_torch(look.head):
             return False
         return _begins(look.head)
 
@@ -151,6 +150,12 @@ class PickleReader:
             elif item.start and not stacked:
                 stacked = True
                 yield found(STACKED, source.name, item.start, "a second pickle begins here")
+
+
+def is_old_torch(head: bytes) -> bool:
+    """Whether a file begins with the number by which torch knows its older files, whose reader stands in for this one."""
+    written = b"L%dL\n." % int.from_bytes(_MAGIC, "little")
+    return (head[:1] == b"\x80" and _MAGIC in head[:_MAGIC_WITHIN]) or head.startswith(written)
 
 
 def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[Told | Trace]:

@@ -22,7 +22,7 @@ from fastness.models.scan import entries
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.cursor import Part
-from fastness.models.scan.facts import Look, Told, found, span
+from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -116,23 +116,25 @@ class TarReader:
             yield from _walk(archive)
         except _Broken as error:
             yield found(MALFORMED, source.name, archive.at, str(error))
-        yield from _twice(source.name, archive.rows)
-        first = {row.path: row.source for row in reversed(archive.rows)}
-        last = {row.path: row.source for row in archive.rows}
-        if last:
-            yield Bundle(source.name, last)
-        else:
+        if not archive.rows:
             yield found(entries.EMPTY, source.name, 0, "it has no members")
-        if any(first[path] is not last[path] for path in last):
-            yield Bundle(source.name, first)
+        yield from _bundles(source.name, archive.rows)
 
 
-def _twice(name: str, rows: list[_Row]) -> Iterator[Finding]:
-    seen: set[str] = set()
+def _bundles(name: str, rows: list[_Row]) -> Iterator[Told]:
+    """The members, twice where names stand twice, and those that are neither first nor last."""
+    first = {row.path: row.source for row in reversed(rows)}
+    last = {row.path: row.source for row in rows}
+    if last:
+        yield Bundle(name, last)
+    if len(rows) == len(last):
+        return
+    yield Bundle(name, first)
     for row in rows:
-        if row.path in seen:
+        if row.source is not last[row.path]:
             yield found(entries.TWICE, name, 0, f"{entries.shown(row.path)} stands twice")
-        seen.add(row.path)
+            if row.source is not first[row.path]:
+                yield Member(row.source)
 
 
 def _walk(archive: _Archive) -> Iterator[Told]:

@@ -23,7 +23,7 @@ from fastness.models.scan.facts import Fact, Look, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Sight, Storage, Trace, run
 from fastness.models.scan.machine.opcodes import BadArgument
 from fastness.models.scan.machine.persistent import width_of
-from fastness.models.scan.readers.pickles import TORCH_MAGIC, told
+from fastness.models.scan.readers.pickles import is_old_torch, told
 from fastness.models.scan.rules import undecided
 
 STORAGES = undecided(
@@ -54,7 +54,7 @@ class TorchLegacyReader:
 
     def claims(self, look: Look) -> bool:
         """By the magic number, which is the first pickle."""
-        return TORCH_MAGIC in look.head[:_WITHIN]
+        return is_old_torch(look.head)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """What the pickles do, and where the storages are.
@@ -70,7 +70,7 @@ class TorchLegacyReader:
             elif source.name.endswith("!tensors"):
                 start = yield from _tar_tensors(cursor, source, budget)
             else:
-                while TORCH_MAGIC in cursor.peek(_WITHIN):
+                while is_old_torch(cursor.peek(_WITHIN)):
                     start = yield from _file(cursor, source, budget)
         except (_Unfit, Truncated) as error:
             yield found(
