@@ -1,6 +1,7 @@
 """TensorFlow Lite, ExecuTorch, CatBoost, CoreML, Paddle and TensorRT: honest files pass, and each field that can run code is seen."""
 
 import io
+import json
 import struct
 import zipfile
 from pathlib import Path
@@ -11,13 +12,15 @@ from fastness.models.scan import Outcome, scan_paths
 from fastness.models.scan.checks.operators import known_operators
 from fastness.models.scan.flatbuffers import schema_of
 from fastness.models.scan.tflite_operators import BUILTIN, CUSTOM
-from tests.unit.models.scan.artifacts import report_of, rules_of
+from tests.unit.models.scan.artifacts import proto, report_of, rules_of
 from tests.unit.models.scan.written import fixture, fixtures
 
 AWS = "AKIA" + "Q7ZT3MNPLK2WXY5R"
 HONEST = [
     *fixtures("compiled", "tflite"),
     *fixtures("compiled", "executorch"),
+    *fixtures("compiled", "coreml"),
+    *fixtures("paddle_files"),
     *[one for one in fixtures("boosters", "catboost") if "model.cbm" in one[1]],
 ]
 
@@ -94,3 +97,82 @@ def test_the_listed_operators_are_built_in_ones() -> None:
     assert BUILTIN[CUSTOM] == "CUSTOM"
     assert known_operators()["tflite"] < set(BUILTIN)
     assert not {"CUSTOM", "DELEGATE", "STABLEHLO_CUSTOM_CALL"} & known_operators()["tflite"]
+
+
+PACKAGE = fixture("compiled", "coreml-program", "m.mlpackage/Data/com.apple.CoreML/model.mlmodel")
+HEAD = proto(1, 4) + proto(2, proto(1, proto(1, "in")))
+COREML = {
+    "plain": (HEAD + proto(300, b""), "pass", None),
+    "a custom model": (HEAD + proto(555, proto(10, "EvilModel")), "review", "coreml-custom-class"),
+    "a custom layer": (HEAD + proto(500, proto(1, proto(1, "l") + proto(500, proto(10, "EvilLayer")))), "review", "coreml-custom-class"),
+    "a custom model in a pipeline": (HEAD + proto(202, proto(1, HEAD + proto(555, proto(10, "Evil")))), "review", "coreml-custom-class"),
+    "a linked model": (HEAD + proto(556, proto(1, proto(1, proto(1, "../../x")))), "block", "reference-escapes"),
+    "a serialised model": (HEAD + proto(3000, proto(1, "com.x") + proto(2, b"\1\2")), "review", "coreml-opaque-model"),
+    "weights elsewhere": (PACKAGE.replace(b"@model_path/weights/weight.bin", b"@model_path/../../../passwd.bi"), "block", "reference-escapes"),
+    "an operation that is not listed": (PACKAGE.replace(b"\x06linear", b"\x06evilop"), "block", "operator-unknown"),
+    "an unknown field": (HEAD + proto(300, b"") + proto(4242, b"hidden"), "review", "coreml-unknown-field"),
+    "a program in the notes": (proto(1, 4) + proto(2, proto(100, proto(100, proto(1, "k") + proto(2, "__import__('os').system('true')")))) + proto(300, b""), "review", "code-in-model"),
+    "a key in the notes": (proto(1, 4) + proto(2, proto(100, proto(100, proto(1, "k") + proto(2, AWS)))) + proto(300, b""), "review", "credential-in-model"),
+    "no model": (HEAD, "incomplete", "coreml-malformed"),
+    "nested without end": (HEAD + proto(202, b""), "pass", None),
+    "cut short": (PACKAGE[:-1], "incomplete", "coreml-malformed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "outcome", "rule"), COREML.values(), ids=COREML)
+def test_coreml(data: bytes, outcome: str, rule: str | None) -> None:
+    report = report_of(data, "model.mlmodel")
+    assert rule is None or rule in rules_of(report), report.verdict.findings
+    assert report.outcome.value == outcome, report.verdict.findings
+
+
+def test_pipelines_without_end_are_no_crash() -> None:
+    data = HEAD + proto(300, b"")
+    for _ in range(150):
+        data = HEAD + proto(202, proto(1, data))
+    assert "coreml-malformed" in rules_of(report_of(data, "m.mlmodel"))
+
+
+def test_a_model_is_known_by_its_content() -> None:
+    assert report_of(HEAD + proto(300, b""), "weights").formats == ("coreml",)
+
+
+@pytest.mark.parametrize("item", ["../../../etc/x", "/etc/x", "C:\\x", "a/../../x"])
+def test_an_item_outside_of_its_package_blocks(tmp_path: Path, item: str) -> None:
+    entries = {"1": {"path": item, "name": "x"}}
+    (tmp_path / "Data").mkdir()
+    (tmp_path / "Manifest.json").write_text(json.dumps({"itemInfoEntries": entries, "rootModelIdentifier": "1"}))
+    (tmp_path / "Data" / "model.mlmodel").write_bytes(HEAD + proto(300, b""))
+    assert "coreml-item-escapes" in {rule for report in scan_paths([tmp_path]) for rule in rules_of(report)}
+
+
+PROGRAM = fixture("paddle_files", "paddle-program", "model.pdmodel")
+PIR = fixture("paddle_files", "paddle-json", "inference.json")
+PARAMETERS = fixture("paddle_files", "paddle-json", "inference.pdiparams")
+PADDLE = {
+    "Python": ("m.pdmodel", PROGRAM.replace(b"\x1a\x04relu", b"\x1a\x04evil"), "review", "operator-unknown"),
+    "Python by its name": ("m.pdmodel", PROGRAM + proto(1, proto(1, 1) + proto(2, 0) + proto(4, proto(3, "py_func"))), "block", "operator-runs-code"),
+    "Python in the newer kind": ("m.json", PIR.replace(b'"1.relu"', b'"1.py_func"'), "block", "operator-runs-code"),
+    "an operator under another name": ("m.json", PIR.replace(b'"1.relu"', b'"1.\\u0070y_func"'), "review", "operator-unknown"),
+    "an operator under another key": ("m.json", PIR.replace(b'"#":"1.relu"', b'"\\u0023":"1.py_func"'), "block", "operator-runs-code"),
+    "an unknown field": ("m.pdmodel", PROGRAM + proto(99, b"x"), "review", "paddle-unknown-field"),
+    "cut short": ("m.pdmodel", PROGRAM[:-1], "incomplete", "paddle-malformed"),
+    "parameters cut short": ("m.pdiparams", PARAMETERS[:-1], "block", "paddle-bounds"),
+    "parameters and more": ("m.pdiparams", PARAMETERS + b"\1\2\3\4" * 8, "block", "paddle-bounds"),
+    "levels without end": ("m.pdiparams", bytes(4) + b"\xff" * 8 + bytes(40), "block", "paddle-bounds"),
+    "a shape without end": ("m.pdiparams", bytes(16) + struct.pack("<I", 12) + proto(1, 5) + proto(2, 1 << 60), "block", "paddle-bounds"),
+    "a pickle of states": ("m.pdparams", b"cos\nsystem\n(S'true'\ntR.", "block", "pickle-dangerous-call"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "data", "outcome", "rule"), PADDLE.values(), ids=PADDLE)
+def test_paddle(name: str, data: bytes, outcome: str, rule: str) -> None:
+    report = report_of(data, name)
+    assert rule in rules_of(report), report.verdict.findings
+    assert report.outcome.value == outcome, report.verdict.findings
+
+
+def test_an_older_folder_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "__model__").write_bytes(PROGRAM)
+    (tmp_path / "__params__").write_bytes(fixture("paddle_files", "paddle-program", "model.pdiparams"))
+    assert {report.outcome for report in scan_paths([tmp_path])} == {Outcome.PASS}
