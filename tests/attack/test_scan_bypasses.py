@@ -133,7 +133,6 @@ STREAMS = {
     "a factory that runs": (stream(call("collections", "defaultdict", stack_global("lib", "f"))), "pickle-unusual-call"),
     "a reviewed class with its constructor": (stream(call("sklearn.dummy", "DummyClassifier", text("x"))), "pickle-unusual-call"),
     "a reviewed function with other arguments": (stream(call("numpy._core.multiarray", "_reconstruct", stack_global("lib", "Evil"), b")", text("b"))), "pickle-unusual-call"),
-    "an array made as a memory map": (stream(stack_global("numpy", "memmap") + ARG + b"\x81"), "pickle-unusual-call"),
     "containers that multiply": (stream(BOMB), "pickle-amplification"),
     "beside an estimator": (stream(b"}(" + text("clf") + stack_global("sklearn.linear_model._logistic", "LogisticRegression") + b")\x81" + text("x") + SYSTEM + b"u"), "pickle-dangerous-call"),
     "held and not called": (stream(stack_global("sklearn.preprocessing._function_transformer", "FunctionTransformer") + b")\x81}(" + text("func") + stack_global("os", "system") + b"ub"), "pickle-dangerous-global"),
@@ -145,6 +144,10 @@ def test_streams(data: bytes, rule: str) -> None:
     report = report_of(data)
     assert rule in rules_of(report), report.verdict.findings
     assert report.outcome is (Outcome.REVIEW if rule == "pickle-unusual-call" else Outcome.BLOCK)
+
+
+def test_an_array_made_as_a_memory_map_is_for_review() -> None:
+    assert report_of(stream(stack_global("numpy", "memmap") + ARG + b"\x81")).outcome is Outcome.REVIEW
 
 
 NAMES = ["pytorch_model.bin", "config.json", "weights", "model.safetensors", "model.onnx", "w.npy", "README.md"]

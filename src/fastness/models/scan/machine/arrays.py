@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.machine.values import Global, Items, Made
+from fastness.models.scan.machine.values import Global, Items, Made, container
 
 WRAPPERS = frozenset({
     "joblib.numpy_pickle.NumpyArrayWrapper",
@@ -174,7 +174,7 @@ class _State:
         found: list[tuple[object, object, int]] = []
         if self.base is not None:
             inner, shape = (*_whole(self.base, "tuple", "a type of arrays").kept, None, None)[:2]
-            shapes = shape if isinstance(shape, Items) else Items("tuple", [shape], 1)
+            shapes = shape if isinstance(shape, Items) else container("tuple", [shape])
             found.append((inner, 0, _count(_whole(shapes, "tuple", "a shape"))))
         if self.fields is not None:
             for value in _whole(self.fields, "dict", "the element type's fields").kept[1::2]:

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import SET_DTYPE, SHORT_NAME, Machine
+from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, tell_amplified
 from fastness.models.scan.machine.persistent import Source, made, of_torch
 from fastness.models.scan.machine.trace import Dialect, Sight
 from fastness.models.scan.machine.values import (
+    AMPLIFIED,
+    ARMING,
     MARK,
-    MOST_REPEATS,
     OPAQUE,
     Global,
     Items,
     Made,
+    MapOf,
     Standing,
     Text,
+    container,
     put_into,
+    share,
 )
 
 HIGHEST_PROTOCOL = 5
-AMPLIFIED = 10**9
-MEMO_GAP = 1 << 20
 Effect = Callable[[Machine, object], None]
 
 
@@ -37,12 +39,14 @@ def _literal(m: Machine, argument: object) -> None:
 def _text(m: Machine, argument: object) -> None:
     m.stack.append(argument)
     text = argument.head if isinstance(argument, Text) else argument
+    if text in ARMING:
+        m.armable = True
     if isinstance(text, str) and len(text) >= SHORTEST and (kind := credential_in(text)):
         m.see(Sight.CREDENTIAL, kind)
 
 
 def _empty(kind: str) -> Effect:
-    return lambda m, _: m.stack.append(Items(kind))
+    return lambda m, _: m.stack.append(container(kind))
 
 
 def _marked(kind: str) -> Effect:
@@ -61,15 +65,14 @@ def _tuple(length: int) -> Effect:
 
 
 def _push_items(m: Machine, kind: str, items: list[object]) -> None:
-    value = Items(kind)
-    value.extend(items)
+    value = container(kind, items)
     _watch(m, value)
     m.stack.append(value)
 
 
 def _watch(m: Machine, value: Items | Made) -> None:
     if value.repeats >= AMPLIFIED:
-        m.see(Sight.AMPLIFIED, "containers that repeat each other")
+        tell_amplified(m)
 
 
 def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, ...], methods: tuple[str, ...]) -> None:
@@ -85,6 +88,8 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
         if target.sealed:
             m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
         target.extend(items)
+        if m.armable:
+            _arm(target, items)
         _watch(m, target)
     elif isinstance(target, Global):
         m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
@@ -129,11 +134,19 @@ def _dict(m: Machine, _: object) -> None:
     if len(items) % 2:
         m.stumble("makes a dict of an odd number of keys and values")
     _push_items(m, "dict", items)
+    if m.armable:
+        _arm(m.stack[-1], items)
+
+
+def _arm(target: object, items: list[object]) -> None:
+    if isinstance(target, MapOf):
+        target.arm(items)
 
 
 def _pop(m: Machine, _: object) -> None:
     if m.stack:
-        m.stack.pop()  # a value, or the mark itself, as in CPython
+        if m.stack.pop() is MARK:  # as in CPython
+            m.marks.pop()
     else:
         m.stumble("takes a value from an empty stack")
 
@@ -144,12 +157,12 @@ def _dup(m: Machine, _: object) -> None:
 
 def _shared(value: object) -> object:
     if isinstance(value, Items | Made):
-        value.shared = True
-        value.pending = min(MOST_REPEATS, value.pending + 1 + value.repeats)
+        share(value)
     return value
 
 
 def _mark(m: Machine, _: object) -> None:
+    m.marks.append(len(m.stack))
     m.stack.append(MARK)
 
 
@@ -183,7 +196,10 @@ def _memoize(m: Machine, _: object) -> None:
 
 
 def _extension(m: Machine, argument: object) -> None:
-    m.see(Sight.EXTENSION, f"code {argument}")
+    if isinstance(argument, int) and argument > 0:
+        m.see(Sight.EXTENSION, f"code {argument}")
+    else:
+        m.stumble("names an extension that no registry can hold")
     m.stack.append(OPAQUE)
 
 
@@ -236,9 +252,7 @@ def _obj(m: Machine, _: object) -> None:
 
 def _instantiate(m: Machine, kind: object, items: list[object]) -> None:
     """INST and OBJ: a class that is given nothing is made without its own code."""
-    args = Items("tuple")
-    args.extend(items)
-    m.stack.append(m.call(kind, args, new=not items))
+    m.stack.append(m.call(kind, container("tuple", items), new=not items))
 
 
 def _newobj(m: Machine, _: object) -> None:
@@ -248,9 +262,7 @@ def _newobj(m: Machine, _: object) -> None:
 
 def _newobj_ex(m: Machine, _: object) -> None:
     named, args, kind = m.pop(), m.pop(), m.pop()
-    both = Items("tuple")
-    both.extend([args, named])
-    m.stack.append(m.call(kind, both, new=True))
+    m.stack.append(m.call(kind, container("tuple", [args, named]), new=True))
 
 
 def _proto(m: Machine, argument: object) -> None:

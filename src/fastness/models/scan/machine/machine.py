@@ -6,6 +6,7 @@ Source: CPython 3.11, `Lib/pickle.py` and `Modules/_pickle.c`.
 from __future__ import annotations
 
 import _compat_pickle
+import re
 
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
@@ -16,6 +17,7 @@ from fastness.models.scan.machine.specials import (
     SOFT,
     code_standing,
     described,
+    is_special,
     judged,
     resolved,
 )
@@ -35,6 +37,8 @@ from fastness.models.scan.machine.values import (
 )
 
 SHORT_NAME = 200
+MEMO_GAP = 1 << 20
+"""How far beyond twice the number of entries the next one may stand."""
 REBUILDERS = frozenset(
     {
         "copyreg._reconstructor",
@@ -47,6 +51,8 @@ REBUILDERS = frozenset(
 SET_DTYPE = "numpy.dtype.__setstate__"
 
 # A reviewed object that is called is only odd; what a dangerous call gave is as dangerous.
+_SCRIPT = re.compile(r"__torch__(?:\.[A-Za-z_]\w*)+")
+"""Classes of TorchScript, whose code stands in the archive and is read there. Python has no module of that name."""
 _OF_RESULT = {Standing.REVIEWED: Standing.MISUSED, Standing.DANGEROUS: Standing.DANGEROUS}
 
 
@@ -58,6 +64,13 @@ class Machine:
     Args:
         cursor: at the first instruction.
         dialect: which library's loader reads the stream.
+
+    Attributes:
+        marks: where the marks on the stack stand.
+        window: bytes of the stream, from offset `window_at` on.
+        limit: index in the window up to which short steps may go.
+        armable: whether a text was read that is one of those that matter as a key of a state.
+        ran: instructions that were passed over many at a time.
     """
 
     def __init__(self, cursor: Cursor, budget: Budget, catalogue: Catalogue, dialect: Dialect) -> None:
@@ -66,6 +79,12 @@ class Machine:
         self.catalogue = catalogue
         self.dialect = dialect
         self.stack: list[object] = []
+        self.marks: list[int] = []
+        self.window = b""
+        self.window_at = 0
+        self.limit = 0
+        self.ran = 0
+        self.armable = False
         self.memo: dict[int, object] = {}
         self.proto = 0
         self.at = cursor.position
@@ -91,19 +110,19 @@ class Machine:
     def pop_mark(self) -> list[object]:
         """Take the values above the last mark, and the mark."""
         stack = self.stack
-        for at in range(len(stack) - 1, -1, -1):
-            if stack[at] is MARK:
-                items = stack[at + 1 :]
-                del stack[at:]
-                return items
+        if self.marks:
+            at = self.marks.pop()
+            items = stack[at + 1 :]
+            del stack[at:]
+            return items
         self.stumble("needs a mark and there is none")
         items = stack[:]
         stack.clear()
         return items
 
-    def see(self, sight: Sight, name: str, standing: Standing = Standing.REVIEWED, args: object = None) -> None:
-        """Record an event at the current instruction."""
-        self.trace.see(sight, self.at, name, self.opcode, standing, args)
+    def see(self, sight: Sight, name: str, standing: Standing = Standing.REVIEWED, args: object = None) -> bool:
+        """Record an event at the current instruction; whether it was not recorded often enough before."""
+        return self.trace.see(sight, self.at, name, self.opcode, standing, args)
 
     def stumble(self, problem: str) -> None:
         """Record that the current instruction is broken, and go on: other unpicklers may be laxer."""
@@ -125,6 +144,8 @@ class Machine:
         standing = self.catalogue.standing_of(module, name)
         if written is Standing.DANGEROUS:  # a loader that maps no names takes it as it is written
             standing = written
+        if self.dialect is Dialect.TORCH and _SCRIPT.fullmatch(f"{module}.{name}"):
+            standing = Standing.REVIEWED
         value = Global(module, name, standing)
         if value.path in SOFT:
             value.standing = min(standing, Standing.UNKNOWN)
@@ -148,7 +169,9 @@ class Machine:
         else:
             self.stumble("calls a value that cannot be called")
             return Made("no callable", Standing.COMPUTED)
-        self.see(Sight.CALL, name, standing, args)
+        told = self.see(Sight.CALL, name, standing, args)
+        if new and not told and isinstance(callee, Global) and not is_special(callee):
+            callee.settled = standing
         return _result(self.catalogue, callee, (name, standing), args)
 
     def _standing(self, callee: Global, args: object, *, new: bool) -> Standing:
@@ -215,5 +238,12 @@ def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], ar
     if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
         inner = args.kept[0]
         return Made(inner.path, max(standing, catalogue.makes(inner)))
-    kept = args if standing is not Standing.REVIEWED or name in DTYPES else None
-    return Made(name, standing, kept, None, args.repeats if name in WALKED and isinstance(args, Items) else 0)
+    made = Made(name, standing, args if standing is not Standing.REVIEWED or name in DTYPES else None)
+    if name in WALKED and isinstance(args, Items):
+        made.repeats = args.repeats
+    return made
+
+
+def tell_amplified(m: Machine) -> None:
+    """Record that containers repeat each other beyond measure."""
+    m.see(Sight.AMPLIFIED, "containers that repeat each other")

@@ -10,9 +10,10 @@ Cost: one step an instruction; memory in proportion to instructions, not to the 
 from __future__ import annotations
 
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.cursor import Cursor, Truncated
+from fastness.models.scan.cursor import WINDOW, Cursor, Truncated
 from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
 from fastness.models.scan.machine.effects import EFFECTS, Effect
+from fastness.models.scan.machine.fast import LONGEST, Sprint, sprint
 from fastness.models.scan.machine.machine import Machine
 from fastness.models.scan.machine.opcodes import OPCODES, PUSHING, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
@@ -31,6 +32,7 @@ def run(
     dialect: Dialect = Dialect.JOBLIB,
     depth: int = 0,
     memo: dict[int, object] | None = None,
+    short: Sprint = sprint,
 ) -> Trace:
     """The trace of the stream at `cursor`, up to its STOP or to an instruction that no unpickler gets past.
 
@@ -39,6 +41,7 @@ def run(
         dialect: which library's loader reads it.
         depth: of streams within streams.
         memo: what an unpickler that read other streams before has kept of them; changed.
+        short: takes the short steps; none of them changes what is found.
 
     Raises:
         TooLarge: the budget is spent.
@@ -49,11 +52,11 @@ def run(
     trace = machine.trace
     left = 0
     while not trace.stopped and trace.broken < 0:
-        if not left:
+        if left <= 0:
+            budget.spend("opcodes", BATCH - left)
             left = BATCH
-            budget.spend("opcodes", BATCH)
             budget.require("stack", len(machine.stack) + len(machine.memo))
-        left -= 1
+        left -= _sprint(machine, left, short)
         machine.at = cursor.position
         _step(machine)
         if machine.frame_end >= 0:
@@ -63,6 +66,26 @@ def run(
             _step_over(machine, wrapper, depth)
     trace.end = cursor.position
     return trace
+
+
+def _sprint(machine: Machine, most: int, short: Sprint) -> int:
+    """Take short steps as long as they serve; how many instructions that were, and one for the long step behind."""
+    cursor = machine.cursor
+    position = cursor.position
+    at = position - machine.window_at
+    if not 0 <= at < len(machine.window) - LONGEST:
+        machine.window, machine.window_at, at = cursor.peek(WINDOW), position, 0
+    limit = len(machine.window) - LONGEST
+    if machine.frame_end >= 0:
+        limit = min(limit, machine.frame_end - machine.window_at)
+    machine.limit, machine.ran = limit, 0
+    behind, last, count = short(machine.window, at, machine, most)
+    cursor.skip(behind - at)
+    if machine.frame_end >= 0 and count:
+        machine.at = machine.window_at + last
+        machine.opcode = OPCODES[machine.window[last]][0]
+        _check_frame(machine)
+    return count + machine.ran + 1
 
 
 def _step(machine: Machine) -> None:

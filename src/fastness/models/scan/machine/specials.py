@@ -11,7 +11,7 @@ Source: dill 0.4, `dill/_dill.py`; cloudpickle 3.1, `cloudpickle/cloudpickle.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastness.models.scan.machine.values import Global, Items, Made, Standing
 
@@ -54,6 +54,11 @@ _LOAD_ATTRIBUTE = (106, 160, 82, 80)
 _SHOWN = 8
 
 
+def is_special(callee: Global) -> bool:
+    """Whether the standing of its calls depends on more than its name."""
+    return callee.path in _RULES
+
+
 def judged(callee: Global, args: object) -> Standing | None:
     """The standing of a call that depends on its arguments; None where it does not."""
     rule = _RULES.get(callee.path)
@@ -89,8 +94,8 @@ def described(args: object) -> str:
     return f"{texts[1] if len(texts) > 1 else 'a function'}, with the names {shown}"
 
 
-def _parts(args: object) -> list[object]:
-    return args.kept if isinstance(args, Items) and args.kind == "tuple" and args.count == len(args.kept) else []
+def _parts(args: object) -> Sequence[object]:
+    return args.kept if isinstance(args, Items) and args.kind == "tuple" and args.count == len(args.kept) else ()
 
 
 def _first(args: object) -> object:

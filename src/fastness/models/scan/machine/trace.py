@@ -105,8 +105,8 @@ class Trace:
         opcode: str = "",
         standing: Standing = Standing.REVIEWED,
         args: object = None,
-    ) -> None:
-        """Record an event, unless the same was recorded often enough.
+    ) -> bool:
+        """Record an event, unless the same was recorded often enough; whether it was not.
 
         What is told apart is what a judgement depends on: kind, name and standing; calls with other arguments only
         add examples.
@@ -117,9 +117,10 @@ class Trace:
         key = (sight, name, standing)
         times = self._times.get(key, 0)
         if times >= (1 if standing is Standing.REVIEWED and sight in {Sight.IMPORT, Sight.CALL} else SHOWN_PER_NAME):
-            return
+            return False
         if not times:
             self.budget.spend("facts")
         self._times[key] = times + 1
         arguments = "" if args is None else render(args)
         self.events.append(Event(sight, offset, name, opcode, standing, arguments))
+        return True

@@ -7,17 +7,20 @@ classes below; they hold few of their parts, so that memory stays in proportion 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 KEPT_ITEMS = 256
 SHORT_TEXT = 256
 MOST_REPEATS = 10**15
+AMPLIFIED = 10**9
+"""Repeats that are told."""
 CALLED_ATTRIBUTES = frozenset({"__setstate__", "append", "extend", "add", "update"})
 """Attributes that instructions look up on an object and call, where its state may have put them."""
 SLOT_ATTRIBUTES = frozenset({"__class__", "__dict__"})
 """Attributes that a state of slots sets for real."""
-_ARMING = CALLED_ATTRIBUTES | SLOT_ATTRIBUTES
+ARMING = CALLED_ATTRIBUTES | SLOT_ATTRIBUTES
 _UNARMED: frozenset[str] = frozenset()
 
 
@@ -46,25 +49,29 @@ class Text:
     head: str | bytes
 
 
-@dataclass(slots=True, eq=False)
 class Global:
-    """An imported object."""
+    """An imported object.
 
-    module: str
-    name: str
-    standing: Standing
+    Attributes:
+        path: module and qualified name.
+        settled: the standing of making one by `__new__`, once there is nothing more to tell about that.
+    """
 
-    @property
-    def path(self) -> str:
-        """Module and qualified name."""
-        return f"{self.module}.{self.name}"
+    __slots__ = ("module", "name", "path", "settled", "standing")
+
+    def __init__(self, module: str, name: str, standing: Standing) -> None:
+        self.module, self.name, self.standing = module, name, standing
+        self.path = f"{module}.{name}"
+        self.settled: Standing | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Items:
     """A tuple, list, set or dict; of a dict, the kept items are key and value in turn.
 
+    The attributes stand on the class until they differ, for most of the millions of containers are small and plain.
+
     Attributes:
+        kept: the first few items.
         repeats: how many visits a walk that forgets what it saw would make more than once.
         pending: those of them that its own members cause by pointing back to it, which is ordinary.
         shared: it was taken from the memo, so that it stands in more than one place.
@@ -72,24 +79,25 @@ class Items:
         sealed: an element type keeps it, and would not notice a change.
     """
 
-    kind: str
-    kept: list[object] = field(default_factory=list)
-    count: int = 0
-    repeats: int = 0
-    pending: int = 0
-    shared: bool = False
-    armed: frozenset[str] = _UNARMED
-    sealed: bool = False
+    kind = ""
+    kept: Sequence[object] = ()
+    count = 0
+    repeats = 0
+    pending = 0
+    shared = False
+    armed = _UNARMED
+    sealed = False
 
     def extend(self, items: list[object]) -> None:
-        """Take in more, keeping the first few."""
-        self.count += len(items)
-        if len(self.kept) < KEPT_ITEMS:
-            self.kept += items[: KEPT_ITEMS - len(self.kept)]
+        """Take in more, keeping the first few; the list is given away."""
+        count, more = self.count, len(items)
+        if not count:
+            self.kept = items if more <= KEPT_ITEMS else items[:KEPT_ITEMS]
+        elif count < KEPT_ITEMS:
+            self.kept = [*self.kept, *items[: KEPT_ITEMS - count]]
+        self.count = count + more
         if not PLAIN_TYPES.issuperset(map(type, items)):
             _repeat(self, items)
-        if self.kind == "dict" and not _ARMING.isdisjoint(items):
-            self.armed |= armed_by(items)
 
     def get(self, key: str) -> object:
         """The value of a kept key of a dict, or None."""
@@ -99,7 +107,51 @@ class Items:
         return None
 
 
-@dataclass(slots=True, eq=False)
+class TupleOf(Items):
+    """A tuple."""
+
+    kind = "tuple"
+
+
+class ListOf(Items):
+    """A list."""
+
+    kind = "list"
+
+
+class MapOf(Items):
+    """A dict."""
+
+    kind = "dict"
+
+    def arm(self, items: list[object]) -> None:
+        """Note which of the keys among `items`, keys and values in turn, matter in the state of an object."""
+        self.armed |= armed_by(items)
+
+
+class Set_(Items):  # noqa: N801 - SetOf would read as a set of something
+    """A set."""
+
+    kind = "set"
+
+
+class FrozenOf(Items):
+    """A frozenset."""
+
+    kind = "frozenset"
+
+
+_CONTAINERS: dict[str, type[Items]] = {one.kind: one for one in (TupleOf, ListOf, MapOf, Set_, FrozenOf)}
+
+
+def container(kind: str, items: list[object] | None = None) -> Items:
+    """A new container of that kind; the list of its items is given away."""
+    value = _CONTAINERS[kind]()
+    if items:
+        value.extend(items)
+    return value
+
+
 class Made:
     """The result of a call.
 
@@ -112,14 +164,14 @@ class Made:
         armed: attributes that its state has put before those of its class.
     """
 
-    maker: str
-    standing: Standing
-    args: object = None
     state: object = None
-    repeats: int = 0
-    pending: int = 0
-    shared: bool = False
-    armed: frozenset[str] = _UNARMED
+    repeats = 0
+    pending = 0
+    shared = False
+    armed = _UNARMED
+
+    def __init__(self, maker: str, standing: Standing, args: object = None) -> None:
+        self.maker, self.standing, self.args = maker, standing, args
 
     @property
     def walked(self) -> bool:
@@ -133,10 +185,17 @@ class Opaque:
     __slots__ = ()
 
 
+class Number:
+    """One of many numbers in a row, of which nothing but their count matters."""
+
+    __slots__ = ()
+
+
 MARK = Mark()
 OPAQUE = Opaque()
+NUMBER = Number()
 ATOMS = (str, int, float, bool, type(None))
-PLAIN_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global})
+PLAIN_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Number})
 WALKED = frozenset({
     "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque", "numpy.ndarray",
     "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset",
@@ -156,12 +215,17 @@ def _repeat(target: Items | Made, items: list[object]) -> None:
     target.pending = 0
 
 
+def share(value: Items | Made) -> None:
+    """Take note that a value stands in one more place."""
+    value.shared = True
+    value.pending = min(MOST_REPEATS, value.pending + 1 + value.repeats)
+
+
 def put_into(target: Made, items: list[object]) -> None:
     """Take note of what is put into an object that is no plain container."""
     if target.walked:
         _repeat(target, items)
-    if not _ARMING.isdisjoint(items):
-        target.armed |= armed_by(items)
+    target.armed |= armed_by(items)
 
 
 def armed_by(items: list[object]) -> frozenset[str]:
@@ -170,7 +234,7 @@ def armed_by(items: list[object]) -> frozenset[str]:
         key
         for key, value in zip(items[::2], items[1::2], strict=False)
         if isinstance(key, str)
-        and key in _ARMING
+        and key in ARMING
         and (key in SLOT_ATTRIBUTES or isinstance(value, Global | Made | Opaque))
     )
 
