@@ -231,12 +231,20 @@ def _does_nothing(trace: Trace) -> bool:
     for event in trace.events:
         if event.sight in {Sight.MALFORMED, Sight.TRUNCATED}:
             return True
-        if event.sight not in _IDLE:
+        if event.sight not in _IDLE and not _is_unknown_import(event):
             return False
     return not trace.stopped
 
 
-_IDLE = frozenset({Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE, Sight.EXTENSION})
+def _is_unknown_import(event: Event) -> bool:
+    """Lines of plain text look like these (`channels:`, or the labels cat and dog); nothing has been called by then."""
+    return event.sight is Sight.IMPORT and event.standing in {Standing.UNKNOWN, Standing.DOTTED}
+
+
+# A persistent id is a line that begins with P, as sentences do, and asks a hook that plain unpicklers do not have.
+_IDLE = frozenset(
+    {Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE, Sight.EXTENSION, Sight.GAP, Sight.PERSISTENT}
+)
 
 
 def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
