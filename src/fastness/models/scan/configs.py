@@ -225,7 +225,6 @@ JUDGES: dict[str, Callable[[Place, Tree], Iterator[Told]]] = {
     "target": _hydra_dotted,
     "_partial_target_": _hydra,
     "py_module": _custom_part,
-    "python_module": _custom_part,
     "loader_module": _loader,
     "model_code_path": _model_code,
     "activation_function": _activation,

@@ -157,7 +157,7 @@ class _Scanner:
     def _key(self, token: bytes) -> str:
         if token[:1] != b'"':
             raise NotJson(f"no key at {self.base + self.at}")
-        key = json.loads(token)
+        key = json.loads(token) if b"\\" in token else token[1:-1].decode("utf-8", "replace")
         if key in self.keys and self.capture is None:
             self.capture = (key, self.base + self.at, len(self.open))
         return "colon"

@@ -34,7 +34,7 @@ _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f]")
 _METADATA = re.compile(
     r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
 )
-_PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]{80,}={0,2}|(?:[0-9a-fA-F]{2}){80,}|(?:\\x[0-9a-fA-F]{2}){24,}")
+_PAYLOAD = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{80,}+={0,2}|(?:\\x[0-9a-fA-F]{2}){24,}+")
 _MOST_PAYLOADS = 32
 _LONGEST_PAYLOAD = 4 << 20
 

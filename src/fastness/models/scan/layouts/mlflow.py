@@ -77,6 +77,11 @@ def _model(bundle: Bundle, path: str, tree: Tree) -> Iterator[Fact | Finding]:
             yield Fact(FactKind.REFERENCE, bundle.source(path).name, 0, value)
         elif key in _NEEDED and _PLAIN.fullmatch(value) and not _holds(bundle, posixpath.join(root, value)):
             yield found(MISSING, bundle.name, 0, f"{key} is {value[:80]!a}")
+    yield from _code_files(bundle, root, texts)
+
+
+def _code_files(bundle: Bundle, root: str, texts: list[tuple[str, str]]) -> Iterator[Fact]:
+    """The loader module, and all of the code paths, which are importable while the model is loaded."""
     folders = [posixpath.normpath(posixpath.join(root, value)) for key, value in texts if key in _CODE_PATHS]
     modules = [value.replace(".", "/") for key, value in texts if key == "loader_module"]
     own = {posixpath.join(folder, module) for folder in (root, *folders) for module in modules}
