@@ -8,6 +8,7 @@ from typing import Any
 
 from tools.artifacts import Sample
 
+FOLDER = "flax"
 LIBRARIES = ("flax", "jax", "optax", "msgpack")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

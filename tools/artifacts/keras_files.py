@@ -1,9 +1,7 @@
-"""Models as Keras 3 saves them: .keras, whole models in HDF5, weights alone; and HDF5 files of h5py's own kinds."""
+"""Models as Keras 3 saves them: .keras, whole models in HDF5, weights alone, and the configuration in JSON."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +14,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+FOLDER = "keras"
 LIBRARIES = ("keras", "tensorflow", "h5py")
 
 
 def samples() -> Iterator[Sample]:
-    """Each model under the forms that it can be saved in, and files by h5py."""
+    """Each model under the forms that it can be saved in."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -38,7 +37,6 @@ def samples() -> Iterator[Sample]:
             path = Path(folder, "model.keras")
             model.save(path)
             yield f"custom-{name}.keras", {f"custom-{name}.keras": path.read_bytes()}
-    yield from _hdf5()
 
 
 def _models(keras: Any) -> Iterator[tuple[str, Any]]:
@@ -96,41 +94,3 @@ def _custom(keras: Any) -> Iterator[tuple[str, Any]]:
             return inputs * 2
 
     yield "layer", keras.Sequential([keras.Input((2,)), Doubling()])
-
-
-def _hdf5() -> Iterator[Sample]:
-    """The structures of HDF5 that h5py can be asked to write."""
-    import h5py
-    import numpy as np
-
-    for version in ("earliest", "latest", "v108"):
-        out = io.BytesIO()
-        with h5py.File(out, "w", libver=version, track_order=version == "latest") as file:
-            file.attrs["text"] = json.dumps({"a": 1})
-            file.attrs["names"] = ["x", "yy"]
-            file.attrs["shape"] = h5py.Empty("f4")
-            file.create_dataset("whole", data=np.arange(12.0).reshape(3, 4))
-            file.create_dataset(
-                "packed",
-                data=np.zeros((64, 8), "f4"),
-                chunks=(16, 8),
-                compression="gzip",
-                shuffle=True,
-                fletcher32=True,
-            )
-            file.create_dataset("grows", data=np.zeros(20, "i2"), chunks=(8,), maxshape=(None,))
-            file.create_dataset("grows2", data=np.zeros((9, 9), "i2"), chunks=(4, 4), maxshape=(None, None))
-            file.create_dataset("texts", data=np.array([b"a", b"bc"], object), dtype=h5py.string_dtype())
-            file.create_dataset("record", data=np.zeros(2, [("a", "i4"), ("b", "S3")]))
-            file.create_dataset("scalar", data=3)
-            file.create_dataset("empty", shape=(0, 3), dtype="f4")
-            many = file.create_group("many")
-            for number in range(40):
-                many.create_dataset(f"w{number}", data=np.float32(number))
-            file["alias"] = h5py.SoftLink("/whole")
-            file["again"] = file["whole"]
-            file["whole"].attrs["ref"] = file["packed"].ref
-            for number in range(12):
-                many.attrs[f"a{number}"] = number
-            del many["w3"]
-        yield f"hdf5-{version}", {f"hdf5-{version}.h5": out.getvalue()}

@@ -48,13 +48,21 @@ _VALUES = frozenset({
 _FILES = frozenset(
     {"vocabulary", "vocabulary_file", "vocab_file", "input_vocabulary", "idf_weights", "filepath", "filename"}
 )
-_FIRST = re.compile(r"\s*[\[{]")
+_FIRST_BYTES = re.compile(rb"\s*[\[{]")
+_NAMES_CLASS = re.compile(rb"class_name|\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])")  # no writer escapes letters
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _OBJECTS = re.compile(r"O|object|V.*", re.DOTALL)
 _SHOWN_NAMES = 8
+_BEGIN = frozenset("{[ \t\r\n")
+_NAMED_BY = {"function": "config", "__typespec__": "spec_name"}
 _BY_FUNCTION = frozenset({"TFOpLambda", "SlicingOpLambda"})
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+def may_be_config(text: bytes) -> bool:
+    """Whether a text may be a configuration: JSON that names a class, with or without escapes."""
+    return _FIRST_BYTES.match(text) is not None and _NAMES_CLASS.search(text) is not None
 
 
 def keras_facts(text: bytes, name: str, offset: int, budget: Budget) -> Iterator[Fact | Finding]:
@@ -118,7 +126,7 @@ class _Walk:
     def _text(self, text: str, depth: int, waiting: list[tuple[Json, int]]) -> None:
         if len(text) >= SHORTEST and (kind := credential_in(text)):
             self._fact(FactKind.CREDENTIAL, kind)
-        if '"class_name"' in text and _FIRST.match(text):
+        if text[:1] in _BEGIN and may_be_config(text.encode("utf-8", "surrogatepass")):
             if depth >= MAX_NESTING:
                 self._once(
                     "deep", "", found(MALFORMED, self.name, self.offset, "configurations nested too deep in texts")
@@ -130,29 +138,30 @@ class _Walk:
             self.problem = ""
 
     def _object(self, value: dict[str, Json]) -> None:
-        kind = value.get("class_name")
-        for key in _FILES & value.keys():
+        for key in sorted(_FILES & value.keys()):
             self._file(value[key])
-        if kind is None:
-            return
+        kind = value.get("class_name")
         if not isinstance(kind, str):
-            self._odd("a class name that is no text")
+            if kind is not None and "config" in value:
+                self._odd("a class name that is no text")
         elif kind == "__lambda__":
             self._lambda(value.get("config"))
         elif kind in _VALUES:
             self._plain(value.get("config"))
-        elif kind == "function":
-            self._named(value, value.get("config"))
-        elif kind == "__typespec__":
-            self._named(value, value.get("spec_name"))
+        elif kind in _NAMED_BY:
+            self._named(value, value.get(_NAMED_BY[kind]))
         else:
             self._named(value, kind)
-            config = value.get("config")
-            if kind.rpartition(">")[2] == "Lambda" and isinstance(config, dict):
-                self._old_lambdas(config)
-            elif kind in _BY_FUNCTION:
-                function = config.get("function") if isinstance(config, dict) else None
-                self._named({"module": "tensorflow"}, function)
+            self._functions(kind, value.get("config"))
+
+    def _functions(self, kind: str, config: Json) -> None:
+        """What layers that run a function name it by, or carry it as."""
+        if not isinstance(config, dict):
+            return
+        if kind.rpartition(">")[2] == "Lambda":
+            self._old_lambdas(config)
+        elif kind in _BY_FUNCTION:
+            self._named({"module": "tensorflow"}, config.get("function"))
 
     def _named(self, value: dict[str, Json], name: Json) -> None:
         """An object that is looked up: by its module, and before that by the name that somebody registered."""

@@ -15,7 +15,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, found
-from fastness.models.scan.keras_config import keras_facts
+from fastness.models.scan.keras_config import keras_facts, may_be_config
 from fastness.models.scan.protobuf import LENGTH, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS
 from fastness.models.scan.tensorflow_paths import KEPT, Node, chosen_paths
@@ -100,7 +100,7 @@ class Walk:
                 raise NotProtobuf(one.offset, f"field {one.number} of {kind} has wire type {one.wire}")
             elif one.wire == LENGTH and what in "ts":
                 self._text(what, one, kept)
-        self._finish(kept)
+        self.close(kept)
         return kept
 
     def finish(self) -> None:
@@ -133,17 +133,31 @@ class Walk:
         text = data.decode("utf-8", "replace")
         if wanted:
             kept.texts.setdefault(one.number, []).append(text)
-        if config and b'"class_name"' in data:
-            self.told += keras_facts(data, self.name, one.start, self.budget)
-        if length >= SHORTEST and (kind := credential_in(text)):
-            self._once(FactKind.CREDENTIAL, kind, one.start)
+        self.text(data, one.start, config=config)
+
+    def text(self, data: bytes, offset: int, *, config: bool) -> None:
+        """Look at a text for credentials, and for Keras' configurations where one may stand.
+
+        Raises:
+            TooLarge: the budget is spent.
+        """
+        if config and may_be_config(data):
+            self.told += keras_facts(data, self.name, offset, self.budget)
+        if len(data) >= SHORTEST and (kind := credential_in(data[:KEPT_TEXT].decode("utf-8", "replace"))):
+            self._once(FactKind.CREDENTIAL, kind, offset)
 
     def _unknown(self, kind: str, one: Field) -> None:
         if (kind, one.number) not in self.unknown:
             self.budget.spend("facts")
             self.unknown.add((kind, one.number))
 
-    def _finish(self, kept: Kept) -> None:
+    def close(self, kept: Kept) -> None:
+        """Take in a message whose fields are all known.
+
+        Raises:
+            NotProtobuf: a node has no operator.
+            TooLarge: the budget is spent.
+        """
         if kept.kind == "NodeDef":
             self._node(kept)
         elif kept.kind == "FunctionDef":

@@ -23,7 +23,7 @@ class Superblock:
     """Where a file begins.
 
     Attributes:
-        end: address behind the last byte.
+        end: offset behind the last byte, counted from the front of the file.
         root: address of the object header of the root group.
         extension: address of another object header, of the file itself.
         driver: whether the file says that its bytes stand in other files too.

@@ -22,7 +22,7 @@ from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.hdf5 import SIGNATURE, Attribute, Image, NotHdf5, Objects, superblock
 from fastness.models.scan.inflate import Inflated
-from fastness.models.scan.keras_config import keras_facts
+from fastness.models.scan.keras_config import keras_facts, may_be_config
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -66,7 +66,6 @@ _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
 _LARGEST_SLACK = 1 << 18
 _SLACK_SHARE = 4
 _STEP = 1 << 20
-_CONFIGS = b'"class_name"'
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Hdf5Reader:
             return
         if base and not _blank(source, 0, base):
             yield Member(Part(source, f"{source.name}!userblock", 0, base))
-        if _blank(source, base + 8, source.size):
+        if source.size > base + 8 and _blank(source, base + 8, source.size):
             yield found(BLANK, source.name, base, f"{source.size - base - 8} zeros behind the signature")
             yield span(source.name, 0, source.size)
             return
@@ -113,11 +112,10 @@ class Hdf5Reader:
 def _walked(image: Image, visit: _Visit) -> int:
     """Visit all objects; where the file says that it ends."""
     block = superblock(image)
-    end = image.base + block.end
-    if end > image.source.size:
+    if block.end > image.source.size:
         raise NotHdf5(image.source.size, "the file is shorter than it says")
     Objects(image, visit).walk(block)
-    return end
+    return block.end
 
 
 def _base(source: RandomAccess) -> int:
@@ -162,7 +160,7 @@ class _Visit:
 
     def attribute(self, one: Attribute) -> None:
         for value in one.values:
-            if _CONFIGS in value:
+            if may_be_config(value):
                 self.told += keras_facts(value.rstrip(b"\0"), self.source.name, one.place, self.budget)
             self.text(value, one.place)
 

@@ -37,10 +37,17 @@ BLANK = Rule(
     "It names no tensors, and no library opens it.", "Save the model again if it has variables.", MAPS,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, BLANK)
+ELSEWHERE = Rule(
+    "tensorflow-checkpoint-path", "The latest checkpoint is named by a path of another machine", Severity.LOW,
+    "Restoring reads what lies at that path, which need not be what lies beside the file.",
+    "Write the name alone: relative paths are those beside the file.", {**MAPS, "cwe": "CWE-73"},
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, BLANK, ELSEWHERE)
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER = 48
+_OWN_PATH = re.compile(r"(?:/|[A-Za-z]:[/\\])(?!.*\.\.)")
 _TRAILER = 5
 _STATE = re.compile(rb"(?:\s*(?:model_checkpoint_path|all_model_checkpoint_paths)\s*:\s*\"(?:[^\"\\\n]|\\.)*\""
                     rb"|\s*(?:all_model_checkpoint_timestamps|last_preserved_timestamp)\s*:\s*[-+0-9.eE]+|\s*#[^\n]*)*\s*")  # fmt: skip
@@ -90,7 +97,10 @@ def _state(data: bytes, name: str) -> Iterator[Told]:
         return
     for match in _LATEST.finditer(data):
         location = match[1].decode("utf-8", "replace")
-        yield Fact(FactKind.REFERENCE, name, match.start(1), f"{location}.index")
+        if _OWN_PATH.match(location):  # what TensorFlow writes where it was told an absolute path to save to
+            yield found(ELSEWHERE, name, match.start(1), f"the latest checkpoint is {location[:120]!a}")
+        else:
+            yield Fact(FactKind.REFERENCE, name, match.start(1), f"{location}.index")
     yield span(name, 0, len(data))
 
 
