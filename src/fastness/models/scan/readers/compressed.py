@@ -53,6 +53,7 @@ _MAGICS = (
 )
 _WEAK = frozenset({"zlib", "lzma"})
 _HEAD = 16
+_SKIPPED = 64
 BOMB_BYTES = 64 << 20
 BOMB_RATIO = 200
 
@@ -74,7 +75,7 @@ class CompressedReader:
         Raises:
             TooLarge: the budget is spent.
         """
-        codec = _codec(source.read_at(0, _HEAD))
+        codec = _codec(_behind_skipped(source))
         if codec not in CODECS or not CODECS[codec].installed:
             yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec or 'nothing that is known'}")
             return
@@ -108,12 +109,31 @@ def _codec(head: bytes) -> str:
     for magic, codec in _MAGICS:
         if head.startswith(magic):
             return codec
-    if 0x50 <= head[:1].ljust(1)[0] < 0x60 and head[1:4] == b"\x2a\x4d\x18":
+    if _is_skipped(head):
         return "zstandard"
     if _is_lzma(head):
         return "lzma"
     is_zlib = len(head) > 2 and head[0] & 0x0F == 8 and head[0] <= 0x78 and (head[0] << 8 | head[1]) % 31 == 0
     return "zlib" if is_zlib and not head[1] & 0x20 else ""
+
+
+def _is_skipped(head: bytes) -> bool:
+    """Whether a frame begins that lz4 and zstandard step over."""
+    return len(head) >= 8 and 0x50 <= head[0] < 0x60 and head[1:4] == b"\x2a\x4d\x18"
+
+
+def _behind_skipped(source: RandomAccess) -> bytes:
+    """The first bytes behind the frames that are stepped over, which tell whose they are; of the last one if all are."""
+    at, head = 0, source.read_at(0, _HEAD)
+    for _ in range(_SKIPPED):
+        if not _is_skipped(head):
+            break
+        at += 8 + int.from_bytes(head[4:8], "little")
+        behind = source.read_at(at, _HEAD) if at < source.size else b""
+        if not behind:
+            break
+        head = behind
+    return head
 
 
 def _is_lzma(head: bytes) -> bool:

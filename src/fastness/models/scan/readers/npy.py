@@ -1,4 +1,6 @@
-"""NumPy's array files: the header against the size, and the pickle inside where elements are objects.
+"""NumPy's array files: the headers against the size, and the pickle inside where elements are objects.
+
+Several arrays may stand behind each other, as repeated calls of `numpy.save` write them.
 
 Source: numpy 2.4, `numpy.lib.format`, versions 1.0, 2.0 and 3.0. Cost: the header only.
 """
@@ -53,6 +55,7 @@ _FIXED = {
     "M": 8,
     "m": 8,
 }
+_LONG = re.compile(r"(?<=[0-9])L(?=\s*[,)])")
 _KEYS = {"descr", "fortran_order", "shape"}
 
 
@@ -73,41 +76,49 @@ class NpyReader:
         Raises:
             TooLarge: the header is longer than the budget allows.
         """
-        try:
-            start, header = _header(source, budget)
-            width = _width(header["descr"])
-            count = _count(header["shape"])
-        except NotALiteral as error:
-            yield found(MALFORMED, source.name, 0, str(error))
-            return
-        yield span(source.name, 0, start)
-        rest = source.size - start
-        if width is None:
-            yield found(OBJECTS, source.name, start, "the elements are a pickle")
-            yield span(source.name, start, rest)
-            yield Member(Part(source, f"{source.name}!objects", start, rest), start, "pickle")
-            return
-        if count * width != rest:
-            yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
-        yield span(source.name, start, min(rest, count * width))
+        at = 0
+        while at < source.size and (at == 0 or source.read_at(at, len(MAGIC)) == MAGIC):
+            try:
+                start, header = _header(source, at, budget)
+                width = _width(header["descr"])
+                count = _count(header["shape"])
+            except NotALiteral as error:
+                yield found(MALFORMED, source.name, at, str(error))
+                return
+            budget.spend("fields")
+            yield span(source.name, at, start - at)
+            rest = source.size - start
+            if width is None:
+                yield found(OBJECTS, source.name, start, "the elements are a pickle")
+                yield span(source.name, start, rest)
+                yield Member(Part(source, f"{source.name}!objects", start, rest), start, "pickle")
+                return
+            yield span(source.name, start, min(rest, count * width))
+            if count * width > rest:
+                yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
+            at = start + count * width
+        if at < source.size:
+            yield found(SIZE, source.name, at, f"{source.size - at} bytes follow the last array")
 
 
-def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, Literal]]:
-    """Where the data begins, and what the header says."""
-    head = source.read_at(0, 12)
+def _header(source: RandomAccess, at: int, budget: Budget) -> tuple[int, dict[str, Literal]]:
+    """Where the data of the array at `at` begins, and what its header says."""
+    head = source.read_at(at, 12)
     version = tuple(head[6:8])
     if version not in {(1, 0), (2, 0), (3, 0)}:
         raise NotALiteral("a version of the format that is not known")
     width = 2 if version == (1, 0) else 4
     length = int.from_bytes(head[8 : 8 + width], "little")
-    start = 8 + width + length
+    start = at + 8 + width + length
     if start > source.size:
         raise NotALiteral("the header is longer than the file")
     budget.require("header_bytes", length)
     try:
-        text = source.read_at(8 + width, length).decode("utf-8" if version == (3, 0) else "latin-1")
+        text = source.read_at(at + 8 + width, length).decode("utf-8" if version == (3, 0) else "latin-1")
     except UnicodeDecodeError as error:
         raise NotALiteral("the header is not UTF-8") from error
+    if version != (3, 0):
+        text = _LONG.sub("", text)  # Python 2 wrote lengths as 10L
     header = parse_literal(text)
     if not isinstance(header, dict) or set(header) != _KEYS or not isinstance(header["fortran_order"], bool):
         raise NotALiteral("the header is not a dict of descr, fortran_order and shape")
