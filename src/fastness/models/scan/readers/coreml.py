@@ -20,7 +20,7 @@ from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.decoded import Row, Walk, schema_of
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.onnx_parts import code_in
-from fastness.models.scan.protobuf import LENGTH, VARINT, NotProtobuf, fields
+from fastness.models.scan.protobuf import LENGTH, VARINT, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -78,6 +78,8 @@ class CoremlReader:
             yield from model.told
             yield found(MALFORMED, source.name, error.at, str(error))
             return
+        if not kind and not source.name.lower().endswith(".mlmodel"):
+            return  # the messages of others begin alike
         yield from model.told
         for (message, number), at in walk.unknown.items():
             yield found(UNKNOWN_FIELD, source.name, at, f"field {number} of {message}")
@@ -132,11 +134,7 @@ def _starts_a_model(head: bytes, size: int) -> bool:
     seen: list[int] = []
     try:
         for one in fields(Cursor(BytesSource("", head)), 1 << 40, Budget(ScanSettings(fields=8))):
-            if (
-                one.number not in messages
-                or one.end > size
-                or one.wire != (VARINT if one.number in {1, 10} else LENGTH)
-            ):
+            if one.number not in messages or not _fits(one, size):
                 return False
             seen.append(one.number)
             if one.end > len(head):
@@ -144,6 +142,12 @@ def _starts_a_model(head: bytes, size: int) -> bool:
     except NotProtobuf:
         pass
     return seen[:2] == [1, 2] and (len(seen) == 2 or seen[2] >= 200 or seen[2] == 10)
+
+
+def _fits(one: Field, size: int) -> bool:
+    """Whether a field has its wire type, and a model can follow a description; a SavedModel is a version and one graph."""
+    ends = one.end == size and one.number < 3
+    return one.end <= size and not ends and one.wire == (VARINT if one.number in {1, 10} else LENGTH)
 
 
 READER = CoremlReader
