@@ -115,7 +115,8 @@ def _shown(fact: Fact) -> str:
 def _finding(rule: Rule, fact: Fact, message: str) -> Finding:
     opcode = str(fact.detail["opcode"])
     text = f"{opcode} at byte {fact.offset} {message}"
-    return found(rule, fact.source, fact.offset, text, opcode=opcode, callee=_shown(fact))
+    chain = {"chain": fact.detail["chain"]} if "chain" in fact.detail else {}
+    return found(rule, fact.source, fact.offset, text, opcode=opcode, callee=_shown(fact), **chain)
 
 
 CHECK = Callables

@@ -1,5 +1,6 @@
 """The symbolic pickle machine: what a stream would import, call and change, found without running any of it."""
 
+from fastness.models.scan.machine.explain import Explanation, explain
 from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.persistent import Storage
 from fastness.models.scan.machine.run import run
@@ -7,4 +8,16 @@ from fastness.models.scan.machine.standing import catalogue
 from fastness.models.scan.machine.trace import Dialect, Event, Sight, Trace
 from fastness.models.scan.machine.values import Standing
 
-__all__ = ["OPCODES", "Dialect", "Event", "Sight", "Standing", "Storage", "Trace", "catalogue", "run"]
+__all__ = [
+    "OPCODES",
+    "Dialect",
+    "Event",
+    "Explanation",
+    "Sight",
+    "Standing",
+    "Storage",
+    "Trace",
+    "catalogue",
+    "explain",
+    "run",
+]

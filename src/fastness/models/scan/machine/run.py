@@ -46,10 +46,19 @@ def run(
     Raises:
         TooLarge: the budget is spent.
     """
-    budget.require("depth", depth)
     machine = Machine(cursor, budget, catalogue(), dialect)
     machine.memo = {} if memo is None else memo
-    trace = machine.trace
+    return walk(machine, depth, short)
+
+
+def walk(machine: Machine, depth: int, short: Sprint) -> Trace:
+    """Let a machine that stands at the beginning of its stream go to the end.
+
+    Raises:
+        TooLarge: the budget is spent.
+    """
+    cursor, budget, trace = machine.cursor, machine.budget, machine.trace
+    budget.require("depth", depth)
     left = 0
     while not trace.stopped and trace.broken < 0:
         if left <= 0:

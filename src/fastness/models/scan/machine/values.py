@@ -252,7 +252,7 @@ _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _NAMED = re.compile(r"(?i)\b(pass(?:word|wd)?|secret|token|api[_-]?key|authorization)(\s*[=:]\s*|\s+)(?:bearer\s+)?\S+")
 
 
-_BRACKETS = {"tuple": ("(", ")"), "list": ("[", "]")}
+BRACKETS = {"tuple": ("(", ")"), "list": ("[", "]")}
 
 
 def masked(text: str) -> str:
@@ -297,7 +297,7 @@ def _arguments(args: object, depth: int) -> str:
 
 
 def _items(value: Items, depth: int) -> str:
-    left, right = _BRACKETS.get(value.kind, ("{", "}"))
+    left, right = BRACKETS.get(value.kind, ("{", "}"))
     if depth <= 0:
         return f"{left}...{right}"
     shown = [_render(item, depth - 1) for item in value.kept[:6]]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import ClassVar
 
 from fastness.core.errors import TooLarge
@@ -22,7 +22,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
-from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, run
+from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, explain, run
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
 MALFORMED = undecided(
@@ -115,6 +115,9 @@ _INSTEAD = frozenset({TORCH, "torch-legacy"})
 _MAGIC_WITHIN = 32
 
 _HEAD = 4096
+_EXPLAINED = 3
+_LINES = 200
+_ACTS = frozenset({Sight.IMPORT, Sight.CALL, Sight.TAMPER})
 _SEARCHED = 64 << 20
 _CANDIDATES = 256
 _WINDOW = 1 << 20
@@ -164,7 +167,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
     Raises:
         TooLarge: the budget is spent.
     """
-    cursor, memo = Cursor(source), dict[int, object]()
+    cursor, memo, explained = Cursor(source), dict[int, object](), 0
     strong = cursor.peek(1) == b"\x80"
     while cursor.position < source.size:
         start = cursor.position
@@ -175,20 +178,34 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         trace = run(cursor, budget, dialect, memo=None if start else memo)
         if not start and not strong and _does_nothing(trace):
             return
-        yield from told(source.name, trace.events)
+        worst = _worst(trace) if explained < _EXPLAINED else None
+        explained += worst is not None
+        chain = "" if worst is None else "\n".join(islice(explain(source, start, dialect).lines(), _LINES))
+        yield from told(source.name, trace.events, worst, chain)
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
-        if start:
-            yield from _with_memo(source, start, budget, memo)
-        if trace.array >= 0:
-            yield from _as_plain_pickle(source, trace, budget)
+        yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:
             yield from _search(source, trace.broken + 1, budget)
             return
 
 
-def told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
-    """The events of a stream as facts, for the checks, and as findings about its form."""
+def _read_otherwise(
+    source: RandomAccess, trace: Trace, budget: Budget, memo: dict[int, object]
+) -> Iterator[Fact | Finding]:
+    """What other loaders make of a stream: one that keeps its memo, and one that knows no raw arrays."""
+    if trace.start:
+        yield from _with_memo(source, trace.start, budget, memo)
+    if trace.array >= 0:
+        yield from _as_plain_pickle(source, trace, budget)
+
+
+def told(name: str, events: list[Event], worst: Event | None = None, chain: str = "") -> Iterator[Fact | Finding]:
+    """The events of a stream as facts, for the checks, and as findings about its form.
+
+    Args:
+        worst: the one that is told with the whole chain of calls.
+    """
     detail: dict[str, str | int]
     for event in events:
         kind, rule = _FACTS.get(event.sight), _FINDINGS.get(event.sight)
@@ -202,6 +219,8 @@ def told(name: str, events: list[Event]) -> Iterator[Fact | Finding]:
                 "opcode": event.opcode,
                 "arguments": event.arguments,
             }
+            if event is worst:
+                detail["chain"] = chain
             yield Fact(kind, name, event.offset, event.name, detail)
         elif rule is not None:
             message = f"{event.opcode}: {event.name}" if event.opcode else event.name
@@ -262,6 +281,12 @@ def _with_memo(source: RandomAccess, start: int, budget: Budget, memo: dict[int,
     """
     trace = run(Cursor(source, start), budget, memo=memo)
     yield from told(source.name, [e for e in trace.events if _acts(e) and e.standing is Standing.DANGEROUS])
+
+
+def _worst(trace: Trace) -> Event | None:
+    """The first of the worst calls, changes or imports; None where all are reviewed."""
+    acts = [e for e in trace.events if e.sight in _ACTS and (e.standing or e.sight is Sight.TAMPER)]
+    return max(acts, key=lambda e: (e.standing, e.sight is not Sight.IMPORT), default=None)
 
 
 def _acts(event: Event) -> bool:
