@@ -145,7 +145,7 @@ class _Walk:
             if kind is not None and "config" in value:
                 self._odd("a class name that is no text")
         elif kind == "__lambda__":
-            self._lambda(value.get("config"))
+            self._code(_first(value.get("config")))
         elif kind in _VALUES:
             self._plain(value.get("config"))
         elif kind in _NAMED_BY:
@@ -177,10 +177,6 @@ class _Walk:
         dtype = config.get("dtype") if isinstance(config, dict) else None
         if isinstance(dtype, str) and _OBJECTS.fullmatch(dtype.lstrip("<>|=")):
             self._odd("an array of objects")
-
-    def _lambda(self, config: Json) -> None:
-        code = config.get("code", config.get("value")) if isinstance(config, dict) else config
-        self._code(code[0] if isinstance(code, list) and code else code)
 
     def _old_lambdas(self, config: dict[str, Json]) -> None:
         """The functions of a Lambda layer of Keras 2: a list of code, defaults and closure, or a name."""
@@ -221,6 +217,12 @@ class _Walk:
             self.budget.spend("facts")
             self.seen.add((kind, name))
             self.told.append(told)
+
+
+def _first(config: Json) -> Json:
+    """The code of a lambda, which stands under one of two keys, alone or before its defaults."""
+    code = config.get("code", config.get("value")) if isinstance(config, dict) else config
+    return code[0] if isinstance(code, list) and code else code
 
 
 def _items(value: Json) -> Json:

@@ -35,7 +35,7 @@ _OPERATOR = re.compile(r"[A-Za-z0-9_.>/\-]{1,200}")
 # What is kept of a message until the one around it ends: texts by field, and inner messages.
 _TEXTS = {
     "NodeDef": {1, 2, 3}, "NodeDef.AttrEntry": {1}, "AttrValue": {2}, "OpDef": {1}, "AssetFileDef": {2}, "TensorInfo": {1},
-    "SavedUserObject": {1, 3}, "SavedMetadataObject": {4, 5}, "TensorProto": {4, 8}, "RegisteredSaver": {1}, "Any": {1},
+    "SavedUserObject": {1, 3}, "SavedMetadataObject": {4, 5}, "TensorProto": {4, 8}, "RegisteredSaver": {1}, "SavedObject": {16},
 }  # fmt: skip
 _INNER = frozenset({"NodeDef.AttrEntry", "AttrValue", "TensorProto", "TensorInfo", "OpDef", "AttrValue.ListValue"})
 _CONFIGS = {("SavedUserObject", 3), ("SavedMetadataObject", 5)}
@@ -164,8 +164,10 @@ class Walk:
             self.local |= {one.text(1) for one in kept.inner if one.kind == "OpDef"}
         elif kept.kind == "AssetFileDef":
             self._asset(kept)
-        elif kept.kind == "RegisteredSaver" and kept.text(1):
-            self._once(FactKind.CLASS, kept.text(1), kept.start, vocabulary=DOMAIN)
+        elif kept.kind in {"RegisteredSaver", "SavedObject"}:
+            for saver in (kept.text(1), kept.text(16)):
+                if saver:
+                    self._once(FactKind.CLASS, saver, kept.start, vocabulary=DOMAIN)
 
     def _asset(self, kept: Kept) -> None:
         self.assets |= {one.text(1).split(":")[0] for one in kept.inner}

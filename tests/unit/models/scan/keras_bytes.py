@@ -160,6 +160,7 @@ def pack(value: object) -> bytes:
         return b"\xc6" + struct.pack(">I", len(value)) + value
     if isinstance(value, tuple):
         code, data = value
+        assert isinstance(data, bytes)
         return b"\xc9" + struct.pack(">IB", len(data), code) + data
     if isinstance(value, dict):
         return b"\xdf" + struct.pack(">I", len(value)) + b"".join(pack(k) + pack(v) for k, v in value.items())

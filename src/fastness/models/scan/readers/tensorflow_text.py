@@ -93,6 +93,8 @@ class _Parser:
         self._text = text
         self._walk = walk
         self._at = 0
+        self._before = ""
+        self._listing = False
         self._is_value = False
 
     def message(self) -> None:
@@ -125,10 +127,12 @@ class _Parser:
         if match is None or match.lastgroup is None:
             raise NotProtobuf(self._at, "no field")
         self._walk.budget.spend("fields")
-        before = self._text[max(0, self._at - 64) : match.start(match.lastgroup)].rstrip()
-        self._is_value = before.endswith((":", "[", ","))
         self._at = match.end()
-        return match.lastgroup, match[match.lastgroup]
+        piece = match[match.lastgroup]
+        self._is_value = self._listing or self._before == ":"
+        self._listing = piece == "[" or (self._listing and piece != "]")
+        self._before = piece
+        return match.lastgroup, piece
 
     def _opened(self, field: str) -> Kept:
         kind = _MESSAGES.get(field, "")
