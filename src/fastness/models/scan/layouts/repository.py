@@ -4,8 +4,8 @@ The files are read by themselves. Here: shards that an index names and that are 
 one is a pickle, code that a configuration names although it lies among examples, names that fall together on other
 systems, and the folders of git and of downloads, which no loader reads.
 
-Decided: the objects of git and the notes of downloads are no part of the model, and are passed over with a note; git's own
-settings and hooks, which run when somebody works in the folder, are looked at.
+Decided: the objects of git and the notes of downloads are no part of the model, and are searched like numbers; git's own
+settings and hooks, which run when somebody works in the folder, are looked at, the samples among them for review.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _SIGNS = frozenset(
 _GIT = re.compile(r"(?:^|/)\.git/")
 _GIT_DATA = re.compile(
     r"(?:^|/)\.git/(?:objects|lfs|refs|logs|info|index|packed-refs|HEAD|FETCH_HEAD|ORIG_HEAD|MERGE_HEAD|shallow|description"
-    r"|COMMIT_EDITMSG|branches|hooks/[\w-]+\.sample)(?:/|$)"
+    r"|COMMIT_EDITMSG|branches)(?:/|$)"
 )
 _CACHE = re.compile(
     r"(?:^|/)\.cache/huggingface/.*(?:\.metadata|\.lock|\.gitignore|CACHEDIR\.TAG)$|(?:^|/)\.locks/.*\.lock$"
