@@ -1,7 +1,8 @@
 """Reports as SARIF 2.1.0.
 
 Source: OASIS, "Static Analysis Results Interchange Format Version 2.1.0", 2020; sections 3.19 (tool component), 3.27
-(result), 3.30 (region, by byte offset), 3.27.17 (partial fingerprints).
+(result), 3.30 (region, by byte offset), 3.27.17 (partial fingerprints), 3.24
+(artifact, with hashes), 3.35 (suppression).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from fastness import __version__
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.models.scan.catalogue import rules
-from fastness.models.scan.report import JsonValue, Report
+from fastness.models.scan.report import JsonValue, Report, Waived
 
 _LEVELS = {
     Severity.INFO: "note",
@@ -38,11 +39,17 @@ def to_sarif(reports: Iterable[Report]) -> dict[str, JsonValue]:
     catalogue = rules()
     index = {rule.id: at for at, rule in enumerate(catalogue)}
     results: list[JsonValue] = []
+    artifacts: list[JsonValue] = []
     for report in reports:
+        artifacts.append(_artifact(report))
         times: Counter[str] = Counter()
         for finding in report.verdict.findings:
             print_ = _fingerprint(report, finding, times)
-            results.append(_result(report, finding, index[finding.rule], print_))
+            results.append({**_result(report, finding, len(artifacts) - 1, print_), "ruleIndex": index[finding.rule]})
+        for one in report.waived:
+            print_ = _fingerprint(report, one.finding, times)
+            result = _result(report, one.finding, len(artifacts) - 1, print_)
+            results.append({**result, "ruleIndex": index[one.finding.rule], "suppressions": [_suppression(one)]})
     driver: dict[str, JsonValue] = {
         "name": "Fastness",
         "semanticVersion": __version__,
@@ -51,7 +58,9 @@ def to_sarif(reports: Iterable[Report]) -> dict[str, JsonValue]:
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results, "columnKind": "utf16CodeUnits"}],
+        "runs": [
+            {"tool": {"driver": driver}, "artifacts": artifacts, "results": results, "columnKind": "utf16CodeUnits"}
+        ],
     }
 
 
@@ -70,26 +79,57 @@ def _rule(rule: Rule) -> dict[str, JsonValue]:
     }
 
 
-def _result(report: Report, finding: Finding, index: int, fingerprint: str) -> dict[str, JsonValue]:
-    physical: dict[str, JsonValue] = {"artifactLocation": {"uri": quote(report.name.lstrip("/"))}}
-    offset = finding.evidence.get("offset")
-    if isinstance(offset, int) and finding.where.rpartition("@")[0] == report.name:
+def _artifact(report: Report) -> dict[str, JsonValue]:
+    shown: dict[str, JsonValue] = {
+        "location": {"uri": _uri(report)},
+        "length": report.size,
+        "properties": {"verdict": report.outcome.value, "formats": list(report.formats), "isolation": report.isolation},
+    }
+    if report.digest:
+        shown["hashes"] = {"sha-256": report.digest.removeprefix("sha256:")}
+    return shown
+
+
+def _result(report: Report, finding: Finding, artifact: int, fingerprint: str) -> dict[str, JsonValue]:
+    location: dict[str, JsonValue] = {"uri": _uri(report), "index": artifact}
+    physical: dict[str, JsonValue] = {"artifactLocation": location}
+    offset, member = finding.evidence.get("offset"), finding.where.rpartition("@")[0]
+    inside = member != report.name
+    if isinstance(offset, int) and offset >= 0 and not inside:
         physical["region"] = {"byteOffset": offset, "byteLength": 1}
-    return {
+    result: dict[str, JsonValue] = {
         "ruleId": finding.rule,
-        "ruleIndex": index,
         "level": _LEVELS[finding.severity],
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": physical, "logicalLocations": [{"fullyQualifiedName": finding.where}]}],
         "partialFingerprints": {"fastness/v1": fingerprint},
         "properties": {"verdict": report.outcome.value},
     }
+    if inside:
+        result["relatedLocations"] = [
+            {
+                "id": 1,
+                "message": {"text": "the file within, with the offset in it"},
+                "logicalLocations": [{"fullyQualifiedName": member, "kind": "resource"}],
+                "properties": {"offset": offset if isinstance(offset, int) else 0},
+            }
+        ]
+    return result
+
+
+def _suppression(one: Waived) -> dict[str, JsonValue]:
+    justification = f"waived by {one.by} until {one.until}: {one.reason}"
+    return {"kind": "external", "status": "accepted", "justification": justification, "properties": {"key": one.keyid}}
+
+
+def _uri(report: Report) -> str:
+    return quote(report.name.lstrip("/"), errors="surrogateescape")
 
 
 def _fingerprint(report: Report, finding: Finding, times: Counter[str]) -> str:
     """Rule, member and subject, and the how manieth of its kind; offsets are left out, for they move."""
     member = finding.where.rpartition("@")[0].removeprefix(report.name)
-    subject = "\0".join(f"{k}={v}" for k, v in sorted(finding.evidence.items()) if k != "offset")
+    subject = "\0".join(f"{k}={v}" for k, v in sorted(finding.evidence.items()) if k not in {"offset", "chain"})
     key = f"{finding.rule}\0{report.name}\0{member}\0{subject}"
     times[key] += 1
     return hashlib.sha256(f"{key}\0{times[key]}".encode("utf-8", "surrogateescape")).hexdigest()

@@ -63,7 +63,7 @@ def test_json_holds_the_findings_and_what_to_do() -> None:
     assert bad["findings"][0]["fix"] == rule_of("pickle-dangerous-call").fix
     assert good == {
         "name": "model.pkl", "size": len(PLAIN), "formats": ["pickle"], "verdict": "pass", "explained_bytes": len(PLAIN),
-        "dropped_findings": 0, "findings": [],
+        "dropped_findings": 0, "findings": [], "digest": "", "isolation": "", "waived": [], "contents": [],
     }  # fmt: skip
 
 
