@@ -101,7 +101,7 @@ def scan_source(bench: Bench, source: RandomAccess, expected: Digest) -> Report:
     Raises:
         FastnessError: it cannot be read, or cannot be trusted.
     """
-    key = _key(bench, expected, Work(Path(), source.name))
+    key = key_of_work(bench, expected, Work(Path(), source.name))
     seen = bench.cache.take(key, source.name, None) if bench.cache is not None else None
     if seen is None:
         seen = bench.scanner.scan_placed(source, bench.bounds)
@@ -120,7 +120,7 @@ def _digested(bench: Bench, source: FileSource, work: Work, bundle: Bundle | Non
     place = Place(bundle, work.path, work.readers) if bundle is not None else None
     if bench.cache is not None:
         digest = _digest(source, bench)
-        key = _key(bench, digest, work)
+        key = key_of_work(bench, digest, work)
         seen = bench.cache.take(key, work.name, bundle)
         if seen is None:
             seen = bench.scanner.scan_placed(source, bench.bounds, place, file)
@@ -161,7 +161,8 @@ def _pieces(source: RandomAccess) -> Iterator[bytes]:
         yield source.read_at(offset, _AT_ONCE)
 
 
-def _key(bench: Bench, digest: Digest, work: Work) -> str:
+def key_of_work(bench: Bench, digest: Digest, work: Work) -> str:
+    """Under which the result for these bytes, scanned so, is kept."""
     bounds = {name: int(value) for name, value in vars(bench.bounds).items()}
     return key_of(digest, work.name, work.readers, bounds | {"memory": bench.scanner.settings.memory_bytes})
 

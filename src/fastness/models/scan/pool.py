@@ -50,6 +50,19 @@ def scan_folders(paths: Iterable[Path], bench: Bench, many: Many | None = None) 
             yield from _scan_folder(path, files, bench, chosen)
 
 
+def scan_bucket(url: str, bench: Bench) -> Iterator[Report]:
+    """One report for each object under `url`, as for the files of a folder.
+
+    Raises:
+        Invalid: no such kind of address.
+        NotFound: nothing is there.
+        Unavailable: the bucket does not answer, or the library for it is not installed.
+    """
+    from fastness.models.scan.buckets import scan_objects  # an optional dependency
+
+    yield from scan_objects(url, bench)
+
+
 def sizes(paths: Iterable[Path]) -> int:
     """How many bytes a scan of `paths` will read."""
     total = 0
@@ -130,11 +143,19 @@ def _stopped(stop: threading.Event, waiting: deque[Future[T]]) -> Iterator[None]
 
 
 def _scan_folder(root: Path, files: dict[str, Path], bench: Bench, many: Many) -> Iterator[Report]:
-    """The files by path, those that nothing claims last: by then it is known which of them others say are theirs."""
-    bundle = folder(root, files)
+    works = [Work(file, shown(file), path) for path, file in files.items()]
+    yield from scan_bundle(folder(root, files), works, bench, many)
+
+
+def scan_bundle(bundle: Bundle, listed: list[Work], bench: Bench, many: Many) -> Iterator[Report]:
+    """The files by path, those that nothing claims last: by then it is known which of them others say are theirs.
+
+    Raises:
+        Unavailable: no process can be started to scan in.
+    """
     whole = _whole(bench, bundle)
     readers = dict(whole.readers)
-    works = [Work(file, shown(file), path, readers.get(path, frozenset())) for path, file in files.items()]
+    works = [replace(work, readers=readers.get(work.path, frozenset())) for work in listed]
     referenced, digests, late = set(whole.referenced), {}, []
     for work, seen in zip(works, many(bench, works, bundle), strict=True):
         report = report_in(seen)

@@ -33,7 +33,10 @@ _EPILOG = "Also: fastness scan waive FILE --rule ID --reason TEXT --days N."
 def scan_paths(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     paths: Annotated[
-        list[str], typer.Argument(help="Files or folders; `store` is all of the house's models, - is standard input.")
+        list[str],
+        typer.Argument(
+            help="Files, folders, buckets (s3://…); `store` is all of the house's models, - is standard input."
+        ),
     ],
     fail_on: Annotated[str, typer.Option(help="What makes the exit status 1: review or block.")] = "review",
     *,

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 STORE, INPUT = "store", "-"
 BAD, UNDECIDED = 1, 3
-_BUCKET = re.compile(r"(s3|gs|gcs|az|abfss?|wasbs?|https?|hf|oci)://", re.IGNORECASE)
+_BUCKET = re.compile(r"(?:s3|gs|az|abfss?)://", re.IGNORECASE)
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,11 @@ def _require(paths: tuple[str, ...]) -> None:
     """Refuse what cannot be scanned before any work is done."""
     for path in paths:
         if _BUCKET.match(path):
+            continue
+        if _REMOTE.match(path):
             raise Invalid(
                 "scan-remote", f"{path[:200]!a} is not on this machine",
-                "Buckets and hubs are not read directly: download or mount it, and scan that folder.",
+                "Buckets are read by s3://, gs:// and az://; download anything else, and scan that folder.",
             )  # fmt: skip
         if path == STORE and Path(STORE).exists():
             raise Invalid("scan-ambiguous", "`store` is the house's models, and here is a path of that name",
@@ -109,9 +112,11 @@ def _require(paths: tuple[str, ...]) -> None:
 
 
 def _scanned(options: Options, request: Request, bench: pool.Bench) -> list[Report]:
-    folders = [Path(path) for path in request.paths if path not in {STORE, INPUT}]
     with pool.engine(request.settings) as many:
-        reports = list(pool.scan_folders(folders, bench, many))
+        reports = list(pool.scan_folders(_folders(request), bench, many))
+    for path in request.paths:
+        if _BUCKET.match(path):
+            reports += pool.scan_bucket(path, bench)
     if INPUT in request.paths:
         reports += _from_input(bench)
     if STORE in request.paths:
@@ -119,6 +124,10 @@ def _scanned(options: Options, request: Request, bench: pool.Bench) -> list[Repo
 
         reports += scan_store(options, bench)
     return reports
+
+
+def _folders(request: Request) -> list[Path]:
+    return [Path(path) for path in request.paths if path not in {STORE, INPUT} and not _BUCKET.match(path)]
 
 
 def _from_input(bench: pool.Bench) -> list[Report]:
@@ -146,7 +155,7 @@ def _progress(options: Options, request: Request) -> Iterator[Callable[[int], No
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    total = pool.sizes(Path(path) for path in request.paths if path not in {STORE, INPUT})
+    total = pool.sizes(_folders(request))
     columns = (TextColumn("scanning"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("scanning", total=total or None)
