@@ -6,7 +6,7 @@ from fastness.core.sources import BytesSource
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look
-from fastness.models.scan.machine import Dialect, Sight, Storage, run
+from fastness.models.scan.machine import Dialect, Sight, Standing, Storage, run
 from fastness.models.scan.readers.torch_pickle import READER
 from tests.unit.models.scan.artifacts import EVIL, SYSTEM, global_, report_of, rules_of, stream, text
 
@@ -87,6 +87,45 @@ def test_storages_are_told_with_their_lengths() -> None:
 
 def findings_of(data: bytes) -> list[object]:
     return list(READER().read(BytesSource("m", data), Budget(ScanSettings())))
+
+
+TENSORS = {
+    # name: offset, size, stride, whether it fits ten elements
+    "whole": (0, (2, 5), (5, 1), True),
+    "a column": (4, (2,), (5,), True),
+    "turned": (0, (5, 2), (1, 5), True),
+    "spread": (0, (1000, 10), (0, 1), True),
+    "empty": (99, (0, 5), (5, 1), True),
+    "one number": (9, (), (), True),
+    "one too many": (1, (2, 5), (5, 1), False),
+    "as large as the machine": (0, (1 << 40,), (1,), False),
+    "beyond by its stride": (0, (2,), (1 << 40,), False),
+    "backwards": (0, (2,), (-1,), False),
+    "strides are missing": (0, (2, 5), (5,), False),
+}
+
+
+@pytest.mark.parametrize(("offset", "size", "stride", "fits"), TENSORS.values(), ids=TENSORS)
+def test_a_tensor_lies_within_its_storage(
+    offset: int, size: tuple[int, ...], stride: tuple[int, ...], *, fits: bool
+) -> None:
+    shapes = b"".join(b"(" + b"".join(number(one) for one in shape) + b"t" for shape in (size, stride))
+    body = (
+        global_("torch._utils", "_rebuild_tensor_v2")
+        + b"("
+        + storage()
+        + number(offset)
+        + shapes
+        + b"\x89"
+        + global_("collections", "OrderedDict")
+        + b")RtR"
+    )
+    call = [
+        e
+        for e in run(Cursor(BytesSource("", stream(body, 2))), Budget(ScanSettings()), Dialect.TORCH).events
+        if e.sight is Sight.CALL
+    ][-1]
+    assert (call.standing is not Standing.MISUSED) is fits
 
 
 def test_one_storage_under_two_descriptions_is_found() -> None:

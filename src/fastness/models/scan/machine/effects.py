@@ -282,7 +282,7 @@ def _frame(m: Machine, argument: object) -> None:
 
 
 def _stop(m: Machine, _: object) -> None:
-    if not m.stack:
+    if not m.stack or m.stack[-1] is MARK:
         m.stumble("returns nothing")
     m.trace.stopped = True
 

@@ -79,6 +79,34 @@ def made(storage: Storage) -> Made:
     return Made(MAKER, Standing.REVIEWED, storage)
 
 
+def reaches_beyond(args: object) -> bool:
+    """Whether a tensor that is rebuilt by (storage, offset, size, stride, ...) is larger than its storage.
+
+    The loader would make the storage as large as the tensor says, whatever stands in the file.
+    """
+    if not isinstance(args, Items) or len(args.kept) < 4:
+        return False
+    storage, offset, size, stride = args.kept[:4]
+    if not isinstance(storage, Made) or not isinstance(storage.args, Storage) or not storage.args.width:
+        return False
+    if not isinstance(size, Items) or not isinstance(stride, Items):
+        return True
+    last, lengths, steps = _whole(offset), _wholes(size), _wholes(stride)
+    if last is None or lengths is None or steps is None or len(lengths) != len(steps):
+        return True
+    last += sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
+    return 0 not in lengths and last >= storage.args.count
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 62 else None
+
+
+def _wholes(values: Items) -> list[int] | None:
+    found = [one for one in map(_whole, values.kept) if one is not None]
+    return found if len(found) == values.count else None
+
+
 def _storage(parts: Sequence[object], offset: int) -> Storage | None:
     if len(parts) not in {5, 6} or (len(parts) == 6 and not _is_view(parts[5])):
         return None

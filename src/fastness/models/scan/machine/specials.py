@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fastness.models.scan.machine.persistent import reaches_beyond
 from fastness.models.scan.machine.values import Global, Items, Made, Standing
 
 _CLOUD = ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "joblib.externals.cloudpickle.cloudpickle",
@@ -34,6 +35,7 @@ CLASS_MAKERS = _paths(_DILL, "_create_type") | _paths(_CLOUD, "_make_skeleton_cl
 _TYPE_FINDERS = _paths(_DILL, "_load_type") | _paths(_CLOUD, "_builtin_type")
 _IMPORTERS = _paths(_DILL, "_import_module") | _paths(_CLOUD, "subimport")
 _TYPE = frozenset({"builtins.type"})
+_TENSORS = _paths(("torch._utils",), "_rebuild_tensor", "_rebuild_tensor_v2")
 SOFT = CODE_MAKERS | FUNCTION_MAKERS | _TYPE_FINDERS | _TYPE
 """Held without being called, they are no more than unknown."""
 
@@ -183,6 +185,16 @@ def _new_array(args: object) -> Standing | None:
     return None if small else Standing.MISUSED
 
 
+def _tensor(args: object) -> Standing | None:
+    return Standing.MISUSED if reaches_beyond(args) else None
+
+
+def _tensor_of_type(args: object) -> Standing | None:
+    """The same, of a subclass: the function that rebuilds it, its class, and the arguments."""
+    function, inner = (*_parts(args), None, None, None)[:3:2]
+    return _tensor(inner) if isinstance(function, Global) and function.path in _TENSORS else None
+
+
 def _type_of(args: object) -> Standing:
     return Standing.UNKNOWN if len(_parts(args)) == 1 else Standing.DANGEROUS
 
@@ -201,5 +213,7 @@ _RULES: dict[str, Callable[[object], Standing | None]] = {
     **dict.fromkeys(("operator.itemgetter", "_operator.itemgetter"), _item_getter),
     **dict.fromkeys(("builtins.getattr", "dill._dill._get_attr"), _get_attribute),
     "builtins.setattr": _set_attribute,
+    **dict.fromkeys(_TENSORS, _tensor),
+    "torch._tensor._rebuild_from_type_v2": _tensor_of_type,
     **dict.fromkeys(_paths(("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct"), _new_array),
 }
