@@ -15,7 +15,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastness.core.digests import Digest
@@ -26,7 +25,6 @@ from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.facts import found
 from fastness.models.scan.files import Bench, Work, key_of_work
 from fastness.models.scan.isolated import Place, Seen
-from fastness.models.scan.pool import in_order, jobs_of, scan_bundle
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import PATH_CHANGED, UNREADABLE
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 URL = re.compile(r"(s3|gs|az|abfss?)://[^/\s?#]+(/[^?#]*)?", re.IGNORECASE)
-_NOWHERE = Path()
 _BLOCK = 1 << 20
 _BLOCKS = 8
 _STREAMED = 8 << 20
@@ -147,25 +144,17 @@ class _Objects(Mapping[str, RandomAccess]):
 
     def __init__(self, store: ObjectStore, url: str, listed: Mapping[str, Listed]) -> None:
         self._store = store
-        self.url = url
+        self._url = url
         self._listed = listed
 
     def __getitem__(self, path: str) -> ObjectSource:
-        return ObjectSource(self._store, self._listed[path], f"{self.url}/{path}")
+        return ObjectSource(self._store, self._listed[path], f"{self._url}/{path}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._listed)
 
     def __len__(self) -> int:
         return len(self._listed)
-
-
-def scan_objects(url: str, bench: Bench) -> Iterator[Report]:
-    """What `pool.scan_bucket` gives."""
-    objects = _listed(url)
-    bundle = Bundle(objects.url, objects)
-    works = [Work(_NOWHERE, objects[path].name, path) for path in objects]
-    yield from scan_bundle(bundle, works, bench, _in_threads)
 
 
 def _store(url: str) -> ObjectStore:
@@ -181,34 +170,33 @@ def _store(url: str) -> ObjectStore:
         return from_url(url.rstrip("/"))
 
 
-def _listed(url: str) -> _Objects:
-    """The objects below a prefix; or the one object that an address names."""
+def bucket(url: str) -> Bundle:
+    """The objects below a prefix, or the one object that an address names.
+
+    Raises:
+        Invalid: no such kind of address.
+        NotFound: nothing is there.
+        Unavailable: the bucket does not answer, or the library for it is not installed.
+    """
     whole = url.rstrip("/")
     store = _store(whole)
     with _translated(whole):
         listed = {meta["path"]: _told(meta) for page in store.list() for meta in page}
         if listed:
-            return _Objects(store, whole, dict(sorted(listed.items())))
+            return Bundle(whole, _Objects(store, whole, dict(sorted(listed.items()))))
         parent, _, key = whole.rpartition("/")
         if not URL.fullmatch(parent):
             raise NotFound("bucket-empty", f"nothing is in {whole}", "Check the bucket's name.")
         store = _store(parent)
-        return _Objects(store, parent, {key: _told(store.head(key))})
+        return Bundle(parent, _Objects(store, parent, {key: _told(store.head(key))}))
 
 
 def _told(meta: ObjectMeta) -> Listed:
     return Listed(meta["path"], meta["size"], meta["e_tag"] or "")
 
 
-def _in_threads(bench: Bench, works: list[Work], bundle: Bundle | None) -> Iterator[Seen]:
-    calls = (lambda work=work: _scan_object(bench, work, bundle) for work in works)
-    yield from in_order(calls, jobs_of(bench.scanner.settings), bench.stop)
-
-
-def _scan_object(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
+def scan_object(bench: Bench, work: Work, bundle: Bundle) -> Seen:
     """What came of one object, with its digest; one that cannot be read is undecided, and the others go on."""
-    if bundle is None:
-        raise Invalid("bucket-bundle", "an object is scanned with its bucket", "Report this.")
     source = bundle.source(work.path)
     try:
         digest = _digest(source, bench)

@@ -58,9 +58,16 @@ def scan_bucket(url: str, bench: Bench) -> Iterator[Report]:
         NotFound: nothing is there.
         Unavailable: the bucket does not answer, or the library for it is not installed.
     """
-    from fastness.models.scan.buckets import scan_objects  # an optional dependency
+    from fastness.models.scan.buckets import bucket, scan_object  # an optional dependency
 
-    yield from scan_objects(url, bench)
+    objects = bucket(url)
+
+    def many(bench: Bench, works: list[Work], _: Bundle | None) -> Iterator[Seen]:
+        calls = (lambda work=work: scan_object(bench, work, objects) for work in works)
+        yield from in_order(calls, jobs_of(bench.scanner.settings), bench.stop)
+
+    works = [Work(Path(), objects.source(path).name, path) for path in objects]
+    yield from scan_bundle(objects, works, bench, many)
 
 
 def sizes(paths: Iterable[Path]) -> int:
