@@ -7,13 +7,13 @@ import sys
 import typer
 
 from fastness.core.errors import FastnessError
-from fastness.interfaces.cli import access, audit, call, convert, house, models, scan
+from fastness.interfaces.cli import access, audit, call, convert, house, models, scanning
 from fastness.interfaces.cli.context import Format, Options, hoist
 from fastness.interfaces.cli.output import fail
 
 __all__ = ["main"]
 
-_EPILOG = "Anywhere on the line: --home FOLDER, --as NAME (whose credentials), --format table|json (scan: also sarif)."
+_EPILOG = "Anywhere on the line: --home FOLDER, --as NAME (whose credentials), --format table|json (scan: also sarif, cyclonedx)."
 
 app = typer.Typer(
     name="fastness",
@@ -45,13 +45,14 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
 
         typer.echo(f"fastness {__version__}")
         raise typer.Exit
-    if form is Format.SARIF and context.invoked_subcommand != "scan":
-        raise typer.BadParameter("sarif is for scan alone; use table or json", param_hint="--format")
+    if form in {Format.SARIF, Format.CYCLONEDX} and context.invoked_subcommand != "scan":
+        raise typer.BadParameter(f"{form.value} is for scan alone; use table or json", param_hint="--format")
     context.obj = Options.of(home, who, credentials, form, passphrase_file)
 
 
 house.add_to(app)
-scan.add_to(app)
+app.add_typer(scanning.app, name="scan")
+app.command("rules")(scanning.list_rules)
 convert.add_to(app)
 call.add_to(app)
 app.add_typer(models.app, name="models")

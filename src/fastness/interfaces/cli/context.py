@@ -29,6 +29,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     SARIF = "sarif"
+    CYCLONEDX = "cyclonedx"
 
 
 class Identity(msgspec.Struct, frozen=True):

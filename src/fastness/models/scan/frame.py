@@ -30,6 +30,7 @@ from fastness.models.scan.rules import (
 )  # fmt: skip
 
 KEPT_PER_RULE = 50
+LISTED, LONGEST_NAME = 1000, 200
 RAW = "raw"
 
 
@@ -87,6 +88,14 @@ class _Scan:
     waiting: deque[Job] = field(default_factory=deque)
     unknown: list[Job] = field(default_factory=list)
     dropped: int = 0
+    contents: dict[tuple[str, str, str], None] = field(default_factory=dict)
+
+    def enlist(self, facts: Facts) -> None:
+        """Keep what a bill of materials lists."""
+        for fact in facts.of(FactKind.PACKAGE, FactKind.LICENCE):
+            if len(self.contents) < LISTED:
+                about = " ".join(str(fact.detail.get(name, "")) for name in ("ecosystem", "specifier")).strip()
+                self.contents[fact.kind.value, fact.name[:LONGEST_NAME], about[:LONGEST_NAME]] = None
 
     def add(self, finding: Finding) -> None:
         """Keep the finding, unless it was told already or there are many like it."""
@@ -104,7 +113,7 @@ class _Scan:
         """All of it, the worst first."""
         findings = [finding for kept in self.findings.values() for finding in kept]
         findings.sort(key=lambda f: (-f.severity, f.where.rpartition("@")[0], f.evidence.get("offset", 0), f.rule))
-        return Report(name, size, tuple(dict.fromkeys(self.formats)), judge(findings), explained, self.dropped)
+        return Report(name, size, tuple(dict.fromkeys(self.formats)), judge(findings), explained, self.dropped, contents=tuple(self.contents))  # fmt: skip
 
 
 def scan(source: RandomAccess, settings: ScanSettings | None = None) -> Report:
@@ -184,6 +193,7 @@ def _claimants(job: Job) -> list[Reader]:
 
 
 def _judge(facts: Facts, state: _Scan) -> None:
+    state.enlist(facts)
     for check in all_checks():
         for finding in check.check(facts) if facts.some(check.wants) else ():
             state.add(finding)

@@ -41,6 +41,7 @@ class ReportRecord(msgspec.Struct, frozen=True, array_like=True):
     explained_bytes: int
     dropped: int
     findings: tuple[FindingRecord, ...]
+    contents: tuple[tuple[str, str, str], ...] = ()
 
 
 def record_of(report: Report) -> ReportRecord:
@@ -48,7 +49,7 @@ def record_of(report: Report) -> ReportRecord:
     kept = tuple(
         FindingRecord(f.rule, int(f.severity), f.where, f.message, dict(f.evidence)) for f in report.verdict.findings
     )
-    return ReportRecord(report.formats, report.explained_bytes, report.dropped, kept)
+    return ReportRecord(report.formats, report.explained_bytes, report.dropped, kept, report.contents)
 
 
 def report_of(record: ReportRecord, name: str, size: int) -> Report:
@@ -59,10 +60,12 @@ def report_of(record: ReportRecord, name: str, size: int) -> Report:
     """
     if not 0 <= record.explained_bytes <= size or record.dropped < 0:
         raise _untrue("bytes that are not there")
-    if len(record.findings) > _MOST_FINDINGS or len(record.formats) > _MOST_NAMES:
+    if len(record.findings) > _MOST_FINDINGS or len(record.formats) + len(record.contents) > _MOST_NAMES:
         raise _untrue("more than a scan tells")
     findings = [_finding(one) for one in record.findings]
-    return Report(name, size, tuple(_text(f) for f in record.formats), judge(findings), record.explained_bytes, record.dropped)  # fmt: skip
+    contents = tuple((_text(kind), _text(what), _text(about)) for kind, what, about in record.contents)
+    formats = tuple(_text(form) for form in record.formats)
+    return Report(name, size, formats, judge(findings), record.explained_bytes, record.dropped, contents=contents)
 
 
 def encode(record: msgspec.Struct) -> bytes:

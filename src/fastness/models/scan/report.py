@@ -63,6 +63,7 @@ class Report:
         digest: of the bytes that were scanned; empty where nobody took it.
         isolation: `sandbox` or `limits`, see `Scanner`; empty where the scan ran in the process that asked.
         waived: findings that a signed waiver takes out of the verdict, with the waiver.
+        contents: what a bill of materials lists: `package` or `licence`, its name, and the ecosystem and version asked for.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Report:
     digest: str = ""
     isolation: str = ""
     waived: tuple[Waived, ...] = ()
+    contents: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -90,21 +92,29 @@ class Report:
         return tuple(Row(f.severity, f.rule, f.where, f.message, rule_of(f.rule).fix) for f in self.verdict.findings)
 
 
-def to_json(reports: Iterable[Report]) -> dict[str, JsonValue]:
-    """The reports as one JSON document; `verdict` is pass, review, incomplete or block."""
+def to_json(reports: Iterable[Report], notes: Iterable[str] = ()) -> dict[str, JsonValue]:
+    """The reports as one JSON document; `verdict` is pass, review, incomplete or block.
+
+    Args:
+        notes: what else must be said, such as waivers that do not count.
+    """
     rows = [_report(report) for report in reports]
-    return {"schema": "fastness.scan/1", "reports": list(rows)}
+    return {"schema": "fastness.scan/1", "reports": list(rows), "notes": list(notes)}
 
 
 def _report(report: Report) -> dict[str, JsonValue]:
     return {
         "name": report.name,
         "size": report.size,
+        "digest": report.digest,
         "formats": list(report.formats),
         "verdict": report.outcome.value,
         "explained_bytes": report.explained_bytes,
         "dropped_findings": report.dropped,
+        "isolation": report.isolation,
         "findings": [_finding(finding, rule_of(finding.rule)) for finding in report.verdict.findings],
+        "waived": [_waived(one) for one in report.waived],
+        "contents": [{"kind": kind, "name": name, "about": about} for kind, name, about in report.contents],
     }
 
 
@@ -117,3 +127,8 @@ def _finding(finding: Finding, rule: Rule) -> dict[str, JsonValue]:
         "fix": rule.fix,
         "evidence": dict(finding.evidence),
     }
+
+
+def _waived(one: Waived) -> dict[str, JsonValue]:
+    about: dict[str, JsonValue] = {"by": one.by, "key": one.keyid, "until": one.until, "reason": one.reason}
+    return {**_finding(one.finding, rule_of(one.finding.rule)), "waiver": about}
