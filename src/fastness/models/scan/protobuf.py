@@ -12,6 +12,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+_LENGTHS = {VARINT: 0, FIXED64: 8, FIXED32: 4}
 
 
 class NotProtobuf(Exception):
@@ -62,19 +63,23 @@ def _field(cursor: Cursor, end: int) -> Field:
         value = _varint(cursor, at) if wire in {VARINT, LENGTH} else 0
     except Truncated as cut:
         raise NotProtobuf(at, "the message ends within a field") from cut
-    lengths = {VARINT: 0, FIXED64: 8, FIXED32: 4, LENGTH: value}
-    if not 0 < number < 1 << 29 or wire not in lengths:
+    length = value if wire == LENGTH else _LENGTHS.get(wire, -1)
+    if not 0 < number < 1 << 29 or length < 0:
         raise NotProtobuf(at, f"field {number} of wire type {wire}")
     start = cursor.position
-    if start + lengths[wire] > end:
+    if start + length > end:
         raise NotProtobuf(at, f"field {number} reaches beyond its message")
-    return Field(number, wire, at, value if wire == VARINT else 0, start, start + lengths[wire])
+    return Field(number, wire, at, value if wire == VARINT else 0, start, start + length)
 
 
 def _varint(cursor: Cursor, at: int) -> int:
+    byte = cursor.byte()
+    if 0 <= byte < 0x80:
+        return byte
     value = 0
     for shift in range(0, 70, 7):
-        byte = cursor.byte()
+        if shift:
+            byte = cursor.byte()
         if byte < 0:
             raise Truncated(at)
         value |= (byte & 0x7F) << shift

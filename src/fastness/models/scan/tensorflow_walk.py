@@ -90,8 +90,9 @@ class Walk:
         if kind in {"GraphDef", "FunctionDef"}:
             self.scopes.append({})
         known = schema()
+        numbers = known[kind]
         for one in fields(self.cursor, end, self.budget):
-            what = known[kind].get(one.number, "")
+            what = numbers.get(one.number, "")
             if not what:
                 self._unknown(kind, one)
             elif what in known:
