@@ -22,7 +22,7 @@ from fastness.models.scan.machine.opcodes import OPCODES, BadArgument
 from fastness.models.scan.machine.run import walk
 from fastness.models.scan.machine.standing import catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight
-from fastness.models.scan.machine.values import BRACKETS, Global, Items, Made, Standing, render
+from fastness.models.scan.machine.values import BRACKETS, Global, Items, Made, Standing, opened, render
 
 MOST_INSTRUCTIONS = 100_000
 MOST_STEPS = 100
@@ -247,6 +247,7 @@ class _Telling(Machine):
         return text[1:-1] if isinstance(args, Items) and args.kind == "tuple" else text
 
     def _shown(self, value: object, depth: int) -> str:
+        value = opened(value)
         if isinstance(value, Made):
             return self._born.get(id(value), (f"a {_cut(value.maker)}", None))[0]
         if not isinstance(value, Items):

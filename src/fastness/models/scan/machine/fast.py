@@ -19,6 +19,7 @@ from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.values import (
     AMPLIFIED,
     ARMING,
+    ATOM_TYPES,
     KEPT_ITEMS,
     MARK,
     NUMBER,
@@ -43,6 +44,7 @@ _PACKED = {code: struct.Struct(form) for code, form in ((75, "<xB"), (77, "<xH")
 _MEMOIZE, _BINGET, _BININT1, _BINFLOAT = 0x94, ord("h"), ord("K"), ord("G")
 _DOUBLE = struct.Struct(">d").unpack_from
 _MANAGED = DTYPES | WRAPPERS
+_TUPLES = frozenset({tuple, TupleOf})
 _COMPOUND = frozenset({ListOf, TupleOf, MapOf, Set_, FrozenOf, Made, Mark})
 
 
@@ -186,11 +188,8 @@ def _empty_list(window: bytes, at: int, m: Machine) -> int:
 
 
 def _empty_tuple(window: bytes, at: int, m: Machine) -> int:
-    value = TupleOf()
-    m.stack.append(value)
-    if window[at] == _MEMOIZE and at < m.limit:
-        m.memo[len(m.memo)] = value
-        return at + 1
+    del window
+    m.stack.append(())
     return at
 
 
@@ -239,10 +238,14 @@ def _tuple(window: bytes, at: int, m: Machine) -> int:
 
 
 def _tuple_made(window: bytes, at: int, m: Machine, items: list[object]) -> int:
-    value = TupleOf()
-    value.extend(items)
-    if value.repeats >= AMPLIFIED:
-        tell_amplified(m)
+    value: tuple[object, ...] | TupleOf
+    if len(items) <= KEPT_ITEMS and ATOM_TYPES.issuperset(map(type, items)):
+        value = tuple(items)
+    else:
+        value = TupleOf()
+        value.extend(items)
+        if value.repeats >= AMPLIFIED:
+            tell_amplified(m)
     m.stack.append(value)
     if window[at] == _MEMOIZE and at < m.limit:
         m.memo[len(m.memo)] = value
@@ -252,10 +255,12 @@ def _tuple_made(window: bytes, at: int, m: Machine, items: list[object]) -> int:
 
 def _tuple_of(length: int) -> Step:
     def step(window: bytes, at: int, m: Machine) -> int:
-        items = m.stack[-length:]
-        if len(items) < length or MARK in items:
+        stack, marks = m.stack, m.marks
+        first = len(stack) - length
+        if first < 0 or (marks and marks[-1] >= first):
             return -1
-        del m.stack[-length:]
+        items = stack[first:]
+        del stack[first:]
         return _tuple_made(window, at, m, items)
 
     return step
@@ -290,7 +295,9 @@ def _appends(window: bytes, at: int, m: Machine) -> int:
 def _setitem(window: bytes, at: int, m: Machine) -> int:
     del window
     stack = m.stack
-    if len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].sealed or MARK in stack[-2:]:
+    if len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].sealed:
+        return -1
+    if m.marks and m.marks[-1] >= len(stack) - 2:
         return -1
     target = stack[-3]
     items = stack[-2:]
@@ -325,7 +332,7 @@ def _setitems(window: bytes, at: int, m: Machine) -> int:
 def _newobj(window: bytes, at: int, m: Machine) -> int:
     del window
     stack = m.stack
-    if len(stack) < 2 or type(stack[-1]) is not TupleOf:
+    if len(stack) < 2 or type(stack[-1]) not in _TUPLES:
         return -1
     kind = stack[-2]
     if type(kind) is not Global or kind.settled is None:

@@ -34,6 +34,7 @@ from fastness.models.scan.machine.values import (
     Made,
     Standing,
     arming,
+    opened,
 )
 
 SHORT_NAME = 200
@@ -98,14 +99,14 @@ class Machine:
         if not self.stack or self.stack[-1] is MARK:
             self.stumble("takes a value from an empty stack")
             return OPAQUE
-        return self.stack.pop()
+        return opened(self.stack.pop())
 
     def top(self) -> object:
         """The top value, left where it is."""
         if not self.stack or self.stack[-1] is MARK:
             self.stumble("needs a value on an empty stack")
             return OPAQUE
-        return self.stack[-1]
+        return opened(self.stack[-1])
 
     def pop_mark(self) -> list[object]:
         """Take the values above the last mark, and the mark."""

@@ -71,7 +71,7 @@ class Items:
     The attributes stand on the class until they differ, for most of the millions of containers are small and plain.
 
     Attributes:
-        kept: the first few items.
+        held: the first few items; `kept` shows them, short tuples of plain values as containers too.
         repeats: how many visits a walk that forgets what it saw would make more than once.
         pending: those of them that its own members cause by pointing back to it, which is ordinary.
         shared: it was taken from the memo, so that it stands in more than one place.
@@ -80,7 +80,7 @@ class Items:
     """
 
     kind = ""
-    kept: Sequence[object] = ()
+    held: Sequence[object] = ()
     count = 0
     repeats = 0
     pending = 0
@@ -92,18 +92,23 @@ class Items:
         """Take in more, keeping the first few; the list is given away."""
         count, more = self.count, len(items)
         if not count:
-            self.kept = items if more <= KEPT_ITEMS else items[:KEPT_ITEMS]
+            self.held = items if more <= KEPT_ITEMS else items[:KEPT_ITEMS]
         elif count < KEPT_ITEMS:
-            self.kept = [*self.kept, *items[: KEPT_ITEMS - count]]
+            self.held = [*self.held, *items[: KEPT_ITEMS - count]]
         self.count = count + more
         if not PLAIN_TYPES.issuperset(map(type, items)):
-            _repeat(self, items)
+            repeat(self, items)
+
+    @property
+    def kept(self) -> Sequence[object]:
+        """The first few items."""
+        return [opened(item) for item in self.held] if tuple in map(type, self.held) else self.held
 
     def get(self, key: str) -> object:
         """The value of a kept key of a dict, or None."""
-        for at in range(len(self.kept) - 2, -1, -2):
-            if self.kept[at] == key:
-                return self.kept[at + 1]
+        for at in range(len(self.held) - 2, -1, -2):
+            if self.held[at] == key:
+                return opened(self.held[at + 1])
         return None
 
 
@@ -142,6 +147,18 @@ class FrozenOf(Items):
 
 
 _CONTAINERS: dict[str, type[Items]] = {one.kind: one for one in (TupleOf, ListOf, MapOf, Set_, FrozenOf)}
+
+
+def opened(value: object) -> object:
+    """`value`, and for a tuple of plain values the container that it stands for.
+
+    Such tuples are most of what many streams hold, and are kept as they are; a tuple of tuples is a container.
+    """
+    if type(value) is not tuple:
+        return value
+    whole = TupleOf()
+    whole.held, whole.count = value, len(value)
+    return whole
 
 
 def container(kind: str, items: list[object] | None = None) -> Items:
@@ -195,14 +212,15 @@ MARK = Mark()
 OPAQUE = Opaque()
 NUMBER = Number()
 ATOMS = (str, int, float, bool, type(None))
-PLAIN_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Number})
+ATOM_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Number})
+PLAIN_TYPES = ATOM_TYPES | {tuple}
 WALKED = frozenset({
     "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque", "numpy.ndarray",
     "builtins.list", "builtins.tuple", "builtins.dict", "builtins.set", "builtins.frozenset",
 })  # fmt: skip
 
 
-def _repeat(target: Items | Made, items: list[object]) -> None:
+def repeat(target: Items | Made, items: list[object]) -> None:
     """Add to the repeats of `target` those of its new parts.
 
     What points back to `target` itself is taken off again: a walk notices that it stands within it.
@@ -224,7 +242,7 @@ def share(value: Items | Made) -> None:
 def put_into(target: Made, items: list[object]) -> None:
     """Take note of what is put into an object that is no plain container."""
     if target.walked:
-        _repeat(target, items)
+        repeat(target, items)
     target.armed |= armed_by(items)
 
 
@@ -269,6 +287,7 @@ def render(value: object, depth: int = 3, width: int = 160) -> str:
 
 
 def _render(value: object, depth: int) -> str:
+    value = opened(value)
     if isinstance(value, ATOMS):
         return repr(masked(value)[:80]) if isinstance(value, str) else _number(value)
     if isinstance(value, bytes | Text):
@@ -290,6 +309,7 @@ def _number(value: object) -> str:
 
 
 def _arguments(args: object, depth: int) -> str:
+    args = opened(args)
     if args is None or depth <= 0:
         return "..."
     text = _render(args, depth - 1)
