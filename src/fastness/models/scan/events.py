@@ -8,6 +8,7 @@ Source: RFC 8259; ubjson.org, draft 12, with the sized and typed containers that
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from array import array
@@ -68,8 +69,6 @@ _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SCALAR = re.compile(rb"-?[0-9][-+0-9.eE]*|true|false|null|NaN|-?Infinity")
 _SPACE = re.compile(rb"[\s,]*")
 _COLON = re.compile(rb"\s*:")
-_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_PLAIN = {b"n": "\n", b"t": "\t", b"r": "\r", b"b": "\b", b"f": "\f"}
 
 
 class _Text:
@@ -177,13 +176,12 @@ def _summed(key: str, at: int, data: bytes) -> Event:
 
 
 def _unescaped(data: bytes) -> str:
-    def plain(match: re.Match[bytes]) -> bytes:
-        mark = match[1]
-        if mark[:1] == b"u" and len(mark) == 5:
-            return chr(int(mark[1:], 16)).encode("utf-8", "replace")
-        return _PLAIN.get(mark, mark.decode("latin-1")).encode()
-
-    return _ESCAPE.sub(plain, data).decode("utf-8", "replace")
+    """The text that stands between quotes; where it was cut within an escape, as it stands."""
+    try:
+        text = json.loads(b'"' + data + b'"', strict=False)
+    except ValueError:
+        text = data.decode("utf-8", "replace")
+    return str(text).encode("utf-8", "replace").decode()
 
 
 # ---------------------------------------------------------------- UBJSON
@@ -240,20 +238,24 @@ def _ubjson_step(cursor: Cursor, stack: list[_Open]) -> Iterator[Event]:
     if around is not None:
         around.left -= around.left > 0
         key = _ubjson_text(cursor, _MAX_KEY) if around.is_object else ""
-    at = cursor.position
     mark = around.typed if around is not None and around.typed else cursor.take(1)
     if mark in {b"{", b"["}:
         yield from _container(cursor, stack, key, mark)
-    elif mark in {b"S", b"H"}:
-        yield Event(Kind.TEXT, key, at, _ubjson_text(cursor, 1 << 62))
-    elif mark in _EMPTY:
-        yield Event(Kind.NUMBER, key, at, mark.decode())
-    elif mark in _WIDTHS:
+    else:
+        yield _plain_value(cursor, key, mark)
+
+
+def _plain_value(cursor: Cursor, key: str, mark: bytes) -> Event:
+    at = cursor.position
+    if mark in {b"S", b"H"}:
+        return Event(Kind.TEXT, key, at, _ubjson_text(cursor, 1 << 62))
+    if mark in _EMPTY:
+        return Event(Kind.NUMBER, key, at, mark.decode())
+    if mark in _WIDTHS:
         data = cursor.take(_WIDTHS[mark])
         number = struct.unpack(">" + _WHOLE[mark], data)[0] if mark in _WHOLE else 0
-        yield Event(Kind.NUMBER, key, at, str(number))
-    else:
-        raise Broken(at, f"byte {mark.hex()} begins no value")
+        return Event(Kind.NUMBER, key, at, str(number))
+    raise Broken(at, f"byte {mark.hex()} begins no value")
 
 
 def _ends(cursor: Cursor, around: _Open) -> bool:

@@ -123,15 +123,23 @@ def schema_of(name: str) -> Schema:
     return Schema(tree["root"], tree["tables"], tree["unions"])
 
 
-class _Pages:
-    """Reads small pieces anywhere, with a bounded cache."""
+class _Buffer:
+    """Reads small pieces anywhere between two offsets, with a bounded cache, and keeps what was reached."""
 
-    def __init__(self, source: RandomAccess) -> None:
+    def __init__(self, source: RandomAccess, base: int, end: int) -> None:
+        self.base, self.end = base, end
+        self.reached: list[tuple[int, int]] = []
         self._source = source
         self._kept: OrderedDict[int, bytes] = OrderedDict()
 
     def take(self, at: int, length: int) -> bytes:
-        """The bytes from `at`, fewer only at the end."""
+        """The bytes from `at`.
+
+        Raises:
+            Broken: they are not all of the buffer's.
+        """
+        if at < self.base or at + length > self.end:
+            raise Broken(at, f"{length} bytes at {at} are not all of the buffer's")
         page, start = divmod(at, _PAGE)
         if start + length > _PAGE:
             return self._source.read_at(at, length)
@@ -140,6 +148,37 @@ class _Pages:
             if len(self._kept) > _PAGES:
                 self._kept.popitem(last=False)
         return self._kept[page][start : start + length]
+
+    def unpack(self, form: str, at: int) -> int:
+        """The number at `at`."""
+        return int(struct.unpack("<" + form, self.take(at, struct.calcsize("<" + form)))[0])
+
+    def cover(self, start: int, length: int) -> None:
+        """Keep that these bytes were reached."""
+        if self.reached and self.reached[-1][1] == start:
+            self.reached[-1] = self.reached[-1][0], start + length
+        else:
+            self.reached.append((start, start + length))
+
+    def follow(self, at: int) -> int:
+        """Where the offset at `at` leads."""
+        target = at + self.unpack("I", at)
+        if target <= at or target >= self.end:
+            raise Broken(at, f"an offset leads to {target}")
+        return target
+
+    def text(self, at: int) -> str:
+        """The text at `at`, the beginning of a long one."""
+        length = self.unpack("I", at)
+        if length >= self.end - at - 4:
+            raise Broken(at, f"a text of {length} bytes")
+        self.cover(at, 5 + length)
+        return self.take(at + 4, min(length, _MAX_TEXT)).decode("utf-8", "replace")
+
+    def filled(self, start: int, stop: int) -> bool:
+        """Whether a byte there is not zero."""
+        step = 1 << 16
+        return any(any(self._source.read_at(at, min(step, stop - at))) for at in range(start, stop, step))
 
 
 @dataclass(slots=True)
@@ -156,14 +195,18 @@ class Walk:
     base: int = 0
     end: int = 0
     unknown: dict[tuple[str, int], int] = field(default_factory=dict)
-    reached: list[tuple[int, int]] = field(default_factory=list)
-    _pages: _Pages = field(init=False)
+    _buffer: _Buffer = field(init=False)
     _seen: set[tuple[int, str]] = field(default_factory=set)
     _waiting: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.end = self.end or self.source.size
-        self._pages = _Pages(self.source)
+        self._buffer = _Buffer(self.source, self.base, self.end)
+
+    @property
+    def reached(self) -> list[tuple[int, int]]:
+        """What was reached: where each piece begins and ends. More may be added."""
+        return self._buffer.reached
 
     def rows(self) -> Iterator[Row]:
         """Every table that the root leads to, the root first.
@@ -172,22 +215,16 @@ class Walk:
             Broken: something leaves the buffer.
             TooLarge: the budget is spent.
         """
-        self._cover(self.base, 8)
-        self._wait(self.schema.root, self._follow(self.base))
+        self._buffer.cover(self.base, 8)
+        self._wait(self.schema.root, self._buffer.follow(self.base))
         while self._waiting:
             yield self._table(*self._waiting.pop())
-
-    def numbers(self, vector: Vector, limit: int = 1 << 16) -> tuple[int, ...]:
-        """The elements of a vector of whole numbers without sign, so many at most."""
-        count = min(vector.count, limit)
-        form = {1: "B", 2: "H", 4: "I", 8: "Q"}[vector.width or 1]
-        return struct.unpack(f"<{count}{form}", self._take(vector.at, count * vector.width))
 
     def hidden(self) -> Iterator[tuple[int, int]]:
         """Where bytes stand that nothing led to and that are not zero: offset and length; then where it all ends."""
         reached = self.base
         for start, stop in sorted(self.reached):
-            if start - reached > _GAP and self._filled(reached, start):
+            if start - reached > _GAP and self._buffer.filled(reached, start):
                 yield reached, start - reached
             reached = max(reached, stop)
 
@@ -196,45 +233,20 @@ class Walk:
         """Where the last thing ends that was reached."""
         return max((stop for _, stop in self.reached), default=self.base)
 
-    def _filled(self, start: int, stop: int) -> bool:
-        step = 1 << 16
-        return any(any(self.source.read_at(at, min(step, stop - at))) for at in range(start, stop, step))
-
-    def _take(self, at: int, length: int) -> bytes:
-        if at < self.base or at + length > self.end:
-            raise Broken(at, f"{length} bytes at {at} are not all of the buffer's")
-        return self._pages.take(at, length)
-
-    def _unpack(self, form: str, at: int) -> int:
-        return int(struct.unpack("<" + form, self._take(at, struct.calcsize("<" + form)))[0])
-
-    def _cover(self, start: int, length: int) -> None:
-        if self.reached and self.reached[-1][1] == start:
-            self.reached[-1] = self.reached[-1][0], start + length
-        else:
-            self.reached.append((start, start + length))
-
-    def _follow(self, at: int) -> int:
-        """Where the offset at `at` leads."""
-        target = at + self._unpack("I", at)
-        if target <= at or target >= self.end:
-            raise Broken(at, f"an offset leads to {target}")
-        return target
-
     def _wait(self, table: str, at: int) -> None:
         if (at, table) not in self._seen:
             self._seen.add((at, table))
             self._waiting.append((table, at))
 
     def _table(self, name: str, at: int) -> Row:
-        vtable = at - self._unpack("i", at)
-        length, inline = self._unpack("H", vtable), self._unpack("H", vtable + 2)
+        vtable = at - self._buffer.unpack("i", at)
+        length, inline = self._buffer.unpack("H", vtable), self._buffer.unpack("H", vtable + 2)
         if length < 4 or length % 2 or length > _LONGEST_VTABLE or inline < 4:
             raise Broken(vtable, f"the layout of a {name} is none")
-        self._take(at, inline)
-        slots = struct.unpack(f"<{(length - 4) // 2}H", self._take(vtable + 4, length - 4))
-        self._cover(vtable, length)
-        self._cover(at, inline)
+        self._buffer.take(at, inline)
+        slots = struct.unpack(f"<{(length - 4) // 2}H", self._buffer.take(vtable + 4, length - 4))
+        self._buffer.cover(vtable, length)
+        self._buffer.cover(at, inline)
         known, values = self.schema.tables[name], dict[str, Value]()
         for slot, offset in enumerate(slots):
             self.budget.spend("fields")
@@ -255,13 +267,13 @@ class Walk:
 
     def _value(self, kind: int | str, at: int, values: Mapping[str, Value], before: str) -> Value:
         if isinstance(kind, int):
-            return self._unpack({1: "B", 2: "H", 4: "I", 8: "Q"}[kind], at)
+            return self._buffer.unpack({1: "B", 2: "H", 4: "I", 8: "Q"}[kind], at)
         if kind[0] == "r":
             return at
-        target = self._follow(at)
+        target = self._buffer.follow(at)
         letter, _, name = kind.partition(":")
         if letter == "s":
-            return self._text(target)
+            return self._buffer.text(target)
         if letter == "t":
             self._wait(name, target)
         elif letter == "u":
@@ -277,26 +289,19 @@ class Walk:
         elif members[which] in self.schema.tables:
             self._wait(members[which], target)
 
-    def _text(self, at: int) -> str:
-        length = self._unpack("I", at)
-        if length >= self.end - at - 4:
-            raise Broken(at, f"a text of {length} bytes")
-        self._cover(at, 5 + length)
-        return self._take(at + 4, min(length, _MAX_TEXT)).decode("utf-8", "replace")
-
     def _vector(self, element: str, name: str, at: int) -> Vector:
-        count = self._unpack("I", at)
+        count = self._buffer.unpack("I", at)
         pointers = element in {"t", "s"}
         width = 4 if pointers else int(element.lstrip("r"))
         if count * width > self.end - at - 4:
             raise Broken(at, f"a vector of {count} elements")
-        self._cover(at, 4 + count * width)
+        self._buffer.cover(at, 4 + count * width)
         if not pointers:
             return Vector(at + 4, count, width)
         self.budget.spend("fields", count)
-        places = tuple(self._follow(at + 4 + 4 * n) for n in range(count))
+        places = tuple(self._buffer.follow(at + 4 + 4 * n) for n in range(count))
         if element == "s":
-            return Vector(at + 4, count, 4, places, tuple(self._text(place) for place in places))
+            return Vector(at + 4, count, 4, places, tuple(self._buffer.text(place) for place in places))
         for place in reversed(places):
             self._wait(name, place)
         return Vector(at + 4, count, 4, places)

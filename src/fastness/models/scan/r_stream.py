@@ -86,6 +86,15 @@ class _Numbers:
             raise NotR(at, "no whole number")
         return int(line)
 
+    def length(self) -> int:
+        """The next length, which may have two parts, and is at most what is left."""
+        at, length = self.cursor.position, self.whole()
+        if length == -1:
+            length = (self.whole() << 32) + self.whole()
+        if not 0 <= length <= self.cursor.end - self.cursor.position:
+            raise NotR(at, f"a length of {length}")
+        return length
+
     def skip(self, count: int, width: int) -> None:
         """Step over numbers."""
         if not self.text:
@@ -158,22 +167,11 @@ class Walk:
             if version not in {2, 3}:
                 raise NotR(2, f"version {version}")
             if version == 3:
-                self._chars(self._length())
+                self._in.chars(self._in.length())
             self._item(0)
         except Truncated as cut:
             raise NotR(cut.at, "the stream ends early") from cut
         self.end = self._cursor.position
-
-    def _length(self) -> int:
-        at, length = self._cursor.position, self._in.whole()
-        if length == -1:
-            length = (self._in.whole() << 32) + self._in.whole()
-        if not 0 <= length <= self._cursor.end - self._cursor.position:
-            raise NotR(at, f"a length of {length}")
-        return length
-
-    def _chars(self, length: int) -> str:
-        return self._in.chars(length)
 
     def _item(self, depth: int) -> _Value:
         at = self._cursor.position
@@ -210,7 +208,7 @@ class Walk:
             return _Value(CHARS)
         if not 0 <= length <= self._cursor.end - self._cursor.position:
             raise NotR(at, f"a text of {length} bytes")
-        text = self._chars(length)
+        text = self._in.chars(length)
         self.see(Sight.TEXT, text, at)
         return _Value(CHARS, text)
 
@@ -254,18 +252,18 @@ class Walk:
 
     def _other(self, kind: int, at: int, depth: int) -> _Value:
         if kind in _WIDTHS:
-            self._in.skip(self._length(), _WIDTHS[kind])
+            self._in.skip(self._in.length(), _WIDTHS[kind])
             return _Value(kind)
         if kind == _RAW:
-            self._in.raw(self._length())
+            self._in.raw(self._in.length())
             return _Value(kind)
         if kind in {_TEXTS, _LIST, _EXPRESSION}:
-            parts = [self._item(depth + 1).name for _ in range(self._length())]
+            parts = [self._item(depth + 1).name for _ in range(self._in.length())]
             return _Value(kind, parts[0] if kind == _TEXTS and parts else "")
         if kind == SYMBOL:
             return self._keep(_Value(SYMBOL, self._item(depth + 1).name))
         if kind in {SPECIAL, BUILTIN}:
-            name = self._chars(self._length())
+            name = self._in.chars(self._in.length())
             self.see(Sight.CALL, name, at)
             return _Value(kind, name)
         return self._rare(kind, at, depth)
@@ -299,7 +297,7 @@ class Walk:
 
     def _named(self, kind: int, at: int, depth: int) -> _Value:
         self._in.whole()
-        names = [self._item(depth + 1).name for _ in range(self._length())]
+        names = [self._item(depth + 1).name for _ in range(self._in.length())]
         sight = Sight.PERSISTENT if kind == _PERSISTENT else Sight.NAMESPACE
         self.see(sight, names[0] if names else "", at)
         return self._keep(_Value(kind))
@@ -314,7 +312,7 @@ class Walk:
         if depth > MAX_DEPTH:
             raise NotR(self._cursor.position, f"nested deeper than {MAX_DEPTH}")
         self._item(depth + 1)
-        for _ in range(self._length()):
+        for _ in range(self._in.length()):
             kind = self._in.whole()
             if kind == _CODE:
                 self._code(depth + 1)

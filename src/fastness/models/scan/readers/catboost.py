@@ -17,7 +17,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
-from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Walk, schema_of
+from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Row, Walk, schema_of
 from fastness.models.scan.rules import MAPS
 
 PART = Rule(
@@ -49,21 +49,18 @@ class CatboostReader:
         Raises:
             TooLarge: the budget is spent.
         """
-        end = 8 + int.from_bytes(source.read_at(4, 4), "little")
+        end = 8 + int.from_bytes(source.read_at(0, 8)[4:], "little")
         yield span(source.name, 0, source.size)
         if end > source.size:
             yield found(BOUNDS, source.name, 4, f"a model of {end - 8} bytes in a file of {source.size}")
             return
         walk = Walk(source, schema_of("catboost"), budget, 8, end)
-        parts: tuple[str, ...] = ()
+        parts: list[str] = []
         try:
             for row in walk.rows():
                 if row.table == "TModelCore":
-                    parts = row.vector("ModelPartIds").texts
-                for value in row.values.values():
-                    if isinstance(value, str) and len(value) >= SHORTEST and (kind := credential_in(value)):
-                        budget.spend("facts")
-                        yield Fact(FactKind.CREDENTIAL, source.name, row.at, kind)
+                    parts += row.vector("ModelPartIds").texts
+                yield from _credentials(source.name, row, budget)
         except Broken as broken:
             yield found(broken.rule, source.name, broken.at, str(broken))
             return
@@ -72,12 +69,24 @@ class CatboostReader:
         walk.reached.append((end, end))
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
-        for part in parts:
-            if part.rstrip("\0") not in _PARTS:
-                yield found(PART, source.name, 8, f"a part {part[:80]!a}")
-        if not parts and end < source.size:
-            yield found(HIDDEN, source.name, end, f"{source.size - end} bytes follow the model")
-            yield Member(Part(source, f"{source.name}!behind", end, source.size - end), end)
+        yield from _parts(source, end, parts)
+
+
+def _credentials(name: str, row: Row, budget: Budget) -> Iterator[Fact]:
+    for value in row.values.values():
+        if isinstance(value, str) and len(value) >= SHORTEST and (kind := credential_in(value)):
+            budget.spend("facts")
+            yield Fact(FactKind.CREDENTIAL, name, row.at, kind)
+
+
+def _parts(source: RandomAccess, end: int, parts: list[str]) -> Iterator[Told]:
+    """What follows the flatbuffer: the parts that it names, or what is not the model's."""
+    for part in parts:
+        if part.rstrip("\0") not in _PARTS:
+            yield found(PART, source.name, 8, f"a part {part[:80]!a}")
+    if not parts and end < source.size:
+        yield found(HIDDEN, source.name, end, f"{source.size - end} bytes follow the model")
+        yield Member(Part(source, f"{source.name}!behind", end, source.size - end), end)
 
 
 READER = CatboostReader

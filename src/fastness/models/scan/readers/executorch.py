@@ -51,6 +51,8 @@ class ExecutorchReader:
             TooLarge: the budget is spent.
         """
         head = source.read_at(0, 64)
+        if head[4:8] not in _FORMATS:
+            return
         schema, magic = _FORMATS[head[4:8]]
         header = _header(head, magic)
         size, base = header or (source.size, source.size)
@@ -73,7 +75,7 @@ class ExecutorchReader:
             yield found(UNKNOWN, source.name, at, f"field {number} of {table}")
         if header:
             walk.reached.append((8, 8 + struct.unpack_from("<I", head, 12)[0]))
-        walk.reached += [*program.segments, (source.size, source.size)]
+        walk.reached.extend([*program.segments, (source.size, source.size)])
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
         yield span(source.name, 0, source.size)

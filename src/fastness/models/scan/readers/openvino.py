@@ -145,6 +145,9 @@ class _Walk:
             self._tell(found(UNKNOWN, self.name, event.offset, f"an element {event.name[:80]!a}"))
         if event.name == "layer":
             self._layer(event)
+        self._attributes(event)
+
+    def _attributes(self, event: Event) -> None:
         for key, value in event.attributes.items():
             if not self.free and event.name != "data" and _LOADED.match(key):
                 self._tell(Fact(FactKind.REFERENCE, self.name, event.offset, value))

@@ -20,7 +20,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Truncated
-from fastness.models.scan.decoded import Walk, schema_of
+from fastness.models.scan.decoded import Row, Walk, schema_of
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.protobuf import LENGTH, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
@@ -91,10 +91,7 @@ def _program(source: RandomAccess, budget: Budget) -> Iterator[Told]:
             blocks += row.message == "BlockDesc"
             if row.message == "OpDesc":
                 operators.setdefault(row.text("type"), row.at)
-            for text in (text for texts in row.texts.values() for text in texts if len(text) >= SHORTEST):
-                if kind := credential_in(text):
-                    budget.spend("facts")
-                    yield Fact(FactKind.CREDENTIAL, source.name, row.at, kind)
+            yield from _credentials(source.name, row, budget)
     except NotProtobuf as error:
         yield found(MALFORMED, source.name, error.at, str(error))
         return
@@ -107,6 +104,13 @@ def _program(source: RandomAccess, budget: Budget) -> Iterator[Told]:
         yield found(MALFORMED, source.name, 0, "a program without a block")
         return
     yield span(source.name, 0, source.size)
+
+
+def _credentials(name: str, row: Row, budget: Budget) -> Iterator[Fact]:
+    for text in (text for texts in row.texts.values() for text in texts if len(text) >= SHORTEST):
+        if kind := credential_in(text):
+            budget.spend("facts")
+            yield Fact(FactKind.CREDENTIAL, name, row.at, kind)
 
 
 def _json(source: RandomAccess, budget: Budget) -> Iterator[Told]:

@@ -62,7 +62,7 @@ class TfliteReader:
             return
         for (table, number), at in walk.unknown.items():
             yield found(UNKNOWN, source.name, at, f"field {number} of {table}")
-        walk.reached += model.beyond
+        walk.reached.extend(model.beyond)
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
         yield span(source.name, 0, walk.stop)

@@ -134,6 +134,10 @@ class _Walk:
             event = self.tree.get(key)
             if event is not None and nodes >= 0 and event.count not in {nodes, 0}:
                 self._wrong(event.at, f"{event.count} {key} for {nodes} nodes")
+        self._leads()
+
+    def _leads(self) -> None:
+        """Where the nodes of the tree lead."""
         for key in ("left_children", "right_children"):
             event = self.tree.get(key)
             if event is not None and event.count and not -1 <= event.low <= event.high < event.count:
@@ -218,29 +222,30 @@ def _trees(name: str, cursor: Cursor, budget: Budget, booster: bytes) -> Iterato
     if trees < 0 or trees * _TREE > cursor.end - cursor.position:
         raise Truncated(cursor.position)
     for _ in range(trees):
-        budget.spend("fields")
         at = cursor.position
         nodes, _, _, features, leaves = struct.unpack_from("<5i", cursor.take(_TREE), 4)
         if nodes < 1 or nodes * (_NODE + _STATS) > cursor.end - cursor.position:
             raise Truncated(at)
-        for number in range(nodes):
-            budget.spend("fields")
-            _, left, right, split, _ = struct.unpack("<iiiIi", cursor.take(_NODE))
-            inner = left != -1
-            if inner and not (0 <= left < nodes and 0 <= right < nodes and (split & 0x7FFFFFFF) < max(features, 1)):
-                yield found(
-                    BOUNDS, name, cursor.position - _NODE, f"node {number} of {nodes} leads to {left} and {right}"
-                )
-                break
-        else:
-            cursor.skip(nodes * _STATS)
-            if leaves > 1:
-                cursor.skip(4 * _count(cursor, 4))
-            continue
-        return
+        if problem := _nodes(cursor, budget, nodes, features):
+            yield found(BOUNDS, name, at, problem)
+        cursor.skip(nodes * _STATS)
+        if leaves > 1:
+            cursor.skip(4 * _count(cursor, 4))
     cursor.skip(4 * trees)
     if booster == b"dart" and trees:
         cursor.skip(4 * _count(cursor, 4))
+
+
+def _nodes(cursor: Cursor, budget: Budget, nodes: int, features: int) -> str:
+    """What is wrong with a tree's nodes, all of which are read, or an empty text."""
+    problem = ""
+    for number in range(nodes):
+        budget.spend("fields")
+        _, left, right, split, _ = struct.unpack("<iiiIi", cursor.take(_NODE))
+        inside = 0 <= left < nodes and 0 <= right < nodes and (split & 0x7FFFFFFF) < max(features, 1)
+        if left != -1 and not inside:
+            problem = problem or f"node {number} of {nodes} leads to {left} and {right}"
+    return problem
 
 
 def _attributes(name: str, cursor: Cursor, budget: Budget) -> Iterator[Told]:
