@@ -128,8 +128,9 @@ def _fill_caches() -> None:
 
 
 def _parts(path: Path) -> Iterator[str]:
-    """The names in data that comes with the scanner, of one file or of those of a folder, two levels deep."""
+    """The names of and in data that comes with the scanner, of one file or those of a folder, two levels deep."""
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        yield file.stem
         tree = json.loads(file.read_bytes()) if file.suffix == ".json" else None
         for name, value in tree.items() if isinstance(tree, dict) else ():
             yield name

@@ -47,7 +47,10 @@ class ReportRecord(msgspec.Struct, frozen=True, array_like=True):
 def record_of(report: Report) -> ReportRecord:
     """`report` as data."""
     kept = tuple(
-        FindingRecord(f.rule, int(f.severity), f.where, f.message, dict(f.evidence)) for f in report.verdict.findings
+        FindingRecord(
+            f.rule, int(f.severity), _cut(f.where), _cut(f.message), {k: _cut(v) for k, v in f.evidence.items()}
+        )
+        for f in report.verdict.findings
     )
     return ReportRecord(report.formats, report.explained_bytes, report.dropped, kept, report.contents)
 
@@ -97,6 +100,11 @@ def _finding(record: FindingRecord) -> Finding:
         raise _untrue("a refusal that refuses nothing")
     evidence = {_text(name): _text(v) if isinstance(v, str) else v for name, v in record.evidence.items()}
     return Finding(rule.id, severity, _text(record.where), _text(record.message), evidence)
+
+
+def _cut(value: T) -> T:
+    """A text, not longer than whoever reads it takes; anything else as it is."""
+    return value[: _LONGEST - 1] + "…" if isinstance(value, str) and len(value) > _LONGEST else value  # type: ignore[return-value]  # a text for a text
 
 
 def _text(text: str) -> str:

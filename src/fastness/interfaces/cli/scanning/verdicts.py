@@ -80,8 +80,9 @@ def _print_finding(out: Console, finding: Finding, *, explain: bool) -> None:
     out.print(f"  [{style}]{name:<8}[/{style}] {escape(finding.rule)}: {escape(finding.message)}", soft_wrap=True)
     out.print(f"           [dim]at[/dim] {escape(finding.where)}", soft_wrap=True)
     if explain:
-        for line in str(finding.evidence.get("chain", "")).splitlines():
-            out.print(f"           [dim]would run[/dim] {escape(line)}", soft_wrap=True)
+        for number, line in enumerate(str(finding.evidence.get("chain", "")).splitlines()):
+            lead = "           [dim]what it does[/dim] " if not number else "             "
+            out.print(f"{lead}{escape(line)}", soft_wrap=True)
         known = {k: v for k, v in finding.evidence.items() if k not in {"chain", "offset"}}
         if known:
             shown = ", ".join(f"{key} {value}" for key, value in known.items())
