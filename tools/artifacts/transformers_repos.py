@@ -135,6 +135,8 @@ def _trained(config: Any, folder: str) -> None:
     torch.save(torch.optim.lr_scheduler.LinearLR(optimizer).state_dict(), f"{folder}/scheduler.pt")
     state = transformers.TrainerState(global_step=3, max_steps=3, log_history=[{"loss": 0.5, "step": 1}])
     state.save_to_json(f"{folder}/trainer_state.json")
+    arguments = transformers.TrainingArguments(output_dir="run", use_cpu=True, report_to=[])
+    torch.save(arguments, f"{folder}/training_args.bin")
 
 
 def _sentences() -> Iterator[Sample]:
