@@ -22,9 +22,18 @@ from fastness.models.scan.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Fiel
 SCHEMAS = Path(__file__).with_name("protobuf_schemas.json")
 MAX_NESTING = 100
 KEPT_TEXT = 1 << 16
+_FEW = 16
+"""So many single numbers may be unknown: they hold less than a line of text."""
 _MANY = 1 << 12
 """So many texts of one field, or numbers, are kept of one message."""
-_WIRES = {"i": (VARINT, LENGTH), "f": (FIXED32, LENGTH), "d": (FIXED64, LENGTH), "s": (LENGTH,), "t": (LENGTH,)}
+_WIRES = {
+    "i": (VARINT, LENGTH),
+    "f": (FIXED32, LENGTH),
+    "d": (FIXED64, LENGTH),
+    "s": (LENGTH,),
+    "t": (LENGTH,),
+    "m": (LENGTH,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,9 @@ class Walk:
     """One walk over a part of a source.
 
     Attributes:
-        unknown: fields that the schema does not know, by message and number: where the first one stands.
+        unknown: fields that the schema does not know, by message and number: where the first one stands. A field of
+            another wire type than the schema's is one of them, as readers of protobuf take it.
+        odd_numbers: how many of the unknown ones are single numbers, which stand in no `unknown` while they are few.
     """
 
     source: RandomAccess
@@ -100,6 +111,7 @@ class Walk:
     start: int = 0
     end: int = -1
     unknown: dict[tuple[str, int], int] = field(default_factory=dict)
+    odd_numbers: int = 0
 
     def rows(self) -> Iterator[Row]:
         """Every message when it ends: inner ones come before the outer.
@@ -117,25 +129,23 @@ class Walk:
                 yield stack.pop().row()
                 continue
             name, kind = self.schema.messages[stack[-1].name].get(one.number, ("", ""))
-            if kind.startswith("m:"):
-                stack.append(self._opened(cursor, one, name, kind, stack[-1]))
+            if one.wire not in _WIRES.get(kind[:1], ()):
+                self._odd(stack[-1].name, one)
+            elif kind.startswith("m:"):
+                stack[-1].parts.add(name)
+                stack.append(_Open(kind[2:], name, one.start, fields(cursor, one.end, self.budget)))
                 if len(stack) > MAX_NESTING:
                     raise NotProtobuf(one.offset, f"messages nested deeper than {MAX_NESTING}")
-            elif kind:
-                _keep(cursor, one, name, kind, stack[-1])
             else:
-                self.unknown.setdefault((stack[-1].name, one.number), one.offset)
+                _keep(cursor, one, name, kind, stack[-1])
 
-    def _opened(self, cursor: Cursor, one: Field, name: str, kind: str, outer: _Open) -> _Open:
-        if one.wire != LENGTH:
-            raise NotProtobuf(one.offset, f"field {one.number} of {outer.name} is no message")
-        outer.parts.add(name)
-        return _Open(kind[2:], name, one.start, fields(cursor, one.end, self.budget))
+    def _odd(self, message: str, one: Field) -> None:
+        self.odd_numbers += one.wire != LENGTH
+        if one.wire == LENGTH or self.odd_numbers > _FEW:
+            self.unknown.setdefault((message, one.number), one.offset)
 
 
 def _keep(cursor: Cursor, one: Field, name: str, kind: str, outer: _Open) -> None:
-    if one.wire not in _WIRES[kind]:
-        raise NotProtobuf(one.offset, f"field {one.number} of {outer.name} has wire type {one.wire}")
     if kind == "t":
         kept = outer.texts.setdefault(name, [])
         if len(kept) < _MANY:

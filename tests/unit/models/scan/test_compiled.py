@@ -113,6 +113,8 @@ COREML = {
     "an unknown field": (HEAD + proto(300, b"") + proto(4242, b"hidden"), "review", "coreml-unknown-field"),
     "a program in the notes": (proto(1, 4) + proto(2, proto(100, proto(100, proto(1, "k") + proto(2, "__import__('os').system('true')")))) + proto(300, b""), "review", "code-in-model"),
     "a key in the notes": (proto(1, 4) + proto(2, proto(100, proto(100, proto(1, "k") + proto(2, AWS)))) + proto(300, b""), "review", "credential-in-model"),
+    "a number of no field": (HEAD + proto(300, proto(1, 1) + proto(77, 2)), "pass", "coreml-unknown-number"),
+    "many numbers of no field": (HEAD + proto(300, proto(77, 2) * 40), "review", "coreml-unknown-field"),
     "no model": (HEAD, "incomplete", "coreml-malformed"),
     "nested without end": (HEAD + proto(202, b""), "pass", None),
     "cut short": (PACKAGE[:-1], "incomplete", "coreml-malformed"),

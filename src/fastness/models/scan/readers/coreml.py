@@ -32,6 +32,11 @@ UNKNOWN_FIELD = Rule(
     "Bytes that no reader looks at can carry anything, or belong to a newer version of the format.",
     "Convert the model again with a published version of coremltools.", MAPS,
 )  # fmt: skip
+ODD = Rule(
+    "coreml-unknown-number", "A number that the format does not know", Severity.LOW,
+    "The model may belong to a newer version of the format.",
+    "Convert the model again with a published version of coremltools.", MAPS,
+)  # fmt: skip
 CUSTOM = Rule(
     "coreml-custom-class", "A model or a layer that a class of the application computes", Severity.MEDIUM,
     "The application must bring the class, which then runs with its rights on whatever the model gives it.",
@@ -42,7 +47,7 @@ OPAQUE = Rule(
     "What it does cannot be seen here.", "Ask for the model in a kind that is published.", MAPS,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, CUSTOM, OPAQUE)
+RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, ODD, CUSTOM, OPAQUE)
 
 _ROOT = "Model"
 _SHARED = frozenset({"description"})
@@ -83,6 +88,8 @@ class CoremlReader:
         yield from model.told
         for (message, number), at in walk.unknown.items():
             yield found(UNKNOWN_FIELD, source.name, at, f"field {number} of {message}")
+        if walk.odd_numbers:
+            yield found(ODD, source.name, 0, f"{walk.odd_numbers} numbers in fields that are not known")
         if not kind:
             yield found(MALFORMED, source.name, 0, "a model of no kind")
             return

@@ -97,6 +97,8 @@ def _program(source: RandomAccess, budget: Budget) -> Iterator[Told]:
         return
     for (message, number), at in walk.unknown.items():
         yield found(UNKNOWN_FIELD, source.name, at, f"field {number} of {message}")
+    if walk.odd_numbers:
+        yield found(UNKNOWN_FIELD, source.name, 0, f"{walk.odd_numbers} numbers in fields that are not known")
     for name, at in operators.items():
         budget.spend("facts")
         yield Fact(FactKind.OPERATOR, source.name, at, name, {"domain": "paddle", "local": 0})
