@@ -138,26 +138,28 @@ class _Walk:
             self.problem = ""
 
     def _object(self, value: dict[str, Json]) -> None:
-        for key in sorted(_FILES & value.keys()):
-            self._file(value[key])
-        kind = value.get("class_name")
+        """An object, which only a class with a configuration is: all versions of Keras take the rest for plain values."""
+        kind, config = value.get("class_name"), value.get("config")
+        if "class_name" not in value or "config" not in value:
+            return
         if not isinstance(kind, str):
-            if kind is not None and "config" in value:
-                self._odd("a class name that is no text")
+            self._odd("a class name that is no text")
         elif kind == "__lambda__":
-            self._code(_first(value.get("config")))
+            self._code(_first(config))
         elif kind in _VALUES:
-            self._plain(value.get("config"))
+            self._plain(config)
         elif kind in _NAMED_BY:
             self._named(value, value.get(_NAMED_BY[kind]))
         else:
             self._named(value, kind)
-            self._functions(kind, value.get("config"))
+            self._configured(kind, config)
 
-    def _functions(self, kind: str, config: Json) -> None:
-        """What layers that run a function name it by, or carry it as."""
+    def _configured(self, kind: str, config: Json) -> None:
+        """The files that layers read, and what those that run a function name it by or carry it as."""
         if not isinstance(config, dict):
             return
+        for key in sorted(_FILES & config.keys()):
+            self._file(config[key])
         if kind.rpartition(">")[2] == "Lambda":
             self._old_lambdas(config)
         elif kind in _BY_FUNCTION:

@@ -88,7 +88,7 @@ CONFIGS = {
     "a class": (layer("keras.layers", "Dense"), {"keras.layers.Dense"}),
     "without a module": ({"class_name": "Dense", "config": {}}, {"Dense"}),
     "module null": (layer(None, "Dense"), {"Dense"}),
-    "without a configuration": ({"class_name": "Dense"}, {"Dense"}),
+    "without a configuration": ({"class_name": "Dense"}, set()),
     "a registered name": (layer("keras.layers", "Dense", registered_name="Mine>Evil"), {"keras.layers.Dense", "Mine>Evil"}),
     "a registered name that is the class": (layer("a.b", "C", registered_name="C"), {"a.b.C"}),
     "a function": (layer("builtins", "function", "relu", registered_name="relu"), {"builtins.relu"}),
@@ -249,6 +249,8 @@ def test_a_configuration_alone_is_judged() -> None:
 
 
 def test_the_json_of_others_is_left_to_others() -> None:
+    labels = [{"class_id": 0, "class_name": "dog", "filename": "a/1.jpg", "vocabulary": "x"}]
+    assert report_of(json.dumps(labels).encode(), "labels.json").outcome is Outcome.PASS
     vocabulary = json.dumps({"class_name": 1234, "config": 5, "é": 6}).encode()
     assert report_of(vocabulary, "vocab.json").formats == ("json",)
     long = b'{"pad": "' + b"x" * 5000 + b'", "cl\\u0061ss_name": "system", "module": "os", "config": {}}'

@@ -282,6 +282,11 @@ def test_payloads_beside_the_graph_are_found(tmp_path: Path) -> None:
     numbers = tmp_path / "variables" / "variables.data-00000-of-00001"
     numbers.write_bytes(struct.pack("<4f", 1, 2, 3, 4))
     (tmp_path / "assets" / "words.bin").write_bytes(b"\x01\x02\x03\xff")
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"\x01\x02\x03\xff")
+    (tmp_path / "debug").mkdir()
+    (tmp_path / "debug" / "saved_model_debug_info.pb").write_bytes(proto(1, "model.py"))
+    (tmp_path / "tfhub_module.pb").write_bytes(proto(1, 3))
     assert {report.outcome for report in scan_paths([tmp_path])} == {Outcome.PASS}
     numbers.write_bytes(EVIL)
     assert Outcome.BLOCK in {report.outcome for report in scan_paths([tmp_path])}

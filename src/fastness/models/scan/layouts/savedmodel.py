@@ -23,7 +23,7 @@ TWO_GRAPHS = Rule(
 
 RULES: tuple[Rule, ...] = (TWO_GRAPHS,)
 
-_GRAPHS = frozenset({"saved_model.pb", "keras_metadata.pb", "fingerprint.pb"})
+_GRAPHS = frozenset({"saved_model.pb", "keras_metadata.pb", "fingerprint.pb", "tfhub_module.pb"})
 _SHARD = re.compile(r"(.*)\.data-[0-9]{5}-of-[0-9]{5}")
 
 
@@ -45,6 +45,8 @@ class SavedModel:
         folder, _, name = path.rpartition("/")
         if name in _GRAPHS and _is_home(folder, bundle):
             return "tensorflow-graph"
+        if name == "saved_model_debug_info.pb" and _is_home(folder.removesuffix("debug").rstrip("/"), bundle):
+            return "tensorflow-graph"
         if name == "variables.index" and _is_home(folder.removesuffix("variables").rstrip("/"), bundle):
             return "tensorflow-bundle"
         shard = _SHARD.fullmatch(path)
@@ -53,7 +55,7 @@ class SavedModel:
     def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
         """The files that tables read, which are bytes where nothing knows them."""
         for path in bundle:
-            home, within, _ = path.rpartition("assets/")
+            home, within, _ = path.rpartition("assets/") if "assets/" in path else path.rpartition("assets.extra/")
             if within and _is_home(home.rstrip("/"), bundle):
                 budget.spend("facts")
                 yield Fact(FactKind.REFERENCE, bundle.name, 0, path)

@@ -30,7 +30,10 @@ MALFORMED = undecided(
 
 RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD)
 
-_NAMED = {"saved_model.pb": "SavedModel", "keras_metadata.pb": "SavedMetadata", "fingerprint.pb": "FingerprintDef"}
+_NAMED = {
+    "saved_model.pb": "SavedModel", "keras_metadata.pb": "SavedMetadata", "fingerprint.pb": "FingerprintDef",
+    "saved_model_debug_info.pb": "GraphDebugInfo", "tfhub_module.pb": "ModuleDef",
+}  # fmt: skip
 _BY_CONTENT = ("SavedModel", "MetaGraphDef", "GraphDef")
 _GRAPHS = frozenset(_BY_CONTENT)
 # The fields of which one must stand in the front of a file to take it for one of these without its name.
