@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from fastness.models.scan.machine import catalogue
 
+UNICODE = unicodedata.unidata_version
+"""Python's parser asks for the tables of names with letters of other scripts; they are there before a sandbox closes."""
 LONGEST = 2 << 20
 IMPORT, CALL = "import", "call"
 

@@ -9,6 +9,7 @@ Source: Jinja 3.1, `nodes`, `lexer` and `sandbox`. Cost: linear in the template,
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from fastness.models.scan.template_names import (
     Folded,
     fold,
 )
+
+codecs.lookup("unicode-escape")  # Jinja reads texts with it; what it loads is there before a sandbox closes
 
 LONGEST = 1 << 18
 MOST_NODES = 20_000

@@ -25,6 +25,10 @@ INVISIBLE = Rule(
     "Remove the characters.", {**MAPS, "cwe": "CWE-1007"},
 )  # fmt: skip
 
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1")
+for _encoding_name in ENCODINGS:  # what they load is there before a sandbox closes
+    codecs.lookup(_encoding_name)
+
 CHUNK = 1 << 20
 _OVERLAP = 4096
 _SMALL = 4 << 20

@@ -3,9 +3,10 @@
 import pytest
 
 from fastness.core.findings import Severity, judge
+from fastness.models.scan.checks import templates
 from fastness.models.scan.checks.templates import Templates
 from fastness.models.scan.facts import Fact, FactKind, Facts
-from fastness.models.scan.templates import look_at
+from fastness.models.scan.templates import Sin, look_at
 
 # Written for these tests, each in the manner of a family: what such templates use, not their words.
 HONEST = {
@@ -116,6 +117,10 @@ SINS = {
 def test_what_is_wrong_is_told(text: str, rule: str) -> None:
     assert rule in {rule for rule, _ in findings_of(text)}
     assert judge(Templates().check(Facts([Fact(FactKind.TEMPLATE, "t", 0, "", {"text": text})]))).decision
+
+
+def test_every_sin_has_a_rule() -> None:
+    assert set(templates._RULE_OF) == set(Sin)
 
 
 def test_a_finding_names_the_line() -> None:

@@ -10,7 +10,6 @@ from typing import ClassVar
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.models.scan.facts import FactKind, Facts, found
 from fastness.models.scan.rules import MAPS, undecided
-from fastness.models.scan.templates import Sin, look_at
 
 _INJECTION = {**MAPS, "cwe": "CWE-1336", "atlas": "AML.T0011.000"}
 _PROMPT = {**MAPS, "owasp-llm": "LLM01:2025", "atlas": "AML.T0051.001"}
@@ -56,15 +55,16 @@ HIDDEN_TEXT = Rule(
 RULES: tuple[Rule, ...] = (UNREADABLE, ESCAPE, BUILT_NAME, UNUSUAL, INCLUDE, COSTLY, TRIGGER, HIDDEN_TEXT)
 
 _RULE_OF = {
-    Sin.UNREADABLE: UNREADABLE,
-    Sin.ESCAPE: ESCAPE,
-    Sin.BUILT_NAME: BUILT_NAME,
-    Sin.UNUSUAL: UNUSUAL,
-    Sin.INCLUDE: INCLUDE,
-    Sin.COSTLY: COSTLY,
-    Sin.TRIGGER: TRIGGER,
-    Sin.HIDDEN_TEXT: HIDDEN_TEXT,
+    "unreadable": UNREADABLE,
+    "escape": ESCAPE,
+    "built name": BUILT_NAME,
+    "unusual": UNUSUAL,
+    "include": INCLUDE,
+    "costly": COSTLY,
+    "trigger": TRIGGER,
+    "hidden text": HIDDEN_TEXT,
 }
+"""By the values of `templates.Sin`."""
 _MOST = 40
 
 
@@ -77,6 +77,8 @@ class Templates:
 
     def check(self, facts: Facts) -> Iterator[Finding]:
         """The findings of each template, the worst kinds first."""
+        from fastness.models.scan.templates import look_at  # brings Jinja, which most scans never need
+
         for fact in facts.of(FactKind.TEMPLATE):
             met = sorted(look_at(str(fact.detail.get("text", ""))), key=lambda one: -_RULE_OF[one.sin].severity)
             for one in met[:_MOST]:
