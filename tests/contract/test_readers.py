@@ -12,6 +12,7 @@ from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.catalogue import all_checks, all_readers, rule_of
 from fastness.models.scan.facts import Check, Fact, FactKind, Facts, Look, Member, Reader, Told
 from tests.unit.models.scan.artifacts import EVIL, npy, onnx_model, safetensors, tensor
+from tests.unit.models.scan.keras_bytes import COMPUTES, attribute, flax_array, graph_def, hdf5, pack, saved_model
 
 HOSTILE = {
     "empty": b"",
@@ -26,6 +27,9 @@ HOSTILE = {
     "safetensors": safetensors({"w": tensor()}, bytes(16)),
     "onnx": onnx_model(),
     "many pickles": EVIL * 500,
+    "hdf5": hdf5(attribute("model_config", b'{"class_name": "Dense", "config": {}}'), behind=EVIL),
+    "tensorflow": saved_model(graph_def(*COMPUTES)),
+    "msgpack": pack({"params": {"w": flax_array(), "x": EVIL}}),
 }
 READERS = {reader.name: reader for reader in all_readers()}
 CHECKS = {check.name: check for check in all_checks()}
