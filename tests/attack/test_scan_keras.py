@@ -154,3 +154,15 @@ def test_escapes_in_keys_hide_nothing(escaped: str) -> None:
 def test_a_long_text_in_front_hides_nothing() -> None:
     text = '{"pad": "%s", "class_name": "system", "module": "os", "config": {}}' % ("x" * 3_000_000)
     assert report_of(text.encode(), "model.json").outcome is Outcome.BLOCK
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "utf-8-sig"])
+def test_other_encodings_of_json_hide_nothing(encoding: str) -> None:
+    """Python's parser of JSON takes them all."""
+    text = json.dumps(sequential(layer("os", "system"))).encode(encoding)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("config.json", text)
+        archive.writestr("model.weights.h5", hdf5(attribute("a", b"b")))
+    assert report_of(out.getvalue(), "model.keras").outcome is Outcome.BLOCK
+    assert report_of(text, "model.json").outcome is Outcome.BLOCK

@@ -60,6 +60,14 @@ def test_python_functions_block() -> None:
         assert "operator-runs-code" in rules_of(report)
 
 
+@pytest.mark.parametrize("op", ["DatasetFromGraph", "DeserializeIterator"])
+def test_graphs_within_texts_block(op: str) -> None:
+    """The operator runs a graph that stands in a constant."""
+    inner = graph_def(*COMPUTES, *WRITES).decode("latin-1")
+    graph = graph_def(*COMPUTES, text_constant("g", inner), node("d", op, "g"))
+    assert report_of(saved_model(graph), "saved_model.pb").outcome is Outcome.BLOCK
+
+
 def test_saving_elsewhere_blocks() -> None:
     """SaveV2 writes attacker-chosen bytes to an attacker-chosen path, and stands in every honest SavedModel too."""
     nodes = (text_constant("p", "/root/.ssh/authorized_keys"), node("s", "SaveV2", "p", "n", "x"))

@@ -6,6 +6,7 @@ nothing that Keras would look up. Cost: one search, and one step a value of conf
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _MARK = b"\xef\xbb\xbf"
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 # A key that names a class, if it is not one word of a vocabulary; letters that are escaped may spell such a key.
 _KEY = re.compile(rb'"class_name"(?!\s*+(?::\s*+-?[0-9]|[,\]}]))|\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])')
+# JSON in two or four bytes a character, which Python's parser takes as well.
+_WIDE = re.compile(rb"(?:\xff\xfe|\xfe\xff|\0\0\xfe\xff)?\0*[\[{\s]\0")
 _WINDOW = 1 << 20
 _OVERLAP = 256
 
@@ -36,8 +39,8 @@ class KerasJsonReader:
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def claims(self, look: Look) -> bool:
-        """By the beginning of JSON."""
-        return _BEGINS.match(look.head) is not None
+        """By the beginning of JSON, in any of its encodings."""
+        return _BEGINS.match(look.head) is not None or _WIDE.match(look.head) is not None
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """What the configuration names and holds.
@@ -45,13 +48,20 @@ class KerasJsonReader:
         Raises:
             TooLarge: the budget is spent.
         """
-        if _BEGINS.match(source.read_at(0, HEAD)) is None or not _names_classes(source):
+        wide = not json.detect_encoding(source.read_at(0, 4)).startswith("utf-8")
+        if not wide and (_BEGINS.match(source.read_at(0, HEAD)) is None or not _names_classes(source)):
             return
         budget.require("header_bytes", source.size)
-        text = source.read_at(0, source.size).removeprefix(_MARK)
+        text = _narrow(source.read_at(0, source.size)).removeprefix(_MARK)
         if may_be_config(text):
             yield from keras_facts(text, source.name, 0, budget)
             yield span(source.name, 0, source.size)
+
+
+def _narrow(data: bytes) -> bytes:
+    """The text in UTF-8."""
+    encoding = json.detect_encoding(data)
+    return data if encoding.startswith("utf-8") else data.decode(encoding, "replace").encode("utf-8", "replace")
 
 
 def _names_classes(source: RandomAccess) -> bool:
