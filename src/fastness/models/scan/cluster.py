@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from fastness.models.scan.settings import RunSettings
 
 _TRIES = 5
 _AHEAD = 4
+_KNOCK_S = 5.0
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -93,6 +95,7 @@ def joined(settings: RunSettings) -> Iterator[Many]:
     ours = not ray.is_initialized()
     if ours:
         try:
+            _knock(settings.address)
             ray.init(address=settings.address or "auto", logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = settings.address or "of this machine"
@@ -104,6 +107,18 @@ def joined(settings: RunSettings) -> Iterator[Many]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens where the cluster should: Ray itself asks for minutes, and then ends the process.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: it names no port.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
 
 
 class _Ray:

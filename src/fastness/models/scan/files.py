@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastness.core.digests import Digest
-from fastness.core.errors import FastnessError
+from fastness.core.errors import FastnessError, Invalid
 from fastness.core.findings import judge
 from fastness.core.sources import FileSource, RandomAccess
 from fastness.models.scan.budget import ScanSettings
@@ -29,7 +29,7 @@ from fastness.models.scan.facts import found
 from fastness.models.scan.isolated import Place, Scanner, Seen, unreadable
 from fastness.models.scan.paths import refused
 from fastness.models.scan.report import Report
-from fastness.models.scan.rules import PATH_CHANGED, UNREADABLE
+from fastness.models.scan.rules import PATH_CHANGED, PATH_SPECIAL, UNREADABLE
 
 Advance = Callable[[int], None]
 """Is told how many more bytes were read; from any thread."""
@@ -92,6 +92,8 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
             same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
     except OSError as error:
         return Seen(unreadable(work.name, error))
+    except Invalid as error:  # it was a file when the folder was walked
+        return Seen(replace(refused(work.file, PATH_SPECIAL, error.message), name=work.name))
     return seen if same else _changed(seen, "its size, its times or the file itself are not what they were")
 
 
