@@ -103,9 +103,13 @@ CASES = {
     "a memo without end": (b"Nr\xff\xff\xff\xff", "block", "pickle-memo-gap"),
     "a memo without end, as text": (b"Np4000000000\n", "block", "pickle-memo-gap"),
     "lists that hold the ones before twice, each in a list of its own": (diamond(40), "block", "pickle-amplification"),
+    "lists in lists without end": (b"]" * 20_000 + b"a" * 19_999, "block", "pickle-amplification"),
+    "tuples in tuples without end": (b")" + b"\x85" * 20_000, "block", "pickle-amplification"),
+    "dictionaries in dictionaries without end": (b"}N" * 20_000 + b"N" + b"s" * 20_000, "block", "pickle-amplification"),
     "an array that takes all memory": (stack_global("numpy._core.multiarray", "_reconstruct") + b"(" + stack_global("numpy", "ndarray") + b"\x8a\x06" + (1 << 44).to_bytes(6, "little") + b"\x85C\x01btR", "review", "pickle-unusual-call"),
     "a number of very many digits": (b"I" + b"9" * 5000 + b"\n", "incomplete", "pickle-malformed"),
     # ---- instructions
+    "a call of what a broken instruction gave": (b"\x8c\x01\xff)R", "incomplete", "pickle-malformed"),
     "a broken number before a call": (b"Ix\n0" + SYSTEM, "block", "pickle-dangerous-call"),
     "a broken text below a callable": (stack_global("os", "system") + b"\x8c\x01\xff\x85R", "block", "pickle-dangerous-call"),
     "a protocol that changes on the way": (b"\x80\x02" + global_("__builtin__", "eval") + b"\x80\x04" + ARG + b"R", "block", "pickle-dangerous-call"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, tell_amplified
+from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, watch
 from fastness.models.scan.machine.persistent import Source, made, of_torch
 from fastness.models.scan.machine.trace import Dialect, Sight
 from fastness.models.scan.machine.values import (
-    AMPLIFIED,
     ARMING,
     MARK,
     OPAQUE,
@@ -66,13 +65,8 @@ def _tuple(length: int) -> Effect:
 
 def _push_items(m: Machine, kind: str, items: list[object]) -> None:
     value = container(kind, items)
-    _watch(m, value)
+    watch(m, value)
     m.stack.append(value)
-
-
-def _watch(m: Machine, value: Items | Made) -> None:
-    if value.repeats >= AMPLIFIED:
-        tell_amplified(m)
 
 
 def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, ...], methods: tuple[str, ...]) -> None:
@@ -90,14 +84,14 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
         target.extend(items)
         if m.armable:
             _arm(target, items)
-        _watch(m, target)
+        watch(m, target)
     elif isinstance(target, Global):
         m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
     elif isinstance(target, Made):
         for name in methods:
             m.called_attribute(target, name, items[-1] if items else None)
         put_into(target, items)
-        _watch(m, target)
+        watch(m, target)
     elif target is not OPAQUE:
         m.stumble("fills a value that is no container")
 

@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS
-from fastness.models.scan.machine.machine import MEMO_GAP, Machine, tell_amplified
+from fastness.models.scan.machine.machine import MEMO_GAP, Machine, watch
 from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.values import (
-    AMPLIFIED,
     ARMING,
     ATOM_TYPES,
     KEPT_ITEMS,
@@ -244,8 +243,8 @@ def _tuple_made(window: bytes, at: int, m: Machine, items: list[object]) -> int:
     else:
         value = TupleOf()
         value.extend(items)
-        if value.repeats >= AMPLIFIED:
-            tell_amplified(m)
+        if value.depth > 1:
+            watch(m, value)
     m.stack.append(value)
     if window[at] == _MEMOIZE and at < m.limit:
         m.memo[len(m.memo)] = value
@@ -273,8 +272,8 @@ def _append(window: bytes, at: int, m: Machine) -> int:
         return -1
     target = stack[-2]
     target.extend([stack.pop()])
-    if target.repeats >= AMPLIFIED:
-        tell_amplified(m)
+    if target.depth > 1:
+        watch(m, target)
     return at
 
 
@@ -287,8 +286,8 @@ def _appends(window: bytes, at: int, m: Machine) -> int:
     if type(target) is not ListOf:
         return -1
     target.extend(m.pop_mark())
-    if target.repeats >= AMPLIFIED:
-        tell_amplified(m)
+    if target.depth > 1:
+        watch(m, target)
     return at
 
 
@@ -305,8 +304,8 @@ def _setitem(window: bytes, at: int, m: Machine) -> int:
     target.extend(items)
     if m.armable:
         target.arm(items)
-    if target.repeats >= AMPLIFIED:
-        tell_amplified(m)
+    if target.depth > 1:
+        watch(m, target)
     return at
 
 
@@ -324,8 +323,8 @@ def _setitems(window: bytes, at: int, m: Machine) -> int:
     target.extend(items)
     if m.armable:
         target.arm(items)
-    if target.repeats >= AMPLIFIED:
-        tell_amplified(m)
+    if target.depth > 1:
+        watch(m, target)
     return at
 
 
@@ -354,7 +353,26 @@ def _build(window: bytes, at: int, m: Machine) -> int:
     return at
 
 
+def _dup(window: bytes, at: int, m: Machine) -> int:
+    del window
+    stack = m.stack
+    if not stack or stack[-1].__class__ in _COMPOUND:
+        return -1
+    stack.append(stack[-1])
+    return at
+
+
+def _pop(window: bytes, at: int, m: Machine) -> int:
+    del window
+    if not m.stack or m.stack[-1] is MARK:
+        return -1
+    del m.stack[-1]
+    return at
+
+
 _STEPS: dict[str, Step] = {
+    "DUP": _dup,
+    "POP": _pop,
     "NONE": _none,
     "NEWTRUE": _true,
     "NEWFALSE": _false,

@@ -24,6 +24,8 @@ from fastness.models.scan.machine.specials import (
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
 from fastness.models.scan.machine.values import (
+    AMPLIFIED,
+    DEEPEST,
     MARK,
     MOST_REPEATS,
     OPAQUE,
@@ -71,6 +73,7 @@ class Machine:
         window: bytes of the stream, from offset `window_at` on.
         limit: index in the window up to which short steps may go.
         armable: whether a text was read that is one of those that matter as a key of a state.
+        stumbled: whether an instruction was broken.
         ran: instructions that were passed over many at a time.
     """
 
@@ -86,6 +89,7 @@ class Machine:
         self.limit = 0
         self.ran = 0
         self.armable = False
+        self.stumbled = False
         self.memo: dict[int, object] = {}
         self.proto = 0
         self.at = cursor.position
@@ -127,6 +131,7 @@ class Machine:
 
     def stumble(self, problem: str) -> None:
         """Record that the current instruction is broken, and go on: other unpicklers may be laxer."""
+        self.stumbled = True
         self.see(Sight.MALFORMED, problem)
 
     def give_up(self, sight: Sight, problem: str) -> None:
@@ -166,7 +171,8 @@ class Machine:
             standing = Standing.UNKNOWN if by_value else _OF_RESULT.get(callee.standing, Standing.COMPUTED)
             name = f"the result of {callee.maker}"[:SHORT_NAME]
         elif callee is OPAQUE:
-            standing, name = Standing.COMPUTED, "a computed value"
+            # Behind a broken instruction nothing is known any more, and that is told already.
+            standing, name = Standing.UNKNOWN if self.stumbled else Standing.COMPUTED, "a computed value"
         else:
             self.stumble("calls a value that cannot be called")
             return Made("no callable", Standing.COMPUTED)
@@ -245,6 +251,9 @@ def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], ar
     return made
 
 
-def tell_amplified(m: Machine) -> None:
-    """Record that containers repeat each other beyond measure."""
-    m.see(Sight.AMPLIFIED, "containers that repeat each other")
+def watch(m: Machine, value: Items | Made) -> None:
+    """Record that containers repeat each other, or stand in each other, beyond measure."""
+    if value.repeats >= AMPLIFIED:
+        m.see(Sight.AMPLIFIED, "containers that repeat each other")
+    if value.depth >= DEEPEST:
+        m.see(Sight.AMPLIFIED, f"containers in containers, {DEEPEST} deep")

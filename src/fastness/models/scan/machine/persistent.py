@@ -87,22 +87,23 @@ def reaches_beyond(args: object) -> bool:
     if not isinstance(args, Items) or len(args.kept) < 4:
         return False
     storage, offset, size, stride = args.kept[:4]
-    if not isinstance(storage, Made) or not isinstance(storage.args, Storage) or not storage.args.width:
+    known = storage.args if isinstance(storage, Made) else None
+    if not isinstance(known, Storage) or not known.width:
         return False
-    if not isinstance(size, Items) or not isinstance(stride, Items):
-        return True
     last, lengths, steps = _whole(offset), _wholes(size), _wholes(stride)
     if last is None or lengths is None or steps is None or len(lengths) != len(steps):
         return True
     last += sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
-    return 0 not in lengths and last >= storage.args.count
+    return 0 not in lengths and last >= known.count
 
 
 def _whole(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
-def _wholes(values: Items) -> list[int] | None:
+def _wholes(values: object) -> list[int] | None:
+    if not isinstance(values, Items):
+        return None
     found = [one for one in map(_whole, values.kept) if one is not None]
     return found if len(found) == values.count else None
 

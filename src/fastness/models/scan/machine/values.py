@@ -16,6 +16,8 @@ SHORT_TEXT = 256
 MOST_REPEATS = 10**15
 AMPLIFIED = 10**9
 """Repeats that are told."""
+DEEPEST = 10_000
+"""Containers in containers that are told; Python's own pickler gives up at about a thousand."""
 CALLED_ATTRIBUTES = frozenset({"__setstate__", "append", "extend", "add", "update"})
 """Attributes that instructions look up on an object and call, where its state may have put them."""
 SLOT_ATTRIBUTES = frozenset({"__class__", "__dict__"})
@@ -72,6 +74,7 @@ class Items:
 
     Attributes:
         held: the first few items; `kept` shows them, short tuples of plain values as containers too.
+        depth: of containers within it, itself included, as far as they were within when it took them.
         repeats: how many visits a walk that forgets what it saw would make more than once.
         pending: those of them that its own members cause by pointing back to it, which is ordinary.
         shared: it was taken from the memo, so that it stands in more than one place.
@@ -82,6 +85,7 @@ class Items:
     kind = ""
     held: Sequence[object] = ()
     count = 0
+    depth = 1
     repeats = 0
     pending = 0
     shared = False
@@ -182,6 +186,7 @@ class Made:
     """
 
     state: object = None
+    depth = 1
     repeats = 0
     pending = 0
     shared = False
@@ -225,10 +230,12 @@ def repeat(target: Items | Made, items: list[object]) -> None:
 
     What points back to `target` itself is taken off again: a walk notices that it stands within it.
     """
-    total = 0
+    total, depth = 0, 1
     for item in items:
         if isinstance(item, Items) or (isinstance(item, Made) and item.walked):
             total += item.repeats + item.shared
+            depth = max(depth, item.depth)
+    target.depth = max(target.depth, depth + 1)
     target.repeats = min(MOST_REPEATS, target.repeats + max(0, total - target.pending))
     target.pending = 0
 

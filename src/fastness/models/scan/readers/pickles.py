@@ -72,7 +72,8 @@ OUTSIDE = Rule(
 )  # fmt: skip
 AMPLIFIED = Rule(
     "pickle-amplification", "Containers that repeat each other", Severity.HIGH,
-    "A few bytes stand for billions of items: printing, comparing or copying the object exhausts the machine.",
+    "A few bytes stand for billions of items, or for thousands of containers in each other: printing, comparing or copying "
+    "the object exhausts the machine, or ends the program.",
     f"No honest library writes this. {SAFE_FORMAT}", {**PICKLE_MAPS, "cwe": "CWE-776", "atlas": "AML.T0029"},
 )  # fmt: skip
 MEMO_GAP = Rule(
@@ -176,11 +177,11 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
             yield from _search(source, start, budget)
             return
         trace = run(cursor, budget, dialect, memo=None if start else memo)
-        if not start and not strong and _does_nothing(trace):
+        if not start and not strong and _is_no_pickle(trace, cursor):
             return
-        worst = _worst(trace) if explained < _EXPLAINED else None
-        explained += worst is not None
-        chain = "" if worst is None else "\n".join(islice(explain(source, start, dialect).lines(), _LINES))
+        worst = _worst(trace)
+        chain = _chain(source, start, dialect) if worst is not None and explained < _EXPLAINED else ""
+        explained += bool(chain)
         yield from told(source.name, trace.events, worst, chain)
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
@@ -219,7 +220,7 @@ def told(name: str, events: list[Event], worst: Event | None = None, chain: str 
                 "opcode": event.opcode,
                 "arguments": event.arguments,
             }
-            if event is worst:
+            if chain and event is worst:
                 detail["chain"] = chain
             yield Fact(kind, name, event.offset, event.name, detail)
         elif rule is not None:
@@ -255,6 +256,20 @@ def _does_nothing(trace: Trace) -> bool:
     return not trace.stopped
 
 
+_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
+
+
+def _is_no_pickle(trace: Trace, cursor: Cursor) -> bool:
+    return _does_nothing(trace) or _is_prose(trace, cursor)
+
+
+def _is_prose(trace: Trace, cursor: Cursor) -> bool:
+    """Whether a sentence was read as a number up to its full stop, and more text follows: `Git v2.3 Release Notes`."""
+    rest = cursor.peek(_HEAD)
+    acts = any(event.sight not in _IDLE for event in trace.events)
+    return not acts and bool(rest) and _TEXT.fullmatch(rest) is not None and not _begins(rest)
+
+
 def _is_unknown_import(event: Event) -> bool:
     """Lines of plain text look like these (`channels:`, or the labels cat and dog); nothing has been called by then."""
     return event.sight is Sight.IMPORT and event.standing in {Standing.UNKNOWN, Standing.DOTTED}
@@ -287,6 +302,10 @@ def _worst(trace: Trace) -> Event | None:
     """The first of the worst calls, changes or imports; None where all are reviewed."""
     acts = [e for e in trace.events if e.sight in _ACTS and (e.standing or e.sight is Sight.TAMPER)]
     return max(acts, key=lambda e: (e.standing, e.sight is not Sight.IMPORT), default=None)
+
+
+def _chain(source: RandomAccess, start: int, dialect: Dialect) -> str:
+    return "\n".join(islice(explain(source, start, dialect).lines(), _LINES))
 
 
 def _acts(event: Event) -> bool:
