@@ -32,6 +32,8 @@ from fastness.models.scan.rules import (
 KEPT_PER_RULE = 50
 LISTED, LONGEST_NAME = 1000, 200
 RAW = "raw"
+ALONE = frozenset({RAW, "torchscript"})
+"""Readers of what no other one reads as well: that it looks like something else is no news to its loader."""
 
 
 class Tree:
@@ -186,8 +188,8 @@ def _examine(job: Job, state: _Scan) -> int:
 
 
 def _claimants(job: Job) -> list[Reader]:
-    if RAW in job.readers:
-        return [reader for reader in all_readers() if reader.name == RAW]
+    if alone := job.readers & ALONE:
+        return [reader for reader in all_readers() if reader.name in alone]
     look = Look(job.source, job.readers)
     return [reader for reader in all_readers() if reader.name in job.readers or reader.claims(look)]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -20,7 +21,8 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Part
 
-KEPT = 8 << 20
+KEPT, KEPT_SLOW = 8 << 20, 24 << 20
+"""The longest streams that are kept whole: of codecs that can go on from the middle, and of others."""
 STEP = 1 << 18
 TAIL = (1 << 16) + 64
 LZMA_MEMORY = 72 << 20
@@ -32,7 +34,8 @@ PASSES = 4
 _SNAPSHOT = 8 << 20
 _SNAPSHOTS = 48
 _STATE = 64 << 10
-_PADDING = 1 << 16
+_PIECES = 8
+_BLOCK = 1 << 16
 
 
 class Decompressor(Protocol):
@@ -238,6 +241,7 @@ class Codec:
         padded: zero bytes may stand behind a stream.
         library: what must be installed for it, or empty.
         weight: about how much memory a decompressor takes.
+        rewinds: it can go on from the middle, where a snapshot was made.
     """
 
     make: Maker
@@ -245,6 +249,7 @@ class Codec:
     padded: bool = False
     library: str = ""
     weight: int = _STATE
+    rewinds: bool = False
 
     @property
     def installed(self) -> bool:
@@ -259,12 +264,12 @@ def _xz(form: int) -> Maker:
 _SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 _ZSTD_MAGIC, _LZ4_MAGIC = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 CODECS: Mapping[str, Codec] = {
-    "gzip": Codec(lambda _: _Zlib(31), (b"\x1f\x8b",), padded=True),
-    "zlib": Codec(lambda _: _Zlib(15), (b"\x78",)),
-    "deflate": Codec(lambda _: _Zlib(-15)),
+    "gzip": Codec(lambda _: _Zlib(31), (b"\x1f\x8b",), padded=True, rewinds=True),
+    "zlib": Codec(lambda _: _Zlib(15), (b"\x78",), rewinds=True),
+    "deflate": Codec(lambda _: _Zlib(-15), rewinds=True),
     "bz2": Codec(lambda _: bz2.BZ2Decompressor(), (b"BZh",), weight=8 << 20),
-    "xz": Codec(_xz(lzma.FORMAT_XZ), (b"\xfd7zXZ\x00",), padded=True, weight=16 << 20),
-    "lzma": Codec(_xz(lzma.FORMAT_ALONE), weight=16 << 20),
+    "xz": Codec(_xz(lzma.FORMAT_XZ), (b"\xfd7zXZ\x00",), padded=True, weight=8 << 20),
+    "lzma": Codec(_xz(lzma.FORMAT_ALONE), weight=8 << 20),
     "copy": Codec(lambda _: _Copied()),
     "zstandard": Codec(
         lambda head: _Skipped() if head in _SKIPPABLE else _Zstandard(),
@@ -290,7 +295,7 @@ def raw_lzma(filters: list[dict[str, int]]) -> Codec:
         lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
     except (lzma.LZMAError, ValueError, OverflowError) as error:
         raise BrokenData("a chain of filters that cannot be") from error
-    return Codec(lambda _: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), weight=16 << 20)
+    return Codec(lambda _: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), weight=8 << 20)
 
 
 class Flow:
@@ -392,11 +397,33 @@ class Flow:
 
 @dataclass(slots=True)
 class _Place:
-    """Where a flow stands: `window` are the last bytes that came out of it, and `base` is the offset of the first."""
+    """Where a flow stands: the last pieces that came out of it, for readers go back a little, and the offset of the first."""
 
     flow: Flow
-    window: bytes = b""
     base: int = 0
+    pieces: deque[bytes] = field(default_factory=deque)
+    end: int = -1
+
+    def __post_init__(self) -> None:
+        self.end = self.base
+
+    def advance(self) -> bool:
+        """Let the next piece come out; false at the end."""
+        piece = self.flow.next()
+        self.pieces.append(piece)
+        self.end += len(piece)
+        if len(self.pieces) > _PIECES:
+            self.base += len(self.pieces.popleft())
+        return bool(piece)
+
+    def taken(self, offset: int, length: int) -> bytes:
+        """Those of the bytes that are still here."""
+        at, parts = self.base, []
+        for piece in self.pieces:
+            if at + len(piece) > offset and at < offset + length:
+                parts.append(piece[max(0, offset - at) : offset + length - at])
+            at += len(piece)
+        return b"".join(parts)
 
 
 @dataclass(slots=True)
@@ -442,6 +469,7 @@ class Inflated:
         self._length = length
         self._allowance = allowance
         self._passes = 0
+        self._most = KEPT if self._codec.rewinds else KEPT_SLOW
         self._ticket = budget.kept.ticket()
         self.problem = ""
         self.consumed = 0
@@ -459,34 +487,37 @@ class Inflated:
         length = min(length, self._size - offset)
         if length <= 0:
             return b""
-        if self._size <= KEPT:
-            return self._whole()[offset : offset + length]
+        if self._size <= self._most:
+            return bytes(self._whole()[offset : offset + length])
         tail = self._budget.kept.get((self._ticket, "tail"), bytes)
         if tail is not None and offset >= self._size - len(tail):
             start = offset - (self._size - len(tail))
             return tail[start : start + length]
-        return self._forward(offset, length)
+        return self._blocks(offset, length) if length <= _BLOCK else self._forward(offset, length)
 
     def _begin(self) -> Flow:
         self._passes += 1
         return Flow(self._source, self._codec, self._budget, self._allowance if self._passes <= PASSES else 0)
 
     def _first_pass(self) -> _First:
-        flow, first, kept = self._begin(), _First(), bytearray()
+        flow, first, whole = self._begin(), _First(), bytearray()
         every = max(_SNAPSHOT, self._source.size // _SNAPSHOTS)
         while (self._length is None or first.size < self._length) and (piece := flow.next()):
             if self._length is not None:
                 piece = piece[: self._length - first.size]
             first.crc = zlib.crc32(piece, first.crc)
-            if first.size < KEPT:
-                kept += piece
             first.size += len(piece)
+            if first.size > self._most:
+                whole.clear()
+            else:
+                whole += piece
+                self._budget.kept.make_room(len(whole))
             first.tail = (first.tail + piece)[-TAIL:]
             if first.size >= every * (len(first.places) + 1) and len(first.places) < _SNAPSHOTS:
                 self._snapshot(flow, first)
         self.problem, self.consumed = flow.problem, flow.consumed
-        if first.size <= KEPT:
-            self._budget.kept.put((self._ticket, "whole"), bytes(kept[: first.size]), first.size)
+        if first.size <= self._most:
+            self._budget.kept.put((self._ticket, "whole"), whole, first.size)
         else:
             self._budget.kept.put((self._ticket, "tail"), first.tail, len(first.tail))
             self._budget.kept.put((self._ticket, "places"), first.places, _STATE * len(first.places))
@@ -495,46 +526,55 @@ class Inflated:
     def _snapshot(self, flow: Flow, first: _First) -> None:
         copy = flow.copy()
         if copy is not None:
-            first.places.append(_Place(copy, b"", first.size))
+            first.places.append(_Place(copy, first.size))
 
-    def _whole(self) -> bytes:
-        whole = self._budget.kept.get((self._ticket, "whole"), bytes)
+    def _whole(self) -> bytearray:
+        whole = self._budget.kept.get((self._ticket, "whole"), bytearray)
         if whole is None:
-            flow, parts, have = self._begin(), [], 0
-            while have < self._size and (piece := flow.next()):
-                parts.append(piece)
-                have += len(piece)
-            whole = b"".join(parts)[: self._size]
+            flow, whole = self._begin(), bytearray()
+            self._budget.kept.make_room(self._size)
+            while len(whole) < self._size and (piece := flow.next()):
+                whole += piece
+            del whole[self._size :]
             self._budget.kept.put((self._ticket, "whole"), whole, len(whole))
         return whole
 
+    def _blocks(self, offset: int, length: int) -> bytes:
+        """A few bytes, as headers and ends of members are, which readers come back to."""
+        first = offset // _BLOCK
+        parts = [self._block(index) for index in range(first, (offset + length - 1) // _BLOCK + 1)]
+        return b"".join(parts)[offset - first * _BLOCK :][:length]
+
+    def _block(self, index: int) -> bytes:
+        key = self._ticket, f"block {index}"
+        block = self._budget.kept.get(key, bytes)
+        if block is None:
+            block = self._forward(index * _BLOCK, min(_BLOCK, self._size - index * _BLOCK))
+            self._budget.kept.put(key, block, len(block))
+        return block
+
     def _forward(self, offset: int, length: int) -> bytes:
         place = self._budget.kept.get((self._ticket, "place"), _Place)
-        if place is None or offset < place.base or offset - place.base > 2 * _SNAPSHOT:
+        if place is None or offset < place.base or offset - place.end > 2 * _SNAPSHOT:
             place = self._nearest(offset, place)
-            self._budget.kept.put((self._ticket, "place"), place, self._codec.weight + STEP)
+            self._budget.kept.put((self._ticket, "place"), place, self._codec.weight + _PIECES * STEP)
         parts = []
         while length > 0:
-            at = offset - place.base
-            if at < len(place.window):
-                part = place.window[at : at + length]
-                parts.append(part)
-                offset, length = offset + len(part), length - len(part)
-            else:
-                place.base += len(place.window)
-                place.window = place.flow.next()
-                if not place.window:
-                    break
+            part = place.taken(offset, length)
+            parts.append(part)
+            offset, length = offset + len(part), length - len(part)
+            if length > 0 and not place.advance():
+                break
         return b"".join(parts)
 
     def _nearest(self, offset: int, current: _Place | None) -> _Place:
         """The last place at or before `offset` from which the inflation can go on."""
         places: list[_Place] = self._budget.kept.get((self._ticket, "places"), list) or []
         before = [place for place in places if place.base <= offset]
-        if before and (current is None or not before[-1].base <= current.base <= offset):
+        if before and (current is None or not before[-1].base <= current.end <= offset):
             flow = before[-1].flow.copy()
             if flow is not None:
-                return _Place(flow, b"", before[-1].base)
+                return _Place(flow, before[-1].base)
         if current is not None and current.base <= offset:
             return current
         return _Place(self._begin())

@@ -40,7 +40,14 @@ class Kept:
         self.drop(key)
         self._weight += weight
         self._values[key] = value, weight
-        while self._weight > self._limit and len(self._values) > 1:
+        self._shrink(self._limit, 1)
+
+    def make_room(self, weight: int) -> None:
+        """Let go of values, so that one of this weight that is about to be put does not add to the limit."""
+        self._shrink(self._limit - weight, 0)
+
+    def _shrink(self, limit: int, least: int) -> None:
+        while self._weight > limit and len(self._values) > least:
             _, (_, gone) = self._values.popitem(last=False)
             self._weight -= gone
 

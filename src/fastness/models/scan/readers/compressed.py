@@ -137,11 +137,16 @@ def _behind_skipped(source: RandomAccess) -> bytes:
 
 
 def _is_lzma(head: bytes) -> bool:
-    """The header of the old form: properties, the size of the dictionary, and that of what comes out, or none."""
-    size = head[5:13]
-    dictionary = int.from_bytes(head[1:5], "little")
-    usual = len(size) == 8 and head[0] < 225 and dictionary >= 4096
-    return usual and not (head[13:14] or b"\0")[0] and (size == b"\xff" * 8 or not any(size[5:]))
+    """The header of the old form: properties, the size of the dictionary, and that of what comes out, or none.
+
+    Source: liblzma 5.8, `alone_decoder.c`, which takes only the sizes that encoders write.
+    """
+    if len(head) < _HEAD or head[0] >= 225 or head[13]:
+        return False
+    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    lowest = dictionary & -dictionary
+    usual = dictionary == 0xFFFFFFFF or (dictionary >= 4096 and dictionary in {lowest, 3 * lowest})
+    return usual and (size == (1 << 64) - 1 or 0 < size < 1 << 38)
 
 
 READER = CompressedReader

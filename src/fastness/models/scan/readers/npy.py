@@ -2,7 +2,8 @@
 
 Several arrays may stand behind each other, as repeated calls of `numpy.save` write them.
 
-Source: numpy 2.4, `numpy.lib.format`, versions 1.0, 2.0 and 3.0. Cost: the header only.
+Source: numpy 2.4, `numpy.lib.format`, versions 1.0, 2.0 and 3.0. Cost: the headers, and one pass
+over the numbers for programs that stand in them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.literals import Literal, NotALiteral, parse_literal
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import PICKLE_MAPS, undecided
 
 MALFORMED = undecided(
@@ -97,6 +99,7 @@ class NpyReader:
             if count * width > rest:
                 yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
             at = start + count * width
+            yield from search_payloads(source, start, min(at, source.size), budget)
         if at < source.size:
             yield found(SIZE, source.name, at, f"{source.size - at} bytes follow the last array")
 

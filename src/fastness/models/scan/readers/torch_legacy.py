@@ -3,7 +3,7 @@
 Every pickle is hostile: the first two are only numbers, and yet the loader runs whatever stands there. What lies behind the
 last storage is unexplained, unless another such file begins there.
 
-Misses: nothing known. Cost: the pickles; storages are stepped over.
+Misses: nothing known. Cost: the pickles, and one pass over the storages for programs that stand in them.
 
 Source: torch 2.13, `torch/serialization.py`, `_legacy_save` and `_legacy_load` (whose `legacy_load` reads the tars).
 """
@@ -23,6 +23,7 @@ from fastness.models.scan.facts import Fact, Look, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Sight, Storage, Trace, run
 from fastness.models.scan.machine.opcodes import BadArgument
 from fastness.models.scan.machine.persistent import width_of
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.readers.pickles import is_old_torch, told
 from fastness.models.scan.rules import undecided
 
@@ -95,8 +96,15 @@ def _file(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
         (count,) = struct.unpack("<q", cursor.take(8))
         if storage is None or not storage.width or count != storage.count:
             raise _Unfit(f"storage {key[:40]!a} is not the one that the pickle names")
-        cursor.skip(count * storage.width)
+        yield from _numbers(cursor, source, count * storage.width, budget)
     return cursor.position
+
+
+def _numbers(cursor: Cursor, source: RandomAccess, length: int, budget: Budget) -> Iterator[Fact]:
+    """Step over numbers; what stands in them and has no business there is told."""
+    start = cursor.position
+    cursor.skip(length)
+    yield from search_payloads(source, start, cursor.position, budget)
 
 
 def _pickle(cursor: Cursor, name: str, budget: Budget) -> Generator[Fact | Finding, None, Trace]:
@@ -155,7 +163,7 @@ def _tar_storages(cursor: Cursor, source: RandomAccess, budget: Budget) -> Readi
         (count,) = struct.unpack("<q", cursor.take(8))
         if len(types) != 1 or not types[0] or count < 0:
             raise _Unfit("a storage has no type")
-        cursor.skip(count * types[0])
+        yield from _numbers(cursor, source, count * types[0], budget)
     yield from _pickle(cursor, source.name, budget)
     return cursor.position
 
