@@ -6,6 +6,7 @@ know. Tensor data is stepped over. Misses: whether the graph computes what it sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -290,8 +291,13 @@ def _packed(data: bytes) -> list[int]:
     return values
 
 
+_PROSE = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
+
+
 def _starts_a_model(head: bytes) -> bool:
     """Whether `head` begins with ir_version and goes on with fields of a model, texts in UTF-8, up to a graph."""
+    if _PROSE.fullmatch(head):
+        return False  # a version is a byte that no text holds
     schema, cursor = SCHEMA["ModelProto"], Cursor(BytesSource("", head))
     seen: list[int] = []
     try:

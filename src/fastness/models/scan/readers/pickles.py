@@ -263,11 +263,15 @@ def _is_no_pickle(trace: Trace, cursor: Cursor) -> bool:
     return _does_nothing(trace) or _is_prose(trace, cursor)
 
 
-def _is_prose(trace: Trace, cursor: Cursor) -> bool:
-    """Whether a sentence was read as a number up to its full stop, and more text follows: `Git v2.3 Release Notes`."""
+def _is_none(trace: Trace, cursor: Cursor) -> bool:
+    """Whether a file without the magic is no pickle: reading it does nothing, or it is a sentence.
+
+    `Git v2.3 Release Notes` is a number up to its full stop, and text follows that no unpickler reads.
+    """
     rest = cursor.peek(_HEAD)
     acts = any(event.sight not in _IDLE for event in trace.events)
-    return not acts and bool(rest) and _TEXT.fullmatch(rest) is not None and not _begins(rest)
+    prose = not acts and bool(rest) and _TEXT.fullmatch(rest) is not None and not _begins(rest)
+    return _does_nothing(trace) or prose
 
 
 def _is_unknown_import(event: Event) -> bool:
