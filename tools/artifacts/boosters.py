@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from tools.artifacts import Sample, file_of
@@ -97,7 +98,7 @@ def catboosts() -> Iterator[Sample]:
     for name, model in models.items():
         yield f"catboost-{name}", {"model.cbm": file_of(model.save_model, "m.cbm")}
     for form in ("json", "onnx", "coreml", "pmml"):
-        save: Callable[[str], object] = lambda path, form=form: models["classifier"].save_model(path, format=form)  # noqa: E731
+        save = partial(models["classifier"].save_model, format=form)
         suffix = {"coreml": "mlmodel"}.get(form, form)
         yield f"catboost-as-{form}", {f"model.{suffix}": file_of(save, f"m.{suffix}")}
     yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def tflites() -> Iterator[Sample]:
         yield "tflite-labels", {"model.tflite": path.read_bytes()}
 
 
+def _packed(model: Any, root: str) -> None:
+    model.save(root + "/m.mlpackage")
+
+
+def _paired(model: Any, root: str) -> None:
+    import openvino as ov
+
+    ov.save_model(model, root + "/model.xml")
+
+
 def coremls() -> Iterator[Sample]:
     """Models of classic learning, of the older neural format and of the newer program format."""
     import coremltools as ct
@@ -107,7 +118,7 @@ def coremls() -> Iterator[Sample]:
     for form in ("mlprogram", "neuralnetwork"):
         made = ct.convert(traced, inputs=[ct.TensorType(shape=(1, 64))], convert_to=form)
         if form == "mlprogram":
-            yield "coreml-program", folder_of(lambda root, made=made: made.save(root + "/m.mlpackage"))
+            yield "coreml-program", folder_of(partial(_packed, made))
         else:
             yield "coreml-converted", {"model.mlmodel": file_of(made.save, "m.mlmodel")}
 
@@ -132,7 +143,7 @@ def openvinos() -> Iterator[Sample]:
     }
     for name, (net, shape) in nets.items():
         made = ov.convert_model(net.eval(), example_input=torch.zeros(shape))
-        yield f"openvino-{name}", folder_of(lambda root, made=made: ov.save_model(made, root + "/model.xml"))
+        yield f"openvino-{name}", folder_of(partial(_paired, made))
     x = ops.parameter([2, 2], name="x")
     made = ov.Model([ops.result(ops.add(ops.softmax(x, 1), ops.constant(np.ones((2, 2), np.float32))))], [x], "by-hand")
     yield "openvino-by-hand", folder_of(lambda root: ov.save_model(made, root + "/model.xml", compress_to_fp16=False))

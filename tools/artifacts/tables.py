@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 from tools.artifacts import Sample, file_of
 from tools.artifacts.boosters import data
@@ -45,7 +46,7 @@ def pmmls() -> Iterator[Sample]:
     for name, (model, target) in models.items():
         made = pipeline.Pipeline([("scale", preprocessing.StandardScaler()), ("model", model)]).fit(x, target)
         try:
-            written = file_of(lambda path, made=made: skl_to_pmml(made, names, "y", path), "m.pmml")
+            written = file_of(partial(skl_to_pmml, made, names, "y"), "m.pmml")
         except (
             AttributeError,
             TypeError,
@@ -85,7 +86,7 @@ def rs() -> Iterator[Sample]:
         def save(path: str) -> None:
             subprocess.run(
                 [r, "--vanilla", "-e", f"set.seed(1); path <- '{path}'; {code}"], check=True, capture_output=True
-            )  # type: ignore[list-item]
+            )
 
         return file_of(save, name)
 

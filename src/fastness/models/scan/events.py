@@ -68,6 +68,11 @@ _NUMBERS = re.compile(rb"\[([-+0-9.eE,\s]*)\]")
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SCALAR = re.compile(rb"-?[0-9][-+0-9.eE]*|true|false|null|NaN|-?Infinity")
 _SPACE = re.compile(rb"[\s,]*")
+_MEMBER = re.compile(
+    rb'[\s,]*+"([^"\\]*+)"\s*+:\s*+(?:\[([-+0-9.eE,\s]*+)\]|"([^"\\]*+)")(?=\s*+[,}])',
+)
+"""A member of an object whose value is a list of numbers or a text, both without escapes: nearly all there are."""
+_FRACTION = re.compile(rb"[.eE]")
 _COLON = re.compile(rb"\s*:")
 
 
@@ -128,6 +133,9 @@ def json_events(source: RandomAccess, budget: Budget) -> Iterator[Event]:
         if not mark:
             raise Broken(text.position, "the text ends early")
         begun = True
+        if stack and stack[-1] == b"}" and (member := _MEMBER.match(text.data, text.at)) is not None:
+            yield _member(text, member)
+            continue
         if mark in {b"}", b"]"}:
             if not stack or stack.pop() != mark:
                 raise Broken(text.position, "a bracket that closes nothing")
@@ -136,6 +144,14 @@ def json_events(source: RandomAccess, budget: Budget) -> Iterator[Event]:
             continue
         key = _key(text) if stack and stack[-1] == b"}" else ""
         yield _json_value(text, key, stack)
+
+
+def _member(text: _Text, member: re.Match[bytes]) -> Event:
+    key, at = member[1].decode("utf-8", "replace"), text.base + member.end(1) + 1
+    text.at = member.end()
+    if member[2] is not None:
+        return _summed(key, at, member[2])
+    return Event(Kind.TEXT, key, at, member[3][:KEPT_TEXT].decode("utf-8", "replace"))
 
 
 def _key(text: _Text) -> str:
@@ -166,7 +182,7 @@ def _json_value(text: _Text, key: str, stack: list[bytes]) -> Event:
 def _summed(key: str, at: int, data: bytes) -> Event:
     parts = data.split(b",") if data.strip() else []
     low = high = 0
-    if parts and not re.search(rb"[.eE]", data):
+    if parts and not _FRACTION.search(data):
         try:
             numbers = [int(part) for part in parts]
         except ValueError as error:
