@@ -260,10 +260,6 @@ _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
 
 
 def _is_no_pickle(trace: Trace, cursor: Cursor) -> bool:
-    return _does_nothing(trace) or _is_prose(trace, cursor)
-
-
-def _is_none(trace: Trace, cursor: Cursor) -> bool:
     """Whether a file without the magic is no pickle: reading it does nothing, or it is a sentence.
 
     `Git v2.3 Release Notes` is a number up to its full stop, and text follows that no unpickler reads.
