@@ -45,7 +45,7 @@ class Heard:
         self.texts: list[bytes] = []
 
     def attribute(self, one: Attribute) -> None:
-        self.attributes[f"{one.path}@{one.name}"] = one.values
+        self.attributes[f"{one.path}@{one.name}"] = (*self.attributes.get(f"{one.path}@{one.name}", ()), one.value)
 
     def elsewhere(self, location: str, place: int) -> None:
         assert place >= 0
@@ -182,6 +182,19 @@ def test_a_program_behind_deflate_is_found() -> None:
     shape = shape[:-8] + struct.pack("<Q", place)
     report = report_of(with_dataset(shape, filters(1), behind=packed, kind=BYTE, size=1), "model.h5")
     assert report.outcome is Outcome.BLOCK, report.verdict.findings
+
+
+def test_many_elements_that_share_a_value_are_one() -> None:
+    heap_at = 4096
+    value = b"x" * 100_000
+    heap = b"GCOL\x01\0\0\0" + struct.pack("<QHHIQ", 32 + len(value), 1, 1, 0, len(value)) + value
+    kind = b"\x19\x01\0\0" + struct.pack("<I", 16) + b"\x10\0\0\0" + struct.pack("<I", 1) + bytes(4)
+    space = b"\x02\x01\0\x01" + struct.pack("<Q", 200)
+    elements = struct.pack("<IQI", len(value), heap_at, 1) * 200
+    body = b"\x03\0" + struct.pack("<HHH", 2, len(kind), len(space)) + b"\0a\0" + kind + space + elements
+    root = hdf5(message(0xC, body))
+    heard, _ = walked(hdf5(message(0xC, body), behind=bytes(heap_at - len(root)) + heap))
+    assert heard.attributes == {"@a": (value,)}
 
 
 def test_two_structures_over_each_other_are_told() -> None:

@@ -9,6 +9,7 @@ from fastness.core.sources import BytesSource
 from fastness.models.scan import Outcome
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.checks.classes import leads_to_danger, vocabulary
 from fastness.models.scan.facts import Fact, FactKind
 from fastness.models.scan.keras_config import keras_facts
 from fastness.models.scan.layouts.keras import Keras
@@ -255,3 +256,11 @@ def test_the_json_of_others_is_left_to_others() -> None:
     assert report_of(vocabulary, "vocab.json").formats == ("json",)
     long = b'{"pad": "' + b"x" * 5000 + b'", "cl\\u0061ss_name": "system", "module": "os", "config": {}}'
     assert report_of(long, "model.json").outcome is Outcome.BLOCK
+
+
+def test_the_reviewed_names_do_not_contradict_each_other() -> None:
+    known = vocabulary("keras")
+    assert not known.allowed & set(known.dangerous)
+    assert not [name for name in known.allowed if "." in name and leads_to_danger(name)]
+    assert {"keras.layers.Dense", "Dense", "builtins.relu", "keras.src.ops.numpy.Mean"} <= known.allowed
+    assert not {"Lambda", "keras.layers.Lambda", "builtins.eval", "os.system"} & known.allowed

@@ -158,8 +158,8 @@ class Objects:
         kind, count = datatype(pieces[1]), dataspace(pieces[2])
         name = _text(pieces[0].data.rstrip(b"\0"))
         data = body.take(min(count * kind.size, body.left))
-        values = tuple(self._datasets.varying(kind, data)) if kind.varying else (data,)
-        self._visitor.attribute(Attribute(path, name, kind, values, at))
+        for value in self._datasets.varying(kind, data) if kind.varying else (data,):
+            self._visitor.attribute(Attribute(path, name, kind, value, at))
 
     def _other(self, message: Message) -> None:
         if message.kind == DRIVER:

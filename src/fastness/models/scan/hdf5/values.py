@@ -17,6 +17,7 @@ from fastness.models.scan.hdf5.types import Datatype, dataspace, datatype
 SPACE, TYPE, EXTERNAL, LAYOUT, FILTERS = 1, 3, 7, 8, 0xB
 """The messages that make an object a dataset."""
 VALUE_LIMIT = 16 << 20
+WINDOW = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,13 @@ class Attribute:
     """A named value of an object.
 
     Attributes:
-        values: its bytes, one element each where the type is of varying length, otherwise all in one.
+        value: its bytes; of a type of varying length those of one element.
     """
 
     path: str
     name: str
     type: Datatype
-    values: tuple[bytes, ...]
+    value: bytes
     place: int
 
 
@@ -38,7 +39,7 @@ class Visitor(Protocol):
     """What is told while the objects are walked; `place` is an offset in the file."""
 
     def attribute(self, one: Attribute) -> None:
-        """A named value."""
+        """A named value, or one element of it."""
         ...
 
     def elsewhere(self, location: str, place: int) -> None:
@@ -69,9 +70,10 @@ class Datasets:
         self._image = image
         self._visitor = visitor
         self._heaps = GlobalHeaps(image)
+        self._seen: set[tuple[int, int]] = set()
 
     def varying(self, kind: Datatype, data: bytes) -> Iterator[bytes]:
-        """The values that the elements of `data` name.
+        """The values that the elements of `data` name, each once: many elements may share one.
 
         Raises:
             NotHdf5: there is no such value.
@@ -83,7 +85,9 @@ class Datasets:
             if entry.left < 8 + self._image.offsets:
                 return
             count, address, index = entry.number(4), entry.address(), entry.number(4)
-            if count and address:
+            if count and address and (address, index) not in self._seen:
+                self._image.budget.spend("fields")
+                self._seen.add((address, index))
                 yield self._heaps.value(address, index, VALUE_LIMIT)
 
     def _filters(self, body: Piece) -> tuple[int, ...]:
@@ -149,7 +153,10 @@ class Datasets:
         elif filters and kind.loose:
             self._visitor.packed(place, extent.length, filters)
         elif kind.varying:
-            self._texts(kind, self._image.piece(extent.address, extent.length, claim=False))
+            step = max(1, WINDOW // max(1, kind.size)) * kind.size or extent.length or 1
+            for start in range(0, extent.length, step):
+                length = min(step, extent.length - start)
+                self._texts(kind, self._image.piece(extent.address + start, length, claim=False))
 
     def _texts(self, kind: Datatype, data: Piece) -> None:
         for value in self.varying(kind, data.data) if kind.varying else ():

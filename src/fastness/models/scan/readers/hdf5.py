@@ -159,10 +159,9 @@ class _Visit:
     seen: set[tuple[str, str]] = field(default_factory=set)
 
     def attribute(self, one: Attribute) -> None:
-        for value in one.values:
-            if may_be_config(value):
-                self.told += keras_facts(value.rstrip(b"\0"), self.source.name, one.place, self.budget)
-            self.text(value, one.place)
+        if may_be_config(one.value):
+            self.told += keras_facts(one.value.rstrip(b"\0"), self.source.name, one.place, self.budget)
+        self.text(one.value, one.place)
 
     def elsewhere(self, location: str, place: int) -> None:
         self._once("reference", location, Fact(FactKind.REFERENCE, self.source.name, place, location))
