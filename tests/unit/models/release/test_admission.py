@@ -78,7 +78,7 @@ def test_the_same_file_is_stored_once_and_registered_twice(world: World) -> None
 def test_a_pickle_is_refused_with_what_to_do(world: World) -> None:
     told: list[str] = []
     admission = world.push(
-        pickle.dumps(np.zeros), "model.pkl", progress=lambda step, state: told.append(f"{step} {state}")
+        pickle.dumps(np.load), "model.pkl", progress=lambda step, state: told.append(f"{step} {state}")
     )
     assert admission.verdict.decision is not Decision.ALLOW
     assert admission.reason in {"scan-block", "scan-review", "scan-incomplete"}
