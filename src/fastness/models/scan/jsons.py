@@ -73,26 +73,39 @@ def parse(text: str | bytes) -> Document:
         raise NotJson(f"not JSON at {getattr(error, 'pos', 0)}") from error
 
 
+def parse_lines(text: str) -> Document:
+    """Documents one on each line, as tables of examples are often saved under the name of JSON; a list of them.
+
+    Raises:
+        NotJson: a line is none.
+    """
+    documents = [parse(line) for line in text.split("\n") if line.strip()]
+    return Document([one.tree for one in documents], [key for one in documents for key in one.repeated])
+
+
 def _whole(digits: str) -> int:
     """Python refuses numbers of more digits by itself; what they are does not matter here."""
     return int(digits[:1000])
 
 
-def scan(source: RandomAccess, wanted: Collection[str], budget: Budget) -> Document:
-    """A document of any size, of which only what the wanted keys hold is kept.
+def scan(source: RandomAccess, wanted: Collection[str], budget: Budget, *, lines: bool = False) -> Document:
+    """A document of any size, or with `lines` one on each line, of which only what the wanted keys hold is kept.
 
     Raises:
         NotJson: it is none.
         TooLarge: what a wanted key holds, or one text, is longer than the budget allows.
     """
-    return _Scanner(source, wanted, budget).document()
+    scanner = _Scanner(source, wanted, budget, lines=lines)
+    while scanner.document():
+        pass
+    return Document(Pairs(scanner.kept))
 
 
 class _Scanner:
     """The state of one scan: a window of bytes, the open brackets, and what is due."""
 
-    def __init__(self, source: RandomAccess, wanted: Collection[str], budget: Budget) -> None:
-        self.source, self.budget = source, budget
+    def __init__(self, source: RandomAccess, wanted: Collection[str], budget: Budget, *, lines: bool) -> None:
+        self.source, self.budget, self.lines = source, budget, lines
         self.keys = frozenset(wanted)
         self.any_key = re.compile(b"|".join(b'"' + re.escape(key.encode()) + b'"' for key in sorted(wanted)))
         self.base, self.buffer, self.at = 0, b"", 0
@@ -113,16 +126,28 @@ class _Scanner:
         self.budget.require("header_bytes", len(self.buffer) - _WINDOW)
         return bool(more)
 
-    def document(self) -> Document:
+    def document(self) -> bool:
+        """Take in one document; whether another one begins on a line behind it."""
         due = "value"
         while due != "end":
             if len(self.buffer) - self.at < _LONGEST_TOKEN:
                 self.fill()
             due = self._step(due)
-        blank = _BLANK.match(self.buffer, self.at)
-        if (blank.end() if blank else self.at) < len(self.buffer) or self.fill():
+        return self._follows()
+
+    def _follows(self) -> bool:
+        blank = b""
+        while True:
+            match = _BLANK.match(self.buffer, self.at)
+            blank += match[0] if match else b""
+            self.at += len(match[0]) if match else 0
+            if self.at < len(self.buffer):
+                break
+            if not self.fill():
+                return False
+        if not self.lines or b"\n" not in blank:
             raise NotJson("something follows the document")
-        return Document(Pairs(self.kept))
+        return True
 
     def _step(self, due: str) -> str:
         """Take in a run of plain items, or one token, and say what is due next."""

@@ -34,6 +34,8 @@ _OVERLAP = 4096
 _SMALL = 4 << 20
 """Invisible characters are looked for in texts up to here; vocabularies hold them all."""
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_SELDOM = 50
+"""Text has at most one control character in so many; packed scripts have a few."""
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f]")
 _METADATA = re.compile(
     r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
@@ -92,7 +94,7 @@ def pieces(source: RandomAccess) -> Iterator[tuple[int, str]]:
             text = decoder.decode(data, final=offset + CHUNK >= source.size)
         except UnicodeDecodeError as error:
             raise NotText(f"not {encoding} at byte {offset + error.start}") from error
-        if _CONTROLS.search(text):
+        if "\0" in text or (_CONTROLS.search(text) and len(_CONTROLS.findall(text)) * _SELDOM > len(text)):
             raise NotText("characters that no text holds")
         yield offset, text
 

@@ -16,7 +16,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.configs import JUDGES, TRUSTS_CODE, tell_config
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
-from fastness.models.scan.jsons import SMALL, Document, NotJson, parse, scan
+from fastness.models.scan.jsons import SMALL, Document, NotJson, parse, parse_lines, scan
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.texts import NotText, tell_text, whole
 
@@ -87,12 +87,16 @@ def bounded(items: Iterator[Fact | Finding], budget: Budget) -> Iterator[Fact | 
 def _document(source: RandomAccess, budget: Budget) -> Document:
     marked = source.read_at(0, 2) in {b"\xff\xfe", b"\xfe\xff"}
     if source.size <= SMALL:
-        return parse(whole(source).removeprefix("\ufeff"))
+        text = whole(source).removeprefix("\ufeff")
+        try:
+            return parse(text)
+        except NotJson:
+            return parse_lines(text)
     if source.name.lower().endswith(("modules.json", "model_index.json")):
         raise NotJson(f"{source.size} bytes, and such a file has a few hundred")
     if marked:
         raise NotJson("a large document in another encoding than UTF-8")
-    return scan(source, JUDGES, budget)
+    return scan(source, JUDGES, budget, lines=True)
 
 
 READER = JsonReader

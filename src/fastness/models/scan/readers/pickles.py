@@ -265,7 +265,7 @@ def _is_no_pickle(trace: Trace, cursor: Cursor) -> bool:
     `Git v2.3 Release Notes` is a number up to its full stop, and text follows that no unpickler reads.
     """
     rest = cursor.peek(_HEAD)
-    acts = any(event.sight not in _IDLE for event in trace.events)
+    acts = any(event.sight not in _IDLE and not _is_unknown_import(event) for event in trace.events)
     prose = not acts and bool(rest) and _TEXT.fullmatch(rest) is not None and not _begins(rest)
     return _does_nothing(trace) or prose
 

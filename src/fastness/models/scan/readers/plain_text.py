@@ -35,7 +35,7 @@ SUFFIXES = (
     *TEMPLATES,
 )  # fmt: skip
 _NAMES = re.compile(
-    r"(?:[\w.+-]{1,80}[_.-])?(?:readme|licen[cs]e|notice|copying|authors|contributors|contributing|changelog|changes|citation|security|version|vocab"
+    r"(?:[\w.+-]{1,80}[_.-]|[0-9]{1,3})?(?:readme|licen[cs]e|notice|copying|authors|contributors|contributing|changelog|changes|citation|security|version|vocab"
     r"|merges|codeowners|dockerfile|makefile|modelfile|procfile|manifest|usage_policy|use_policy|acknowledg\w*|third\w*"
     r"|record|metadata|wheel|top_level|entry_points|installer|requested)(?:[._-][\w.-]*)?",
     re.IGNORECASE,
