@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from fastness.models.scan import Outcome, scan_paths
-from tests.unit.models.scan.artifacts import report_of, rules_of
+from tests.unit.models.scan.artifacts import onnx_graph, onnx_model, onnx_tensor, proto, report_of, rules_of
+from tests.unit.models.scan.programs import ELF
 from tests.unit.models.scan.test_boosters import PROMISE, SYSTEM, call, i, r, symbol, texts
-from tests.unit.models.scan.test_compiled import DENSE, PTE, TFLITE
+from tests.unit.models.scan.test_compiled import CBM, DENSE, PTE, TFLITE
+from tests.unit.models.scan.test_gguf import gguf, info
 from tests.unit.models.scan.written import fixture
 
 TABLES = {"tflite": DENSE, "tflite with selected operators": TFLITE, "executorch": PTE}
@@ -91,3 +93,21 @@ def test_an_archive_of_labels_holds_no_more_than_labels() -> None:
     assert report_of(labels, "m.tflite").outcome is Outcome.PASS
     hidden = labels.replace(b"tabby\nhound\n", b"cos\nx\n(I1\ntR.")
     assert report_of(hidden, "m.tflite").outcome is not Outcome.PASS
+
+
+WORDS = len(ELF) // 4
+CARRIERS = {
+    "a tensor of ONNX": (onnx_model(onnx_graph(extra=proto(5, onnx_tensor(raw=ELF, dims=WORDS)))), "m.onnx"),
+    "a tensor of GGUF": (gguf([], [info(dims=(WORDS,))], ELF), "m.gguf"),
+    "a vector of R": (r(i(24, len(ELF)) + ELF), "m.rds"),
+    "a parameter of Paddle": (bytes(16) + struct.pack("<I", 4) + proto(1, 5) + proto(2, WORDS) + ELF, "m.pdiparams"),
+    "a segment of ExecuTorch": (PTE[: -len(ELF)] + ELF, "m.pte"),
+    "the leaves of CatBoost": (CBM + ELF, "m.cbm"),
+}
+
+
+@pytest.mark.parametrize(("data", "name"), CARRIERS.values(), ids=CARRIERS)
+def test_a_program_within_the_numbers_is_found(data: bytes, name: str) -> None:
+    report = report_of(data, name)
+    assert "executable-hidden" in rules_of(report), report.verdict.findings
+    assert report.outcome is Outcome.BLOCK

@@ -12,6 +12,7 @@ from fastness.models.scan import Outcome, scan_paths
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.events import Broken, Kind, json_events, ubjson_events
 from tests.unit.models.scan.artifacts import report_of, rules_of
+from tests.unit.models.scan.programs import CUDA, ELF
 from tests.unit.models.scan.written import fixture, fixtures
 
 AWS = "AKIA" + "Q7ZT3MNPLK2WXY5R"
@@ -216,14 +217,12 @@ def test_a_promise_in_the_other_encodings(mark: bytes) -> None:
 
 # ---------------------------------------------------------------- TensorRT
 PLAN = b"ftrt" + bytes(60) + b"kernel" * 20
-GPU = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 190) + bytes(40)
-CPU = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 62) + bytes(40)
 EXPORTED = json.dumps({"task": "detect"}).encode()
 TENSORRT = {
     "a plan": (PLAN, "review", "tensorrt-opaque"),
-    "a plan with kernels": (PLAN + GPU, "review", "tensorrt-opaque"),
+    "a plan with kernels": (PLAN + CUDA, "review", "tensorrt-opaque"),
     "a plan behind a header": (struct.pack("<I", len(EXPORTED)) + EXPORTED + PLAN, "review", "tensorrt-opaque"),
-    "a plan with a library in it": (PLAN + CPU, "block", "executable-native"),
+    "a plan with a library in it": (PLAN + ELF, "block", "executable-hidden"),
     "a plan that names a library": (PLAN + b"/opt/evil_plugin.so\0", "block", "tensorrt-library"),
     "a plan that names another library": (PLAN + b"C:\\evil.dll\0", "block", "tensorrt-library"),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Row, Walk, schema_of
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS
 
 PART = Rule(
@@ -69,6 +70,7 @@ class CatboostReader:
         walk.reached.append((end, end))
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
+        yield from search_payloads(source, 0, source.size, budget)
         yield from _parts(source, end, parts)
 
 

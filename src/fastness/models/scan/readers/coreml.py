@@ -20,6 +20,7 @@ from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.decoded import Row, Walk, schema_of
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.onnx_parts import code_in
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, VARINT, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -93,6 +94,7 @@ class CoremlReader:
         if not kind:
             yield found(MALFORMED, source.name, 0, "a model of no kind")
             return
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 

@@ -19,6 +19,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Row, Walk, schema_of
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS
 
 NAMELESS = Rule(
@@ -78,6 +79,7 @@ class ExecutorchReader:
         walk.reached.extend([*program.segments, (source.size, source.size)])
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 

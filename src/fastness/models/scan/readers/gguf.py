@@ -19,6 +19,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Part, Truncated
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -101,6 +102,7 @@ class GgufReader:
             yield found(MALFORMED, source.name, cut.at, "the file ends within its header")
             return
         yield from walk.told
+        yield from search_payloads(source, walk.cursor.position, end, budget)
         yield from _behind(source, end)
         yield span(source.name, 0, source.size)
 

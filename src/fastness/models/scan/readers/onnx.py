@@ -34,6 +34,7 @@ from fastness.models.scan.onnx_parts import (
     wanted_bytes,
 )
 from fastness.models.scan.onnx_schema import SCHEMA
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import FIXED32, FIXED64, LENGTH, VARINT, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -108,6 +109,7 @@ class OnnxReader:
             yield found(MALFORMED, source.name, 0, "a model without a graph")
             return
         yield from _functions(source.name, walk.functions)
+        yield from search_payloads(source, 0, source.size, budget)
         for (domain, op), offset in walk.operators.items():
             local = int((domain, op) in walk.functions.calls)
             yield Fact(FactKind.OPERATOR, source.name, offset, op, {"domain": domain, "local": local})

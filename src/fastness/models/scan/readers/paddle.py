@@ -22,6 +22,7 @@ from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.decoded import Row, Walk, schema_of
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -105,6 +106,7 @@ def _program(source: RandomAccess, budget: Budget) -> Iterator[Told]:
     if not blocks:
         yield found(MALFORMED, source.name, 0, "a program without a block")
         return
+    yield from search_payloads(source, 0, source.size, budget)
     yield span(source.name, 0, source.size)
 
 
@@ -146,6 +148,7 @@ def _parameters(source: RandomAccess, budget: Budget) -> Iterator[Told]:
         yield found(rule, source.name, error.at, "a parameter's header or data is not whole")
         yield span(source.name, 0, source.size)
         return
+    yield from search_payloads(source, 0, source.size, budget)
     yield span(source.name, 0, source.size)
 
 

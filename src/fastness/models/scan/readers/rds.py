@@ -18,6 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.r_stream import BEGINS, NotR, Sight, Walk
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -79,6 +80,7 @@ class RdsReader:
             yield found(MALFORMED, source.name, error.at, str(error))
             return
         yield from seen.told()
+        yield from search_payloads(source, 0, walk.end, budget)
         yield span(source.name, 0, walk.end)
 
 

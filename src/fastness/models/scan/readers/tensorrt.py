@@ -2,16 +2,15 @@
 
 A plan can at best be reviewed: what its kernels do cannot be seen. Told are programs for processors that stand in it (its
 kernels are programs for GPUs), names of libraries, and the header that some exporters put before it. Cost: the file is read
-once, in pieces.
+twice, in pieces.
 
-Source: what TensorRT 8 to 10 write; ELF for `e_machine` 190, the code of GPUs.
+Source: what TensorRT 8 to 10 write.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +18,8 @@ from typing import ClassVar
 from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.facts import Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS
 
 OPAQUE = Rule(
@@ -38,8 +38,6 @@ RULES: tuple[Rule, ...] = (OPAQUE, LIBRARY)
 SUFFIXES = (".engine", ".plan", ".trt")
 _MAGICS = (b"ftrt", b"ptrt", b"strt")
 _STEP, _OVERLAP = 1 << 20, 512
-_ELF = re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01")
-_GPU = frozenset({190})
 _PATH = re.compile(rb"[\x20-\x7e]{0,200}[A-Za-z0-9_-]\.(?:so(?:\.[0-9]+)*|dll|dylib)(?=[^\x21-\x7e]|\Z)")
 _PREFIX = 1 << 16
 
@@ -66,16 +64,13 @@ class TensorrtReader:
         seen: set[str] = set()
         for at in range(0, source.size, _STEP):
             piece = source.read_at(at, _STEP + _OVERLAP)
-            for match in _ELF.finditer(piece):
-                if match.start() < _STEP and (kind := _program(piece, match.start())):
-                    budget.spend("facts")
-                    yield Fact(FactKind.EXECUTABLE, source.name, at + match.start(), kind)
             for match in _PATH.finditer(piece):
                 name = match[0].decode("ascii").strip()
                 if name not in seen:
                     seen.add(name)
                     budget.spend("facts")
                     yield found(LIBRARY, source.name, at + match.start(), f"it names {name[-120:]!a}")
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 
@@ -92,15 +87,6 @@ def _behind_header(head: bytes) -> int:
             return 0
         return at if head[at : at + 4] in _MAGICS else 0
     return 0
-
-
-def _program(piece: bytes, at: int) -> str:
-    """What kind of program begins here; empty for the code of a GPU, or where the header is none."""
-    if len(piece) < at + 20:
-        return "ELF"
-    order = "<" if piece[at + 5] == 1 else ">"
-    kind, machine = struct.unpack_from(order + "HH", piece, at + 16)
-    return "" if machine in _GPU or (kind > 4 and machine) else "ELF"
 
 
 READER = TensorrtReader

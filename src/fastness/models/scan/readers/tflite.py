@@ -20,6 +20,7 @@ from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Row, Vector, Walk, schema_of
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.tflite_operators import BUILTIN, CUSTOM
 
 RULES = flatbuffers.RULES
@@ -65,6 +66,7 @@ class TfliteReader:
         walk.reached.extend(model.beyond)
         for at, length in walk.hidden():
             yield found(HIDDEN, source.name, at, f"{length} bytes that nothing leads to")
+        yield from search_payloads(source, 0, walk.stop, budget)
         yield span(source.name, 0, walk.stop)
         yield from _behind(source, walk.stop)
 

@@ -23,6 +23,7 @@ from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.events import Broken, Event, Kind, json_events, ubjson_events
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.onnx_parts import code_in
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -75,6 +76,8 @@ class XgboostReader:
             yield found(MALFORMED, source.name, broken.at, str(broken))
             return
         yield from walk.told
+        if events is ubjson_events:
+            yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 
@@ -193,6 +196,7 @@ def _binary(source: RandomAccess, budget: Budget, start: int) -> Iterator[Told]:
         yield found(BOUNDS, source.name, cut.at, "a count or a length leaves the file")
         yield span(source.name, 0, source.size)
         return
+    yield from search_payloads(source, 0, cursor.position, budget)
     yield span(source.name, 0, cursor.position)
 
 
