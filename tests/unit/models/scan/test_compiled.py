@@ -178,3 +178,33 @@ def test_an_older_folder_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "__model__").write_bytes(PROGRAM)
     (tmp_path / "__params__").write_bytes(fixture("paddle_files", "paddle-program", "model.pdiparams"))
     assert {report.outcome for report in scan_paths([tmp_path])} == {Outcome.PASS}
+
+
+MIL = b"""program(1.0)
+[buildInfo = dict<tensor<string, []>, tensor<string, []>>({{"coremlc-component-MIL", "4.28.4"}})]
+{
+    func main<ios16>(tensor<fp32, [1, 64]> x) {
+            tensor<fp16, [40, 64]> w = const()[name = tensor<string, []>("w"), val = tensor<fp16, [40, 64]>(BLOBFILE(
+                path = tensor<string, []>("@model_path/weights/weight.bin"), offset = tensor<uint64, []>(64)))];
+            tensor<fp16, [1, 40]> y = linear(weight = w, x = x)[name = tensor<string, []>("y")];
+        } -> (y);
+}"""  # handmade after what the compiler writes, which runs on a Mac only
+
+
+def test_a_compiled_model_is_for_review_and_its_program_is_read(tmp_path: Path) -> None:
+    files = {"model.mil": MIL, "coremldata.bin": b"\1\2" * 40, "weights/weight.bin": bytes(64)}
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    found = {report.name.removeprefix(f"{tmp_path}/"): report.outcome for report in scan_paths([tmp_path])}
+    assert found["model.mil"] is Outcome.PASS
+    assert found["weights/weight.bin"] is Outcome.PASS
+    assert found["coremldata.bin"] is Outcome.REVIEW
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [(b"linear(", b"evil_op(", "operator-unknown"), (b"weights/weight.bin", b"../../etc/passwd", "reference-escapes")],
+)
+def test_a_compiled_program_is_judged(old: bytes, new: bytes, rule: str) -> None:
+    assert rule in rules_of(report_of(MIL.replace(old, new), "model.mil"))

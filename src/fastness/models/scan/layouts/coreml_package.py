@@ -1,4 +1,4 @@
-"""CoreML packages (.mlpackage): the list of items, the model among them, and its weights, which are numbers.
+"""CoreML packages (.mlpackage) and compiled models (.mlmodelc): items, the model, and its weights, which are numbers.
 
 Source: coremltools 9.0, `modelpackage/src/ModelPackage.cpp`; `mlmodel/src/MILBlob` for the file of weights.
 """
@@ -31,6 +31,7 @@ ESCAPES = Rule(
 RULES: tuple[Rule, ...] = (MANIFEST, ESCAPES)
 
 _MANIFEST = "Manifest.json"
+_COMPILED = "coremldata.bin"
 _WEIGHTS = re.compile(r"(?:^|/)weights/[^/]+\.bin\Z")
 _LARGEST = 1 << 20
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:")
@@ -45,7 +46,7 @@ class CoremlPackage:
 
     def claims(self, bundle: Bundle) -> bool:
         """Whether there is a list of items with a folder of data beside it."""
-        return any(True for _ in _packages(bundle))
+        return any(True for _ in _packages(bundle)) or bool(bundle.named(_COMPILED))
 
     def reader(self, path: str, bundle: Bundle) -> str:
         """The weights are numbers, and the model has no magic."""
@@ -56,7 +57,8 @@ class CoremlPackage:
                 return "coreml"
             if _WEIGHTS.search(path):
                 return "raw"
-        return ""
+        root = path[: match.start()] if (match := _WEIGHTS.search(path)) else ""
+        return "raw" if match and (f"{root}/{_COMPILED}" if root else _COMPILED) in bundle else ""
 
     def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
         """Items that are outside, or missing.
