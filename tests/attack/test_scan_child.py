@@ -6,6 +6,7 @@ attempted: 0 of 12 acts; 0 of 13 lies change the verdict on another file, or mak
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -102,6 +104,41 @@ def test_the_acts_are_possible_where_nothing_is_locked(tmp_path: Path) -> None:
         )  # fmt: skip
         victim.communicate(b"\n")
     assert {"read a file", "write a file", "open a socket", "signal its thread"} <= set(json.loads(run.stdout))
+
+
+BOMBED = """
+import resource, sys
+from pathlib import Path
+from fastness.models.scan import Scanner, pool
+with Scanner() as scanner:
+    for report in pool.scan_folders([Path(sys.argv[1])], pool.Bench(scanner)):
+        print(report.outcome.value, report.verdict.findings[0].rule if report.verdict.findings else "")
+print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+def test_no_file_makes_its_reader_hold_more_than_it_may(tmp_path: Path) -> None:
+    """What each process held at most, the interpreter included, over bombs of four kinds."""
+    packed = zlib.compressobj(9)
+    zeros = b"".join(packed.compress(bytes(1 << 20)) for _ in range(300)) + packed.flush()
+    bombs = {
+        "zeros.zlib": zeros,
+        "zeros.gz": gzip.compress(gzip.compress(bytes(200 << 20))),
+        "memo.pkl": b"\x80\x04" + b"".join(b"](%sh%ce" % (b"h\x00" * 100, 0) for _ in range(2000)) + b".",
+        "marks.pkl": b"\x80\x04]" + b"(" * 4_000_000 + b".",
+        "long.pkl": b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"x" * 1000,
+        "text.json": b"[" * 2_000_000,
+    }
+    for name, data in bombs.items():
+        (tmp_path / name).write_bytes(data)
+    run = subprocess.run(
+        [sys.executable, "-c", BOMBED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=110,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    *told, peak = run.stdout.splitlines()
+    assert len(told) >= len(bombs)
+    assert int(peak.split()[1]) <= 150, run.stdout
 
 
 # --- lies -------------------------------------------------------------------------------------------------------------

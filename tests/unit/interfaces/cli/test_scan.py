@@ -156,6 +156,13 @@ def test_results_are_kept(run: Run, tmp_path: Path) -> None:
     assert (status, "others can write" in err) == (2, True)
 
 
+def test_the_settings_of_the_environment_count(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTNESS_SCANNING__ENGINE", "abacus")
+    status, _, err = run("good.safetensors")
+    assert (status, "scanning.engine" in err) == (2, True)
+    assert run("good.safetensors", "--engine", "pool")[0] == 0
+
+
 def test_a_path_called_store_is_not_taken_for_the_house(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     status, _, err = run("store")

@@ -42,13 +42,23 @@ def scan_paths(  # noqa: PLR0913 - one parameter an option
     *,
     explain: Annotated[bool, typer.Option("--explain", help="Say why, what would run, and what to do.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write there instead of standard output.")] = None,
-    jobs: Annotated[int, typer.Option(help="Files at once; 0 is one a processor.", min=0, max=1024)] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds for one file, and one more for each 10 MB.", min=0.1)] = 120.0,
+    jobs: Annotated[
+        int,
+        typer.Option(envvar="FASTNESS_SCANNING__JOBS", help="Files at once; 0 is one a processor.", min=0, max=1024),
+    ] = 0,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            envvar="FASTNESS_SCANNING__TIMEOUT_S", help="Seconds for one file, and one more for each 10 MB.", min=0.1
+        ),
+    ] = 120.0,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps results, to take up a scan again.")] = None,
     waivers: Annotated[Path | None, typer.Option(help="File of signed waivers.")] = None,
     trust: Annotated[list[Path] | None, typer.Option(help="Public key whose waivers count; may be repeated.")] = None,
-    engine: Annotated[str, typer.Option(help="pool: this machine; ray: a cluster.")] = "pool",
-    address: Annotated[str, typer.Option(help="Of the Ray cluster.")] = "",
+    engine: Annotated[
+        str, typer.Option(envvar="FASTNESS_SCANNING__ENGINE", help="pool: this machine; ray: a cluster.")
+    ] = "pool",
+    address: Annotated[str, typer.Option(envvar="FASTNESS_SCANNING__ADDRESS", help="Of the Ray cluster.")] = "",
 ) -> None:
     """Scan model files. Exit status: 0 all pass, 1 something blocked or for review, 3 something undecided, 2 wrong usage.
 
