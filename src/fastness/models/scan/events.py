@@ -133,17 +133,20 @@ def json_events(source: RandomAccess, budget: Budget) -> Iterator[Event]:
         if not mark:
             raise Broken(text.position, "the text ends early")
         begun = True
-        if stack and stack[-1] == b"}" and (member := _MEMBER.match(text.data, text.at)) is not None:
-            yield _member(text, member)
-            continue
-        if mark in {b"}", b"]"}:
-            if not stack or stack.pop() != mark:
-                raise Broken(text.position, "a bracket that closes nothing")
-            text.at += 1
-            yield Event(Kind.END, "", text.position)
-            continue
-        key = _key(text) if stack and stack[-1] == b"}" else ""
-        yield _json_value(text, key, stack)
+        yield _json_step(text, mark, stack)
+
+
+def _json_step(text: _Text, mark: bytes, stack: list[bytes]) -> Event:
+    """The next event, where something stands."""
+    if stack and stack[-1] == b"}" and (member := _MEMBER.match(text.data, text.at)) is not None:
+        return _member(text, member)
+    if mark in {b"}", b"]"}:
+        if not stack or stack.pop() != mark:
+            raise Broken(text.position, "a bracket that closes nothing")
+        text.at += 1
+        return Event(Kind.END, "", text.position)
+    key = _key(text) if stack and stack[-1] == b"}" else ""
+    return _json_value(text, key, stack)
 
 
 def _member(text: _Text, member: re.Match[bytes]) -> Event:
