@@ -67,6 +67,7 @@ LATE = (
 _PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "isolated", "pool", "sarif", "waivers"}
 _NOBODY = 65534
 _PDEATHSIG, _SIGKILL = 1, 9
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 32 << 20  # malloc.h; the most that glibc takes
 _FILES = 64
 _FEW = 100
 _LOCK_FAILED = 96
@@ -290,7 +291,13 @@ def limit(memory: int, base: tuple[int, int]) -> None:
             os.setresgid(_NOBODY, _NOBODY, _NOBODY)
             os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        if hasattr(
+            libc, "mallopt"
+        ):  # windows over numbers are freed and taken again a thousand times: keep their pages
+            libc.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+            libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     space, resident = base
     limits = {"CORE": 0, "FSIZE": 0, "NOFILE": _FILES, "NPROC": 0}
     if space:
