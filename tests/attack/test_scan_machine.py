@@ -126,6 +126,9 @@ def test_case(body: bytes, outcome: str, rule: str) -> None:
 HONEST = {
     "many parts that point back to their list": b"]\x94(" + b"e(".join(b"]h\x00a" * 1000 for _ in range(6)) + b"e",
     "many parts that point back to their dictionary": b"}\x94(" + b"u(".join(b"".join(b"M" + bytes([i & 255, i >> 8]) + b"]h\x00a" for i in range(1000)) for _ in range(6)) + b"u",
+    "parts that point back, put in one by one": b"]\x94" + b"]h\x00aa" * 12_000,
+    "entries that point back, put in one by one": b"}\x94" + b"N]h\x00as" * 12_000,
+    "a list that holds itself": b"]\x94" + b"h\x00a" * 12_000,
     "a list that is shared widely": b"](]\x94" + b"h\x00" * 5000 + b"e",
     "an attribute called append": INSTANCE + b"}" + text("append") + b"\x88sb",
     "a number in hexadecimal": b"I0x10\n",

@@ -79,7 +79,7 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
     if isinstance(target, Items):
         if target.kind not in kinds:
             m.stumble(f"fills a {target.kind}")
-        if target.sealed:
+        if target.notes.sealed:
             m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
         target.extend(items)
         if m.armable:

@@ -22,6 +22,7 @@ from fastness.models.scan.machine.values import (
     KEPT_ITEMS,
     MARK,
     NUMBER,
+    PLAIN,
     FrozenOf,
     Global,
     ListOf,
@@ -243,7 +244,7 @@ def _tuple_made(window: bytes, at: int, m: Machine, items: list[object]) -> int:
     else:
         value = TupleOf()
         value.extend(items)
-        if value.depth > 1:
+        if value.notes is not PLAIN:
             watch(m, value)
     m.stack.append(value)
     if window[at] == _MEMOIZE and at < m.limit:
@@ -272,7 +273,7 @@ def _append(window: bytes, at: int, m: Machine) -> int:
         return -1
     target = stack[-2]
     target.extend([stack.pop()])
-    if target.depth > 1:
+    if target.notes is not PLAIN:
         watch(m, target)
     return at
 
@@ -286,7 +287,7 @@ def _appends(window: bytes, at: int, m: Machine) -> int:
     if type(target) is not ListOf:
         return -1
     target.extend(m.pop_mark())
-    if target.depth > 1:
+    if target.notes is not PLAIN:
         watch(m, target)
     return at
 
@@ -294,7 +295,7 @@ def _appends(window: bytes, at: int, m: Machine) -> int:
 def _setitem(window: bytes, at: int, m: Machine) -> int:
     del window
     stack = m.stack
-    if len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].sealed:
+    if len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].notes.sealed:
         return -1
     if m.marks and m.marks[-1] >= len(stack) - 2:
         return -1
@@ -304,7 +305,7 @@ def _setitem(window: bytes, at: int, m: Machine) -> int:
     target.extend(items)
     if m.armable:
         target.arm(items)
-    if target.depth > 1:
+    if target.notes is not PLAIN:
         watch(m, target)
     return at
 
@@ -315,7 +316,7 @@ def _setitems(window: bytes, at: int, m: Machine) -> int:
     if not marks or not (mark := marks[-1]) or not (len(stack) - mark) % 2:
         return -1
     target = stack[mark - 1]
-    if type(target) is not MapOf or target.sealed:
+    if type(target) is not MapOf or target.notes.sealed:
         return -1
     del marks[-1]
     items = stack[mark + 1 :]
@@ -323,7 +324,7 @@ def _setitems(window: bytes, at: int, m: Machine) -> int:
     target.extend(items)
     if m.armable:
         target.arm(items)
-    if target.depth > 1:
+    if target.notes is not PLAIN:
         watch(m, target)
     return at
 
@@ -347,7 +348,7 @@ def _build(window: bytes, at: int, m: Machine) -> int:
     if len(stack) < 2 or type(stack[-1]) is not MapOf or type(stack[-2]) is not Made:
         return -1
     target = stack[-2]
-    if stack[-1].armed or target.armed or target.walked or target.maker in _MANAGED:
+    if stack[-1].notes.armed or target.notes.armed or target.walked or target.maker in _MANAGED:
         return -1
     del stack[-1]
     return at

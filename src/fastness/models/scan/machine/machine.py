@@ -27,7 +27,6 @@ from fastness.models.scan.machine.values import (
     AMPLIFIED,
     DEEPEST,
     MARK,
-    MOST_REPEATS,
     OPAQUE,
     SLOT_ATTRIBUTES,
     WALKED,
@@ -36,7 +35,9 @@ from fastness.models.scan.machine.values import (
     Made,
     Standing,
     arming,
+    noted,
     opened,
+    repeat,
 )
 
 SHORT_NAME = 200
@@ -208,17 +209,17 @@ class Machine:
 
     def called_attribute(self, target: Made, name: str, args: object) -> None:
         """Record that an instruction calls an attribute of `target` which its state has put before that of its class."""
-        if name in target.armed:
+        if name in target.notes.armed:
             self.see(Sight.CALL, f"the attribute {name} of {target.maker}"[:SHORT_NAME], Standing.COMPUTED, args)
 
     def _give(self, target: Made, state: object) -> None:
         self.called_attribute(target, "__setstate__", state)
-        target.armed |= arming(state)
-        if SLOT_ATTRIBUTES & target.armed:
+        if armed := arming(state):
+            noted(target).armed |= armed
+        if SLOT_ATTRIBUTES & target.notes.armed:
             self.see(Sight.TAMPER, f"the class of {target.maker}"[:SHORT_NAME], target.standing, state)
         if target.walked and isinstance(state, Items):
-            target.repeats = min(MOST_REPEATS, target.repeats + max(0, state.repeats - target.pending))
-            target.pending = 0
+            repeat(target, [state])
 
     def _set_dtype(self, target: Made, state: object) -> None:
         """Numpy believes what a pickle says of an element type: what does not add up is a way into the memory.
@@ -227,7 +228,7 @@ class Machine:
         """
         try:
             check_dtype(target, state, self.budget)
-            standing = Standing.DANGEROUS if target.shared or target.state is not None else Standing.REVIEWED
+            standing = Standing.DANGEROUS if target.notes.shared or target.state is not None else Standing.REVIEWED
         except HiddenObjects:
             standing = Standing.DANGEROUS
         except NotUnderstood:
@@ -235,7 +236,7 @@ class Machine:
         if standing is not Standing.REVIEWED:
             self.see(Sight.CALL, SET_DTYPE, standing, state)
         if isinstance(state, Items) and len(state.kept) > 4 and isinstance(state.kept[4], Items):
-            state.kept[4].sealed = True
+            noted(state.kept[4]).sealed = True
 
 
 def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], args: object) -> Made | Global:
@@ -247,13 +248,13 @@ def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], ar
         return Made(inner.path, max(standing, catalogue.makes(inner)))
     made = Made(name, standing, args if standing is not Standing.REVIEWED or name in DTYPES else None)
     if name in WALKED and isinstance(args, Items):
-        made.repeats = args.repeats
+        repeat(made, [args])
     return made
 
 
 def watch(m: Machine, value: Items | Made) -> None:
     """Record that containers repeat each other, or stand in each other, beyond measure."""
-    if value.repeats >= AMPLIFIED:
+    if value.notes.repeats >= AMPLIFIED:
         m.see(Sight.AMPLIFIED, "containers that repeat each other")
-    if value.depth >= DEEPEST:
+    if value.notes.depth >= DEEPEST:
         m.see(Sight.AMPLIFIED, f"containers in containers, {DEEPEST} deep")

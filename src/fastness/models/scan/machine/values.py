@@ -67,30 +67,49 @@ class Global:
         self.settled: Standing | None = None
 
 
-class Items:
-    """A tuple, list, set or dict; of a dict, the kept items are key and value in turn.
-
-    The attributes stand on the class until they differ, for most of the millions of containers are small and plain.
+class Notes:
+    """What is known of a container or object that is not small and plain, as most of the millions are.
 
     Attributes:
-        held: the first few items; `kept` shows them, short tuples of plain values as containers too.
         depth: of containers within it, itself included, as far as they were within when it took them.
         repeats: how many visits a walk that forgets what it saw would make more than once.
         pending: those of them that its own members cause by pointing back to it, which is ordinary.
-        shared: it was taken from the memo, so that it stands in more than one place.
-        armed: keys of a dict that matter where it becomes the state of an object.
+        shared: it was taken from the memo, so that it may stand in more than one place.
+        armed: keys of a dict that matter where it becomes the state of an object, or what such a state has put before the
+            attributes of its class.
         sealed: an element type keeps it, and would not notice a change.
     """
 
+    __slots__ = ("armed", "depth", "pending", "repeats", "sealed", "shared")
+
+    def __init__(self) -> None:
+        self.depth = 1
+        self.repeats = 0
+        self.pending = 0
+        self.shared = False
+        self.armed: frozenset[str] = _UNARMED
+        self.sealed = False
+
+
+PLAIN = Notes()
+"""Of everything that is small and plain; never changed."""
+
+
+class Items:
+    """A tuple, list, set or dict; of a dict, the kept items are key and value in turn.
+
+    Attributes:
+        held: the first few items; `kept` shows them, short tuples of plain values as containers too.
+        notes: `noted` gives those that may be changed.
+    """
+
+    __slots__ = ("count", "held", "notes")
     kind = ""
-    held: Sequence[object] = ()
-    count = 0
-    depth = 1
-    repeats = 0
-    pending = 0
-    shared = False
-    armed = _UNARMED
-    sealed = False
+
+    def __init__(self) -> None:
+        self.held: Sequence[object] = ()
+        self.count = 0
+        self.notes = PLAIN
 
     def extend(self, items: list[object]) -> None:
         """Take in more, keeping the first few; the list is given away."""
@@ -119,38 +138,51 @@ class Items:
 class TupleOf(Items):
     """A tuple."""
 
+    __slots__ = ()
     kind = "tuple"
 
 
 class ListOf(Items):
     """A list."""
 
+    __slots__ = ()
     kind = "list"
 
 
 class MapOf(Items):
     """A dict."""
 
+    __slots__ = ()
     kind = "dict"
 
     def arm(self, items: list[object]) -> None:
         """Note which of the keys among `items`, keys and values in turn, matter in the state of an object."""
-        self.armed |= armed_by(items)
+        if armed := armed_by(items):
+            noted(self).armed |= armed
 
 
 class Set_(Items):  # noqa: N801 - SetOf would read as a set of something
     """A set."""
 
+    __slots__ = ()
     kind = "set"
 
 
 class FrozenOf(Items):
     """A frozenset."""
 
+    __slots__ = ()
     kind = "frozenset"
 
 
 _CONTAINERS: dict[str, type[Items]] = {one.kind: one for one in (TupleOf, ListOf, MapOf, Set_, FrozenOf)}
+
+
+def noted(value: Items | Made) -> Notes:
+    """The notes of `value`, which are its own from now on."""
+    if value.notes is PLAIN:
+        value.notes = Notes()
+    return value.notes
 
 
 def opened(value: object) -> object:
@@ -180,20 +212,15 @@ class Made:
         maker: path of what was called.
         args: what it was called with, where that matters later; otherwise None.
         state: what BUILD gave it, where that matters later.
-        shared: something else may hold it already.
-        repeats: as of a container, for those that are printed and compared like one.
-        armed: attributes that its state has put before those of its class.
+        notes: `noted` gives those that may be changed.
     """
 
-    state: object = None
-    depth = 1
-    repeats = 0
-    pending = 0
-    shared = False
-    armed = _UNARMED
+    __slots__ = ("args", "maker", "notes", "standing", "state")
 
     def __init__(self, maker: str, standing: Standing, args: object = None) -> None:
         self.maker, self.standing, self.args = maker, standing, args
+        self.state: object = None
+        self.notes = PLAIN
 
     @property
     def walked(self) -> bool:
@@ -233,24 +260,29 @@ def repeat(target: Items | Made, items: list[object]) -> None:
     total, depth = 0, 1
     for item in items:
         if isinstance(item, Items) or (isinstance(item, Made) and item.walked):
-            total += item.repeats + item.shared
-            depth = max(depth, item.depth)
-    target.depth = max(target.depth, depth + 1)
-    target.repeats = min(MOST_REPEATS, target.repeats + max(0, total - target.pending))
-    target.pending = 0
+            notes = item.notes
+            total += notes.repeats + notes.shared
+            depth = max(depth, notes.depth)
+    notes = noted(target)
+    if not notes.pending:  # otherwise its depth may be its own, come back through its parts
+        notes.depth = max(notes.depth, depth + 1)
+    notes.repeats = min(MOST_REPEATS, notes.repeats + max(0, total - notes.pending))
+    notes.pending = 0
 
 
 def share(value: Items | Made) -> None:
     """Take note that a value stands in one more place."""
-    value.shared = True
-    value.pending = min(MOST_REPEATS, value.pending + 1 + value.repeats)
+    notes = noted(value)
+    notes.shared = True
+    notes.pending = min(MOST_REPEATS, notes.pending + 1 + notes.repeats)
 
 
 def put_into(target: Made, items: list[object]) -> None:
     """Take note of what is put into an object that is no plain container."""
     if target.walked:
         repeat(target, items)
-    target.armed |= armed_by(items)
+    if armed := armed_by(items):
+        noted(target).armed |= armed
 
 
 def armed_by(items: list[object]) -> frozenset[str]:
@@ -268,8 +300,8 @@ def arming(state: object) -> frozenset[str]:
     """The attributes that a state puts before those of the class; a state of slots sets all of them for real."""
     if isinstance(state, Items) and state.kind == "tuple" and state.count == 2:
         plain, slots = state.kept
-        return arming(plain) | (slots.armed if isinstance(slots, Items | Made) else _UNARMED)
-    return state.armed - SLOT_ATTRIBUTES if isinstance(state, Items | Made) else _UNARMED
+        return arming(plain) | (slots.notes.armed if isinstance(slots, Items | Made) else _UNARMED)
+    return state.notes.armed - SLOT_ATTRIBUTES if isinstance(state, Items | Made) else _UNARMED
 
 
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
