@@ -1,8 +1,6 @@
 """Archives of any shape, and any bytes where archives should be: a verdict, and never a pass for a payload."""
 
-import os
-
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastness.core.sources import BytesSource
@@ -13,8 +11,6 @@ from tests.unit.models.scan.artifacts import EVIL, report_of, rules_of
 from tests.unit.models.scan.packing import PLAIN, Packed, tar_blocks, tar_header, zip_of
 from tests.unit.models.scan.written import fixtures
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
-QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SMALL = {"opcodes": 50_000, "stack": 10_000, "inflated_bytes": 1 << 22, "header_bytes": 1 << 16, "members": 100}
 REAL = [data for family in ("archives", "torch", "skops") for _, files in fixtures(family) for data in files.values()]
 
@@ -41,7 +37,6 @@ members = st.builds(
 )
 
 
-@QUICK
 @given(
     st.lists(members, min_size=1, max_size=4),
     st.binary(max_size=9),
@@ -67,13 +62,11 @@ headers = st.builds(
 )
 
 
-@QUICK
 @given(st.lists(headers | st.sampled_from([EVIL, b"12 path=abc\n", bytes(512)]), min_size=1, max_size=8))
 def test_a_tar_of_any_headers_gets_a_verdict(parts: list[bytes]) -> None:
     assert "reader-failed" not in rules_of(report_of(tar_blocks(*parts), "model.tar", **SMALL))
 
 
-@QUICK
 @given(
     st.sampled_from(REAL),
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4),
@@ -88,7 +81,6 @@ def test_damaged_real_archives_get_a_verdict(data: bytes, changes: list[tuple[fl
     assert "reader-failed" not in rules_of(report), report.verdict.findings
 
 
-@QUICK
 @given(st.sampled_from(sorted(CODECS)), st.binary(max_size=300))
 def test_any_bytes_as_compressed_data_end(codec: str, data: bytes) -> None:
     inner = Inflated(BytesSource("m", data), "m!x", codec, Budget(ScanSettings(inflated_bytes=1 << 24)))
