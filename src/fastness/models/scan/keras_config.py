@@ -193,6 +193,7 @@ class _Walk:
         """Code, told by what it refers to; it needs `safe_mode=False`, which HDF5 has not always asked for."""
         data = _decoded(code)
         told = references(data)
+        self.budget.spend("opcodes", 1 + len(told.words) ** 2)
         reaches = told.dangerous()
         names = [*reaches, *(one for one in (*told.names, *told.texts) if one not in reaches)][:_SHOWN_NAMES]
         shown = ", ".join(ascii(one[:40])[1:-1] for one in names) or "nothing"

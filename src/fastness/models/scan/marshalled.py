@@ -17,7 +17,7 @@ from fastness.models.scan.python_code import is_dangerous
 
 LONGEST = 1 << 20
 MAX_DEPTH = 64
-MAX_NAMES = 400
+MAX_NAMES = 160
 _NAME = re.compile(r"[A-Za-z_]\w{0,80}(?:\.[A-Za-z_]\w{0,80}){0,8}")
 _RAW_NAME = re.compile(rb"[A-Za-z_][\w.]{1,80}")
 _REF = 0x80
@@ -57,9 +57,14 @@ class References:
     texts: tuple[str, ...]
     whole: bool
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What may be a name, or a part of one."""
+        return tuple(dict.fromkeys(one for one in (*self.names, *self.texts) if _NAME.fullmatch(one)))[:MAX_NAMES]
+
     def dangerous(self) -> tuple[str, ...]:
-        """Dangerous functions that names and texts can be put together to."""
-        words = list(dict.fromkeys(one for one in (*self.names, *self.texts) if _NAME.fullmatch(one)))[:MAX_NAMES]
+        """Dangerous functions that names and texts can be put together to: a step for each pair of words."""
+        words = self.words
         found = [one for one in words if is_dangerous(f"builtins.{one}") or ("." in one and is_dangerous(one))]
         found += [f"{first}.{second}" for first in words for second in words if is_dangerous(f"{first}.{second}")]
         return tuple(dict.fromkeys(found))
@@ -99,7 +104,7 @@ class _Walk:
             self.refs.append("")
         found = self._value(kind, depth)
         if place >= 0:
-            self.refs[place] = found
+            self.refs[place] = found if isinstance(found, str) else tuple(_flat(found))
         return found
 
     def _value(self, kind: int, depth: int) -> Value:
@@ -143,9 +148,9 @@ class _Walk:
             if part in _CONSTANT_PARTS and not isinstance(found, tuple):
                 raise _NotMarshalled
             if part == "names":
-                self.names += _flat(found)
+                self.names += _flat(found)[: 4 * MAX_NAMES - len(self.names)]
             elif part == "consts":
-                self.texts += _flat(found)
+                self.texts += _flat(found)[: 4 * MAX_NAMES - len(self.texts)]
         self._take(4)
         for _ in range(behind):
             self.value(depth + 1)
@@ -154,8 +159,7 @@ class _Walk:
     def _earlier(self, index: int) -> Value:
         if index >= len(self.refs):
             raise _NotMarshalled
-        found = self.refs[index]
-        return found if isinstance(found, str) else tuple(_flat(found)[:MAX_NAMES])
+        return self.refs[index]
 
     def _take(self, count: int) -> bytes:
         if self.at + count > len(self.data):
@@ -174,7 +178,13 @@ class _Walk:
 
 
 def _flat(value: Value) -> list[str]:
-    """The texts in a value, which is nested no deeper than it was read."""
-    if isinstance(value, str):
-        return [value] if value else []
-    return [one for inner in value for one in _flat(inner)]
+    """The first texts in a value."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting and len(found) < MAX_NAMES:
+        one = waiting.pop()
+        if isinstance(one, tuple):
+            waiting.extend(reversed(one[:MAX_NAMES]))
+        elif one:
+            found.append(one)
+    return found

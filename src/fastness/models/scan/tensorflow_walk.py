@@ -29,15 +29,17 @@ UNKNOWN_FIELD = Rule(
 
 MAX_NESTING = 100
 KEPT_TEXT = 4096
+KEPT_TEXTS = 64
+KEPT_PARTS = 4096
 DOMAIN = "tensorflow"
 _OWN_FILES = frozenset({"vocab_file", "filename", "file_pattern", "vocabulary_file", "checkpoint_path", "file_prefix"})
 _OPERATOR = re.compile(r"[A-Za-z0-9_.>/\-]{1,200}")
 # What is kept of a message until the one around it ends: texts by field, and inner messages.
 _TEXTS = {
     "NodeDef": {1, 2, 3}, "NodeDef.AttrEntry": {1}, "AttrValue": {2}, "OpDef": {1}, "AssetFileDef": {2}, "TensorInfo": {1},
-    "SavedUserObject": {1, 3}, "SavedMetadataObject": {4, 5}, "TensorProto": {4, 8}, "RegisteredSaver": {1}, "SavedObject": {16},
+    "SavedUserObject": {1, 3}, "SavedMetadataObject": {4, 5}, "TensorProto": {8}, "RegisteredSaver": {1}, "SavedObject": {16},
 }  # fmt: skip
-_INNER = frozenset({"NodeDef.AttrEntry", "AttrValue", "TensorProto", "TensorInfo", "OpDef", "AttrValue.ListValue"})
+_INNER = frozenset({"NodeDef.AttrEntry", "AttrValue", "TensorProto", "TensorInfo", "OpDef"})
 _CONFIGS = {("SavedUserObject", 3), ("SavedMetadataObject", 5)}
 
 
@@ -121,6 +123,8 @@ class Walk:
         inner = self.message(what, one.end, depth + 1)
         if what in _INNER and kept.kind in {"NodeDef", "AssetFileDef", "FunctionDef", *_INNER}:
             kept.inner.append(inner)
+            if len(kept.inner) > KEPT_PARTS:
+                raise NotProtobuf(one.offset, f"more than {KEPT_PARTS} parts of a {kept.kind}")
 
     def _text(self, what: str, one: Field, kept: Kept) -> None:
         wanted = one.number in _TEXTS.get(kept.kind, ())
@@ -133,7 +137,10 @@ class Walk:
         data = self.cursor.take(length if config else min(length, KEPT_TEXT))
         text = data.decode("utf-8", "replace")
         if wanted:
-            kept.texts.setdefault(one.number, []).append(text)
+            texts = kept.texts.setdefault(one.number, [])
+            if len(texts) >= KEPT_TEXTS:
+                texts.pop()  # of a field that stands once the last counts
+            texts.append(text)
         self.text(data, one.start, config=config)
 
     def text(self, data: bytes, offset: int, *, config: bool) -> None:

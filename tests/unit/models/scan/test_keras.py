@@ -264,3 +264,18 @@ def test_the_reviewed_names_do_not_contradict_each_other() -> None:
     assert not [name for name in known.allowed if "." in name and leads_to_danger(name)]
     assert {"keras.layers.Dense", "Dense", "builtins.relu", "keras.src.ops.numpy.Mean"} <= known.allowed
     assert not {"Lambda", "keras.layers.Lambda", "builtins.eval", "os.system"} & known.allowed
+
+
+def test_code_made_to_be_large_takes_no_time() -> None:
+    shared = b"\xa9\xff" + b"\xfa\x02os" * 255
+    doubling = b")\xff" + b"r\x00\x00\x00\x00" * 255
+    code = b"\xe3" + bytes(20) + b"s\0\0\0\0" + b"\xa9\x02" + shared + (b"\xa9\xff" + doubling * 255)
+    assert len(references(code).words) <= 160
+    assert len(references(b"\xe3" + bytes(20) + b"s\0\0\0\0(\xff\xff\xff\x7f").words) <= 160
+
+
+def test_many_lambdas_meet_the_bound() -> None:
+    names = " + ".join(f"a{number}" for number in range(150))
+    layers = [lambda_layer(f"f = lambda x: {names} + b{number}") for number in range(40)]
+    report = report_of(json.dumps(sequential(*layers)).encode(), "m.json", opcodes=100_000)
+    assert "budget-spent" in rules_of(report)

@@ -300,3 +300,37 @@ def test_two_graphs_are_for_review(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pbtxt").write_text(f"meta_graphs {{ graph_def {{ {TEXT} }} }}")
     rules = {rule for report in scan_paths([tmp_path]) for rule in rules_of(report)}
     assert rules == {"savedmodel-two-graphs"}
+
+
+def test_deep_nesting_is_no_error_under_any_name() -> None:
+    inner = b""
+    for _ in range(600):
+        inner = proto(1, "x") + proto(2, proto(10, proto(1, "f") + proto(2, inner)))
+    for data in (
+        graph_def(node("n", "Identity") + proto(5, inner)),
+        saved_model(graph_def(node("n", "A") + proto(5, inner))),
+    ):
+        report = report_of(data, "model.bin")
+        assert report.outcome is not Outcome.PASS
+        assert "reader-failed" not in rules_of(report)
+
+
+def test_comments_without_end_take_no_time() -> None:
+    for text in (
+        "node { op: 'A' } " + "#" * 200_000,
+        "node { " + "# \n" * 50_000 + "$",
+        'node { op: "' + "\\a" * 100_000,
+    ):
+        assert "reader-failed" not in rules_of(report_of(text.encode(), "g.pbtxt"))
+    state = b'model_checkpoint_path: "a"\n' + b" " * 300_000 + b"x"
+    assert "tensorflow-index-malformed" in rules_of(report_of(state, "checkpoint"))
+
+
+def test_a_node_of_many_inputs_takes_little_memory() -> None:
+    many = node("n", "AddN") + proto(3, "x") * 200_000
+    assert report_of(saved_model(graph_def(*COMPUTES, many)), "saved_model.pb").outcome is Outcome.PASS
+    parts = b"".join(attr(f"a{number}", proto(3, 1)) for number in range(5000))
+    assert (
+        report_of(saved_model(graph_def(node("n", "AddN", attrs=parts))), "saved_model.pb").outcome
+        is Outcome.INCOMPLETE
+    )

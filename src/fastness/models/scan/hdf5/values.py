@@ -18,6 +18,7 @@ SPACE, TYPE, EXTERNAL, LAYOUT, FILTERS = 1, 3, 7, 8, 0xB
 """The messages that make an object a dataset."""
 VALUE_LIMIT = 16 << 20
 WINDOW = 1 << 20
+_LONGEST_NAME = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,9 @@ class Datasets:
         names = self._image.piece(-1 if start is None else start, size).data
         for _ in range(used):
             at = body.position
+            self._image.budget.spend("fields")
             offset, _, _ = body.length(), body.length(), body.length()
-            self._visitor.elsewhere(_text(names[offset:].split(b"\0")[0]), at)
+            self._visitor.elsewhere(_text(names[offset : offset + _LONGEST_NAME].split(b"\0")[0]), at)
 
     def dataset(self, kept: Mapping[int, Piece]) -> None:
         """The values of a dataset, by the messages of its object.

@@ -49,8 +49,10 @@ MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER = 48
 _OWN_PATH = re.compile(r"(?:/|[A-Za-z]:[/\\])(?!.*\.\.)")
 _TRAILER = 5
-_STATE = re.compile(rb"(?:\s*(?:model_checkpoint_path|all_model_checkpoint_paths)\s*:\s*\"(?:[^\"\\\n]|\\.)*\""
-                    rb"|\s*(?:all_model_checkpoint_timestamps|last_preserved_timestamp)\s*:\s*[-+0-9.eE]+|\s*#[^\n]*)*\s*")  # fmt: skip
+_STATE = re.compile(
+    rb"\s*+(?:(?:(?:model_checkpoint_path|all_model_checkpoint_paths)\s*+:\s*+\"(?:[^\"\\\n]|\\.)*+\""
+    rb"|(?:all_model_checkpoint_timestamps|last_preserved_timestamp)\s*+:\s*+[-+0-9.eE]++|#[^\n]*+)\s*+)*+"
+)
 _LATEST = re.compile(rb"^\s*model_checkpoint_path\s*:\s*\"((?:[^\"\\\n]|\\.)*)\"", re.MULTILINE)
 
 

@@ -21,7 +21,7 @@ from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, NotProtobuf, fields
 from fastness.models.scan.rules import undecided
 from fastness.models.scan.tensorflow_schema import WIRES, schema
-from fastness.models.scan.tensorflow_walk import UNKNOWN_FIELD, Walk
+from fastness.models.scan.tensorflow_walk import MAX_NESTING, UNKNOWN_FIELD, Walk
 
 MALFORMED = undecided(
     "tensorflow-malformed", "A TensorFlow file that is not understood",
@@ -91,16 +91,18 @@ def _starts(head: bytes, kind: str) -> bool:
     """Whether `head` begins with fields of that kind, texts in UTF-8, as far as it shows them."""
     cursor, seen = Cursor(BytesSource("", head)), set[int]()
     try:
-        fits = _fits(cursor, head, kind, (len(head), 1 << 40), seen)
+        fits = _fits(cursor, head, kind, (len(head), 1 << 40, 0), seen)
     except NotProtobuf as error:
         fits = len(head) == HEAD and error.at > HEAD - _CUT  # the front ends within a tag
     return fits and not seen.isdisjoint(_MUST[kind])
 
 
-def _fits(cursor: Cursor, head: bytes, kind: str, ends: tuple[int, int], seen: set[int]) -> bool:
-    """Whether the fields up to the second of `ends` fit, as far as the first shows them."""
-    shown, end = ends
+def _fits(cursor: Cursor, head: bytes, kind: str, ends: tuple[int, int, int], seen: set[int]) -> bool:
+    """Whether the fields up to the second of `ends` fit, as far as the first shows them, within so many messages."""
+    shown, end, depth = ends
     known = schema()
+    if depth > MAX_NESTING:
+        return True
     for one in fields(cursor, end, Budget(ScanSettings(fields=2000))):
         what = known[kind].get(one.number, "")
         seen.add(one.number)
@@ -108,7 +110,7 @@ def _fits(cursor: Cursor, head: bytes, kind: str, ends: tuple[int, int], seen: s
             return False
         if one.end <= shown and what == "t" and not _is_text(head[one.start : one.end]):
             return False
-        if what in known and not _fits(cursor, head, what, (shown, min(one.end, end)), set()):
+        if what in known and not _fits(cursor, head, what, (shown, min(one.end, end), depth + 1), set()):
             return False
         if one.end >= shown:
             return True

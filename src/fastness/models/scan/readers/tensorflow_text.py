@@ -34,10 +34,10 @@ _STARTS = re.compile(
     rb"(?:\s|#[^\n]*\n)*(?:node|library|versions|graph_def|meta_graphs|meta_info_def|saved_model_schema_version)\s*[:{<]"
 )
 _TOKEN = re.compile(
-    r"\s*(?:#[^\n]*\n?\s*)*(?:(?P<text>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')|(?P<open>[{<])|(?P<close>[}>])"
-    r"|(?P<mark>[:\[\],;])|(?P<word>[-+A-Za-z0-9_./]+))"
+    r"\s*+(?:#[^\n]*+(?:\n|\Z)\s*+)*+(?:(?P<text>\"(?:[^\"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+')|(?P<open>[{<])|(?P<close>[}>])"
+    r"|(?P<mark>[:\[\],;])|(?P<word>[-+A-Za-z0-9_./]++))"
 )
-_REST = re.compile(r"(?:\s|#[^\n]*(?:\n|\Z))*\Z")
+_REST = re.compile(r"(?:\s|#[^\n]*+(?:\n|\Z))*+\Z")
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _MESSAGES = {
