@@ -276,7 +276,9 @@ def labelled(corpus: Path) -> Iterator[Sample]:
     """The samples of a corpus with a labels.json; what a person must decide is left out."""
     for row in json.loads((corpus / "labels.json").read_text())["samples"]:
         if row["label"] in {"malicious", "benign"}:
-            yield Sample(f"corpus/{row['id']}", corpus / row["target"], row["label"], row["tier"], row["bytes"])
+            yield Sample(
+                f"corpus/{row['id']}", corpus / row["target"], row["label"], row["tier"] or "corpus", row["bytes"]
+            )
 
 
 def honest(folder: Path) -> Iterator[Sample]:
@@ -359,7 +361,7 @@ def families(samples: list[Sample], found: dict[str, Result]) -> None:
     for family in sorted({sample.tier for sample in part(samples, "benign")}):
         chosen = part(samples, "benign", family)
         counted = Counter(found[sample.key].why for sample in chosen)
-        print(f"      {family or 'corpus':20} {dict(sorted(counted.items()))}")
+        print(f"      {family:20} {dict(sorted(counted.items()))}")
     for sample in samples:
         why = found[sample.key].why
         if (sample.label == "benign" and why != "pass") or (
