@@ -33,7 +33,7 @@ DUPLICATE = Rule(
 OFFSETS = Rule(
     "safetensors-offsets", "Offsets that do not cover the data", Severity.HIGH,
     "Tensors that overlap, leave holes or end outside of the file hide data or read what is not theirs.",
-    "No honest library writes this. Save the file again with safetensors.", {**MAPS, "cwe": "CWE-1284"},
+    "No honest library writes this; a file that was cut short looks the same. Fetch it again.", {**MAPS, "cwe": "CWE-1284"},
 )  # fmt: skip
 DTYPE = undecided(
     "safetensors-dtype", "An element type that is not known",
@@ -93,7 +93,8 @@ class SafetensorsReader:
 def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object]]:
     length = int.from_bytes(source.read_at(0, 8), "little")
     if source.size < 8 or length > source.size - 8:
-        raise _Wrong(MALFORMED, f"the header of {length} bytes is longer than the file")
+        begun = source.read_at(8, 1) == b"{"  # else it only has the name
+        raise _Wrong(OFFSETS if begun else MALFORMED, f"the header of {length} bytes is longer than the file")
     budget.require("header_bytes", length)
     text = source.read_at(8, length)
     if text[:1] != b"{":
