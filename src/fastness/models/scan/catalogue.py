@@ -11,6 +11,7 @@ from fastness.core.plugins import discover
 from fastness.models.scan import checks, layouts, readers
 from fastness.models.scan.facts import Check, Layout, Reader
 from fastness.models.scan.rules import RULES
+from fastness.models.scan.witnesses import RULES as WITNESSED
 
 
 @cache
@@ -35,7 +36,7 @@ def all_checks() -> tuple[Check, ...]:
 def _by_id() -> dict[str, Rule]:
     found: dict[str, Rule] = {}
     plugins: list[Reader | Layout | Check] = [*all_readers(), *all_layouts(), *all_checks()]
-    for rule in (*RULES, *(rule for plugin in plugins for rule in _rules_beside(plugin))):
+    for rule in (*RULES, *WITNESSED, *(rule for plugin in plugins for rule in _rules_beside(plugin))):
         if rule.id in found:
             raise Conflict("rule-duplicate", f"two rules are called {rule.id!r}")
         found[rule.id] = rule
