@@ -6,6 +6,7 @@ the address markers of ONNX Runtime.
 
 import hashlib
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.unit.models.scan.artifacts import (
     proto,
     report_of,
     rules_of,
+    varint,
 )
 
 PARTS = (("location", "weights.bin"),)
@@ -167,3 +169,36 @@ def test_outside_data_behind_a_link_is_refused(tmp_path: Path, location: str) ->
     found = reports(model, {"model.onnx": outside(("location", location))})
     assert found["model.onnx"].outcome is Outcome.BLOCK
     assert Outcome.PASS not in {report.outcome for report in found.values()}
+
+
+def whole(*values: int, name: str = "s", packed: bool = False) -> bytes:
+    data = b"".join(varint(v % (1 << 64)) for v in values) if packed else struct.pack(f"<{len(values)}q", *values)
+    return proto(1, len(values)) + proto(2, 7) + proto(8, name) + proto(7 if packed else 9, data)
+
+
+def shaped(op: str, *inputs: str) -> bytes:
+    return b"".join(proto(1, one) for one in inputs) + proto(2, "y") + proto(4, op)
+
+
+CONSTANT = proto(2, "s") + proto(4, "Constant") + proto(5, proto(1, "value") + proto(5, whole(1 << 30, 1 << 30)))
+BOMBS = {
+    "a constant of a shape": onnx_graph(shaped("ConstantOfShape", "s"), proto(5, whole(1 << 20, 1 << 20))),
+    "a constant of a packed shape": onnx_graph(shaped("ConstantOfShape", "s"), proto(5, whole(1 << 40, packed=True))),
+    "expanded": onnx_graph(shaped("Expand", "x", "s"), proto(5, whole(1 << 20, 1 << 20, 1 << 20))),
+    "by a constant node": onnx_graph(CONSTANT, proto(1, shaped("Tile", "x", "s"))),
+    "a tensor without data": onnx_graph(extra=proto(5, proto(1, 1 << 50) + proto(2, 1) + proto(8, "w"))),
+    "an input": onnx_graph(extra=proto(11, proto(1, "x") + proto(2, proto(1, proto(1, 1) + proto(2, proto(1, proto(1, 1 << 50))))))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("graph", BOMBS.values(), ids=BOMBS)
+def test_sizes_that_no_machine_holds(graph: bytes) -> None:
+    report = report_of(onnx_model(graph), "model.onnx")
+    assert report.outcome is Outcome.BLOCK
+    assert rules_of(report) == {"onnx-shape-bomb"}
+
+
+@pytest.mark.parametrize("values", [(2, 3), (-1, 1 << 40), (0, 1 << 62), (1 << 35,)])
+def test_sizes_that_may_be(values: tuple[int, ...]) -> None:
+    graph = onnx_graph(shaped("ConstantOfShape", "s"), proto(5, whole(*values)))
+    assert report_of(onnx_model(graph), "model.onnx").outcome is Outcome.PASS

@@ -77,6 +77,39 @@ def typed_problem(dims: Sequence[int], kind: int, counts: Mapping[int, int]) -> 
     return ""
 
 
+_HUGE = 1 << 40
+_NEGATIVE = (1 << 64) - 1024
+
+
+def unlikely_dim(value: int) -> bool:
+    """Whether a size is one that no machine holds. Small negative ones stand for sizes that are not known."""
+    return _HUGE <= value < _NEGATIVE
+
+
+SHAPED = frozenset({"ConstantOfShape", "Expand", "Tile", "Resize"})
+"""Operators whose last input says how large the output is."""
+MOST_ELEMENTS = 1 << 36
+
+
+def small_numbers(data: bytes, *, raw: bool) -> list[int]:
+    """The whole numbers of eight bytes in the data of a small tensor."""
+    if raw:
+        return [int.from_bytes(data[at : at + 8], "little", signed=True) for at in range(0, len(data) - 7, 8)]
+    return [value - (1 << 64) if value >> 63 else value for value in packed_numbers(data)]
+
+
+def packed_numbers(data: bytes) -> list[int]:
+    """The numbers of a packed field."""
+    values, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            values.append(value)
+            value, shift = 0, 0
+    return values
+
+
 Name = tuple[str, str]
 
 

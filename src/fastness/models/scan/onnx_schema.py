@@ -28,11 +28,11 @@ SCHEMA: Mapping[str, Mapping[int, str]] = {
     },
     "DeviceConfigurationProto": {1: "s", 2: "i", 3: "s"},
     "NodeProto": {
-        1: "s", 2: "s", 3: "s", 4: "t:op", 5: "AttributeProto", 6: "t:text", 7: "t:domain", 8: "s",
+        1: "t:input", 2: "t:output", 3: "s", 4: "t:op", 5: "AttributeProto", 6: "t:text", 7: "t:domain", 8: "s",
         9: "StringStringEntryProto", 10: "NodeDeviceConfigurationProto",
     },
     "TensorProto": {
-        1: "i", 2: "i", 3: "TensorProto.Segment", 4: "f", 5: "i", 6: "s", 7: "i", 8: "s", 9: "s", 10: "d", 11: "i",
+        1: "i", 2: "i", 3: "TensorProto.Segment", 4: "f", 5: "i", 6: "s", 7: "i", 8: "t:name", 9: "s", 10: "d", 11: "i",
         12: "t:text", 13: "StringStringEntryProto", 14: "i", 16: "StringStringEntryProto",
     },
     "TensorProto.Segment": {1: "i", 2: "i"},

@@ -6,6 +6,7 @@ know. Tensor data is stepped over. Misses: whether the graph computes what it sh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,13 +25,18 @@ from fastness.models.scan.onnx_parts import (
     INTS,
     LONGS,
     MAX_DIMS,
+    MOST_ELEMENTS,
+    SHAPED,
     STRING,
     TEXTS,
     UNSIGNED,
     Functions,
     code_in,
     odd_entries,
+    packed_numbers,
+    small_numbers,
     typed_problem,
+    unlikely_dim,
     wanted_bytes,
 )
 from fastness.models.scan.onnx_schema import SCHEMA
@@ -63,20 +69,26 @@ ENDLESS = Rule(
     "Runtimes write out functions before they run them, and this takes all of the memory.",
     "No honest exporter writes this. Export the model again.", {**MAPS, "cwe": "CWE-674", "atlas": "AML.T0029"},
 )  # fmt: skip
+BOMB = Rule(
+    "onnx-shape-bomb", "A size that no machine holds", Severity.HIGH,
+    "Computing, or only loading, asks for that much memory; sizes that wrap have led to writing outside of it.",
+    "No honest model is that large. Export the model again.", {**MAPS, "cwe": "CWE-789", "atlas": "AML.T0029"},
+)  # fmt: skip
 SHADOW = Rule(
     "onnx-function-shadows", "A function with the name of a standard operator", Severity.MEDIUM,
     "Runtimes differ in which of the two they run: one computes another model than the next.",
     "Export the model again, or rename the function.", {**MAPS, "cwe": "CWE-694"},
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE, OUTSIDE, ENDLESS, SHADOW)
+RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE, OUTSIDE, ENDLESS, BOMB, SHADOW)
 
 MAX_NESTING = 64
 KEPT_TEXT = 1 << 16
 MAX_EXPANDED = 10_000_000
 _WIRES = {"i": (VARINT, LENGTH), "f": (FIXED32, LENGTH), "d": (FIXED64, LENGTH), "s": (LENGTH,)}
+_SMALL = 128
 _HIGH_BYTES = bytes(range(128, 256))
-_EXTERNAL = 1
+_EXTERNAL, _INT64 = 1, 7
 _NAMES_OF_TOOLS = frozenset({2, 3, 4})
 
 
@@ -109,6 +121,7 @@ class OnnxReader:
             yield found(MALFORMED, source.name, 0, "a model without a graph")
             return
         yield from _functions(source.name, walk.functions)
+        yield from _immense(walk)
         yield from search_payloads(source, 0, source.size, budget)
         for (domain, op), offset in walk.operators.items():
             local = int((domain, op) in walk.functions.calls)
@@ -128,6 +141,13 @@ def _functions(name: str, functions: Functions) -> Iterator[Finding]:
             yield found(SHADOW, name, 0, f"the model defines {own[:80]!a} in the standard domain")
 
 
+def _immense(walk: _Walk) -> Iterator[Finding]:
+    """Outputs of a size that no machine holds."""
+    for name, product in walk.shapes.items():
+        if name in walk.asked:
+            yield found(BOMB, walk.name, walk.asked[name], f"an output of {min(product, 1 << 64)} elements")
+
+
 @dataclass(slots=True)
 class _Message:
     """What is kept of one message until it ends."""
@@ -138,6 +158,7 @@ class _Message:
     dims: list[int] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     raw: int = -1
 
 
@@ -151,7 +172,12 @@ class _Walk:
     told: list[Fact | Finding] = field(default_factory=list)
     operators: dict[tuple[str, str], int] = field(default_factory=dict)
     functions: Functions = field(default_factory=Functions)
+    names: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     unknown: set[tuple[str, int]] = field(default_factory=set)
+    shapes: dict[str, int] = field(default_factory=dict)
+    """How many elements the small tensors of whole numbers stand for, by name, where these are shapes."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """The names that say how large an output is, and where."""
     graphs: int = 0
 
     def message(self, kind: str, end: int, depth: int) -> _Message:
@@ -183,7 +209,9 @@ class _Walk:
         if kind == "TensorProto" and one.number == 13:
             self.budget.spend("facts")
             kept.entries.append(inner.texts)
-        kept.calls += inner.calls  # of a node's graphs too
+        if kind != "ModelProto":
+            kept.calls += inner.calls  # of a node's graphs too
+        kept.sizes = inner.sizes or kept.sizes
 
     def _scalar(self, what: str, one: Field, kept: _Message, kind: str) -> None:
         letter, _, key = what.partition(":")
@@ -193,6 +221,9 @@ class _Walk:
             self._text(key, one, kept)
         elif kind == "TensorProto":
             self._tensor_field(one, kept)
+        elif kind == "TensorShapeProto.Dimension" and one.number == 1 and unlikely_dim(one.value):
+            self.budget.spend("facts")
+            self.told.append(found(BOMB, self.name, one.offset, f"a dimension of {one.value}"))
 
     def _text(self, key: str, one: Field, kept: _Message) -> None:
         text = self.cursor.take(min(one.end - one.start, KEPT_TEXT)).decode("utf-8", "replace")
@@ -206,13 +237,27 @@ class _Walk:
     def _tensor_field(self, one: Field, kept: _Message) -> None:
         if one.number == 1 and len(kept.dims) <= MAX_DIMS:
             packed = one.wire == LENGTH
-            kept.dims += _packed(self.cursor.take(min(one.end - one.start, KEPT_TEXT))) if packed else [one.value]
+            kept.dims += (
+                packed_numbers(self.cursor.take(min(one.end - one.start, KEPT_TEXT))) if packed else [one.value]
+            )
         elif one.number in {2, 14}:
             kept.numbers[one.number] = one.value & 0xFFFFFFFF  # an enum: readers drop what is above 32 bits
         elif one.number == 9:
             kept.raw = one.end - one.start
+            self._small(one, kept, raw=True)
         elif one.number in {FLOATS, INTS, TEXTS, LONGS, DOUBLES, UNSIGNED}:
+            if one.number == LONGS and one.wire == LENGTH and one.end - one.start <= _SMALL:
+                kept.counts[LONGS] = kept.counts.get(LONGS, 0) + self._small(one, kept, raw=False)
+                return
             kept.counts[one.number] = kept.counts.get(one.number, 0) + self._elements(one)
+
+    def _small(self, one: Field, kept: _Message, *, raw: bool) -> int:
+        """Keep the numbers of a small tensor, which may be a shape; how many there are."""
+        if one.end - one.start > _SMALL:
+            return 0
+        numbers = small_numbers(self.cursor.take(one.end - one.start), raw=raw)
+        kept.sizes = numbers
+        return len(numbers)
 
     def _elements(self, one: Field) -> int:
         """How many elements stand in one field of typed data."""
@@ -238,7 +283,9 @@ class _Walk:
             self.graphs += 1
         elif kind == "NodeProto":
             key = (_standard(kept.texts.get("domain", "")), kept.texts.get("op", ""))
+            key = self.names.setdefault(key, key)
             kept.calls.append(key)
+            self._shaped(start, key[1], kept)
             if key not in self.operators:
                 self.budget.spend("facts")
                 self.operators[key] = start
@@ -263,6 +310,32 @@ class _Walk:
         if text:
             self.budget.spend("facts")
             self.told.append(found(TENSOR_SIZE, self.name, start, text))
+        self._asks(start, kept)
+
+    def _asks(self, start: int, kept: _Message) -> None:
+        """Take note of a tensor that is a shape, or that asks for much and brings nothing."""
+        if kept.numbers.get(2) != _INT64:
+            kept.sizes = []
+        self._shape(kept.texts.get("name", ""), kept)
+        held = kept.raw >= 0 or kept.counts or kept.entries
+        if not held and math.prod(kept.dims[:MAX_DIMS]) > MOST_ELEMENTS:
+            self.budget.spend("facts")
+            self.told.append(found(BOMB, self.name, start, "a tensor of that size, without any data"))
+
+    def _shaped(self, start: int, op: str, kept: _Message) -> None:
+        """Take note of what says how large an output is, and of shapes that are constants."""
+        if op == "Constant":
+            self._shape(kept.texts.get("output", ""), kept)
+        elif op in SHAPED:
+            self.budget.spend("facts")
+            self.asked.setdefault(kept.texts.get("input", ""), start)
+
+    def _shape(self, name: str, kept: _Message) -> None:
+        if name and len(kept.sizes) > 0 and min(kept.sizes) > 0:
+            product = math.prod(kept.sizes)
+            if product > MOST_ELEMENTS:
+                self.budget.spend("facts")
+                self.shapes[name] = product
 
     def _outside(self, start: int, kept: _Message, kind: int) -> None:
         """Tell where the data of a tensor stands."""
@@ -280,17 +353,6 @@ class _Walk:
 
 def _standard(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
-
-
-def _packed(data: bytes) -> list[int]:
-    values, value, shift = [], 0, 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            values.append(value)
-            value, shift = 0, 0
-    return values
 
 
 _PROSE = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
