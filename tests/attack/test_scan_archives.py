@@ -248,6 +248,11 @@ def test_an_executable_that_unpacks_itself_is_named_and_its_members_scanned() ->
         assert seven.outcome is not Outcome.PASS
 
 
+def test_bytes_before_an_archive_are_not_explained_by_looking_like_another_format() -> None:
+    for before in (b"\x80\x02\xff" + bytes(20), b"x" * 257 + b"ustar" + bytes(250), b"7z\xbc\xaf\x27\x1c" + bytes(40)):
+        assert report_of(zip_of(HONEST, before=before), "model.bin").outcome is not Outcome.PASS
+
+
 POLYGLOTS = {
     "pickle, then zip": EVIL + zip_of(HONEST),
     "zip behind a tar": tar_of(("a.npy", PLAIN)) + zip_of(EVIL_MEMBER),
@@ -289,6 +294,11 @@ def codecs() -> dict[str, bytes]:
     skipped = {
         f"{name}, behind a frame to skip": b"\x50\x2a\x4d\x18\x04\0\0\0skip" + once[name]
         for name in ("lz4", "zstandard")
+    }
+    old = b"ZF" + hex(len(EVIL)).encode().ljust(19)
+    skipped |= {
+        "joblib before 0.10": old + zlib.compress(EVIL),
+        "the same with a space": old + b" " + zlib.compress(EVIL),
     }
     return once | split | skipped | {"gzip with zeros behind": once["gzip"] + bytes(512)}
 

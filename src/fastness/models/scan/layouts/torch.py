@@ -47,6 +47,8 @@ RULES: tuple[Rule, ...] = (RECORD, CASE, ORDER, PACKAGE)
 
 _PICKLES = frozenset({"data.pkl", "constants.pkl", "attributes.pkl", "bytecode.pkl", "mobile_debug_handles.pkl"})
 _PICKLE = "torch-pickle"
+_OWN = frozenset({"data.pkl", "constants.pkl", ".data/extern_modules", ".data/python_version"})
+_VERSIONS = frozenset({"version", ".data/version"})
 _STORAGE = re.compile(r"(?:data|constants|tensors|tensor_cache)/\d{1,9}|\.data/[^/]{1,80}\.storage")
 _SETTINGS = {
     "version": re.compile(rb"\d{1,4}\n?"),
@@ -128,12 +130,13 @@ def _split(path: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=2)
 def _tops(bundle: Bundle) -> frozenset[str]:
-    """The folders that hold what torch's reader asks for; the archive itself only where its settings stand there too."""
-    own = {"data.pkl", "constants.pkl", ".data/extern_modules", ".data/python_version", ".data/version"}
-    pairs = [_split(path) for path in bundle]
-    names = {rest for top, rest in pairs if not top}
-    tops = {top for top, rest in pairs if rest in own and top}
-    return frozenset(tops | ({""} if "data.pkl" in names and names & {"version", "byteorder"} else set()))
+    """The folders that torch reads: those with a pickle or the settings of a package, and a version, which it asks for."""
+    tops: dict[str, set[str]] = {}
+    for path in bundle:
+        top, rest = _split(path)
+        if rest in _OWN or rest in _VERSIONS:
+            tops.setdefault(top, set()).add(rest)
+    return frozenset(top for top, rests in tops.items() if rests & _OWN and rests & _VERSIONS)
 
 
 LAYOUT = TorchLayout

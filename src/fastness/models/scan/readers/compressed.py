@@ -13,6 +13,7 @@ from typing import ClassVar
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.inflate import CODECS, Inflated, allowance
 from fastness.models.scan.rules import MAPS, undecided
@@ -53,6 +54,7 @@ _MAGICS = (
 )
 _WEAK = frozenset({"zlib", "lzma"})
 _HEAD = 16
+_OLD, _OLD_HEAD = b"ZF0x", 21
 _SKIPPED = 64
 BOMB_BYTES = 64 << 20
 BOMB_RATIO = 200
@@ -79,23 +81,23 @@ class CompressedReader:
         if codec not in CODECS or not CODECS[codec].installed:
             yield found(CODEC_UNKNOWN, source.name, 0, f"compressed with {codec or 'nothing that is known'}")
             return
-        free = allowance(source, source.size)
-        inner = Inflated(source, f"{source.name}!{codec}", codec, budget, allowance=free)
-        partly = bool(inner.problem) or inner.consumed < source.size
+        free, before = allowance(source, source.size), _before(source, codec)
+        packed = Part(source, source.name, before, source.size - before) if before else source
+        inner = Inflated(packed, f"{source.name}!{codec}", codec, budget, allowance=free)
+        partly = bool(inner.problem) or before + inner.consumed < source.size
         if codec in _WEAK and partly and not inner.size:
             return
-        yield from _told(source, inner)
-        yield span(source.name, 0, min(inner.consumed, source.size))
+        yield from _told(source, inner, before + inner.consumed)
+        yield span(source.name, 0, min(before + inner.consumed, source.size))
         if inner.size or not inner.problem:
             yield Member(inner)
 
 
-def _told(source: RandomAccess, inner: Inflated) -> Iterator[Finding]:
+def _told(source: RandomAccess, inner: Inflated, stop: int) -> Iterator[Finding]:
     if inner.problem:
-        yield found(BROKEN, source.name, inner.consumed, inner.problem)
-    elif inner.consumed < source.size:
-        left = source.size - inner.consumed
-        yield found(TRAILING, source.name, inner.consumed, f"{left} bytes follow the compressed data")
+        yield found(BROKEN, source.name, stop, inner.problem)
+    elif stop < source.size:
+        yield found(TRAILING, source.name, stop, f"{source.size - stop} bytes follow the compressed data")
     if is_bomb(source.size, inner.size):
         yield found(BOMB, source.name, 0, f"{source.size} bytes become {inner.size}")
 
@@ -111,10 +113,23 @@ def _codec(head: bytes) -> str:
             return codec
     if _is_skipped(head):
         return "zstandard"
+    if head.startswith(_OLD):
+        return "zlib"
     if _is_lzma(head):
         return "lzma"
     is_zlib = len(head) > 2 and head[0] & 0x0F == 8 and head[0] <= 0x78 and (head[0] << 8 | head[1]) % 31 == 0
     return "zlib" if is_zlib and not head[1] & 0x20 else ""
+
+
+def _before(source: RandomAccess, codec: str) -> int:
+    """The length of the header that joblib wrote before version 0.10: a mark, a length in text, and perhaps a space.
+
+    Source: joblib 1.6, `numpy_pickle_compat.read_zfile`, which `joblib.load` still takes.
+    """
+    head = source.read_at(0, _OLD_HEAD + 1)
+    if codec != "zlib" or not head.startswith(_OLD):
+        return 0
+    return _OLD_HEAD + (head[_OLD_HEAD:] == b" ")
 
 
 def _is_skipped(head: bytes) -> bool:

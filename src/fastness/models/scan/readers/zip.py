@@ -31,6 +31,10 @@ from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.inflate import CODECS, BrokenData, Codec, Inflated, allowance, raw_lzma
 from fastness.models.scan.readers.compressed import is_bomb
+from fastness.models.scan.readers.npy import NpyReader
+from fastness.models.scan.readers.pickles import PickleReader
+from fastness.models.scan.readers.tar import TarReader
+from fastness.models.scan.readers.torch_legacy import TorchLegacyReader
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.zip_records import (
     CENTRAL,
@@ -94,7 +98,7 @@ _SEARCHED = 64 << 20
 _WINDOW = 1 << 20
 _LINK = 4096
 _LZMA_HEAD = 9
-_SELF_ACCOUNTING = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"7z\xbc\xaf\x27\x1c", b"\x93NUMPY")
+_OTHERS = (TarReader(), NpyReader(), TorchLegacyReader(), PickleReader())
 
 
 @dataclass(slots=True)
@@ -170,7 +174,7 @@ class ZipReader:
         readings = ends(source)
         if not readings and not head.startswith((LOCAL, END, *_SPANNED)):
             return
-        shared = head[257:262] == b"ustar" or head[4:8] == b"TFL3" or head.startswith(_SELF_ACCOUNTING)
+        shared = head[4:8] == b"TFL3" or _is_another(Look(source))
         if head.startswith(_SPANNED):
             archive.cover(0, 4)
         yield from entries.program(source.name, head)
@@ -190,9 +194,15 @@ class ZipReader:
         yield from _bundles(source.name, lists)
         yield from _sums(archive, lists)
         if shared:
-            archive.cover(0, source.size)  # another reader accounts for what stands around the archive
+            archive.cover(0, source.size)
         for start, stop in archive.spans:
             yield span(source.name, start, stop - start)
+
+
+def _is_another(look: Look) -> bool:
+    """Whether another reader, which never withdraws from such a file, accounts for what stands around the archive."""
+    weak = look.head.startswith((LOCAL, END, *_SPANNED)) or (look.head[:1] != b"\x80" and PickleReader().claims(look))
+    return not weak and any(reader.claims(look) for reader in _OTHERS)
 
 
 def _ends_agree(name: str, readings: list[End]) -> Iterator[Finding]:
