@@ -25,10 +25,17 @@ _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _SCALAR = rb"(?:" + _TEXT + rb"|" + _NUMBER + rb"|true|false|null|NaN|-?Infinity)"
 _SPACE = rb"[ \t\r\n]*+"
 _TOKEN = re.compile(_SPACE + rb"(?:([{}\[\]:,])|(" + _SCALAR + rb"))")
-_ITEMS = re.compile(rb"(?:" + _SPACE + _SCALAR + _SPACE + rb",)++")
-_MEMBERS = re.compile(rb"(?:" + _SPACE + _TEXT + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE + rb",)++")
+_MEMBER = _TEXT + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE
+_FLAT = (
+    rb"(?:" + _SCALAR
+    + rb"|\[" + _SPACE + rb"(?:" + _SCALAR + _SPACE + rb"(?:," + _SPACE + _SCALAR + _SPACE + rb")*+)?\]"
+    + rb"|\{" + _SPACE + rb"(?:" + _MEMBER + rb"(?:," + _SPACE + _MEMBER + rb")*+)?\})"
+)  # fmt: skip
+_ITEMS = re.compile(rb"(?:" + _SPACE + _FLAT + _SPACE + rb",)++")
+_MEMBERS = re.compile(rb"(?:" + _SPACE + _TEXT + _SPACE + rb":" + _SPACE + _FLAT + _SPACE + rb",)++")
 _BLANK = re.compile(_SPACE)
-_DISGUISED = re.compile(rb"\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])")
+_DISGUISED = rb"\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])"
+"""A letter that is written as its number, as no library writes it: the key may be one of the wanted."""
 _LONGEST_TOKEN = 1 << 16
 
 
@@ -107,7 +114,9 @@ class _Scanner:
     def __init__(self, source: RandomAccess, wanted: Collection[str], budget: Budget, *, lines: bool) -> None:
         self.source, self.budget, self.lines = source, budget, lines
         self.keys = frozenset(wanted)
-        self.any_key = re.compile(b"|".join(b'"' + re.escape(key.encode()) + b'"' for key in sorted(wanted)))
+        spelled = [b'"' + re.escape(key.encode()) + b'"' for key in sorted(wanted)]
+        self.mark = re.compile(b"|".join([*spelled, _DISGUISED]))
+        self.marked = -1
         self.base, self.buffer, self.at = 0, b"", 0
         self.open: list[int] = []
         self.kept: list[tuple[str, Tree]] = []
@@ -122,7 +131,7 @@ class _Scanner:
         more = self.source.read_at(start, _WINDOW)
         self.buffer = self.buffer[self.at :] + more
         self.base += self.at
-        self.at = 0
+        self.at, self.marked = 0, -1
         self.budget.require("header_bytes", len(self.buffer) - _WINDOW)
         return bool(more)
 
@@ -204,12 +213,13 @@ class _Scanner:
         return "comma" if self.open else "end"
 
     def _run(self, due: str) -> bool:
-        """Step over many plain items at once; what an object holds a wanted key, or may hold a disguised one, is read one by one."""
+        """Step over many plain items at once, up to what spells a wanted key, or may."""
         if not self.open or due in {"colon", "comma"} or (due == "value" and self.open[-1] == _OBJECT):
             return False
-        match = (_ITEMS if self.open[-1] == _ARRAY else _MEMBERS).match(self.buffer, self.at)
-        if match and self.open[-1] == _OBJECT and (self.any_key.search(match[0]) or _DISGUISED.search(match[0])):
-            return False
+        if self.marked < self.at:
+            found = self.mark.search(self.buffer, self.at)
+            self.marked = found.start() if found else len(self.buffer)
+        match = (_ITEMS if self.open[-1] == _ARRAY else _MEMBERS).match(self.buffer, self.at, self.marked)
         if match is None:
             return False
         self.at = match.end()
