@@ -5,6 +5,7 @@ Each class is a way by which one unpickler does more, or something else, than a 
 
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -152,11 +153,16 @@ def test_names_of_an_earlier_stream_may_still_stand_in_the_memo() -> None:
     assert report_of(first + both).outcome is not Outcome.PASS
 
 
-def test_dill_and_cloudpickle_write_what_is_for_review() -> None:
-    for name in ("dill", "cloudpickle"):
-        library = pytest.importorskip(name)
-        report = report_of(library.dumps(lambda x: x + 1))
-        assert report.outcome is Outcome.REVIEW, (name, report.verdict.findings)
+FUNCTIONS = Path(__file__).parents[1] / "data" / "artifacts" / "functions"
+
+
+@pytest.mark.parametrize("library", ["dill", "cloudpickle"])
+def test_functions_by_value_are_for_review_and_block_by_what_they_reach(library: str) -> None:
+    clean = report_of((FUNCTIONS / f"{library}-clean.pkl").read_bytes())
+    assert clean.outcome is Outcome.REVIEW, clean.verdict.findings
+    wipe = report_of((FUNCTIONS / f"{library}-wipe.pkl").read_bytes())
+    assert wipe.outcome is Outcome.BLOCK
+    assert "pickle-dangerous-code" in rules_of(wipe)
 
 
 def test_a_stream_within_the_texts_of_another_is_found_behind_a_break() -> None:

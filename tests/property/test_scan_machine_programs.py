@@ -15,7 +15,7 @@ from fastness.core.sources import BytesSource
 from fastness.models.scan import Outcome
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.machine import Dialect, Sight, Standing, Trace, run
+from fastness.models.scan.machine import Dialect, Sight, Standing, Trace, explain, run
 from fastness.models.scan.machine.machine import Machine
 from tests.unit.models.scan.artifacts import report_of
 
@@ -257,6 +257,17 @@ def standing_still(_: bytes, at: int, __: Machine, ___: int) -> tuple[int, int, 
 
 def traced_slowly(data: bytes) -> Trace:
     return run(Cursor(BytesSource("", data)), Budget(ScanSettings()), short=standing_still)
+
+
+@many
+@given(st.lists(PIECES, max_size=30))
+def test_every_call_is_explained(pieces: list[bytes]) -> None:
+    data = b"\x80\x04" + b"".join(pieces) + b"."
+    source = BytesSource("", data)
+    told = explain(source)
+    calls = {(e.offset, e.name) for e in traced_slowly(data).events if e.sight is Sight.CALL}
+    assert told.left_out or calls <= {(step.offset, step.what) for step in told.steps if step.number}
+    assert list(told.lines()) == list(explain(source).lines())
 
 
 def test_what_is_reviewed_is_not_told_as_more() -> None:
