@@ -135,7 +135,7 @@ def _indexed(image: Image, shape: Layout, address: int) -> Iterator[Extent]:
 def _chunk(record: Piece, shape: Layout, extra: int) -> Iterator[Extent]:
     """The place of one chunk; `extra` bytes tell its compressed length and which filters were left out."""
     address = record.address()
-    if address is not None:
+    if address:  # zero, where the superblock stands, is what pages hold that were never written
         yield Extent(address, record.number(extra - 4) if extra > 4 else shape.size)
 
 

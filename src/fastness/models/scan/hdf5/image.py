@@ -5,12 +5,16 @@ Only what is read or belongs to data is claimed; slack within structures, freed 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+
+import numpy as np
 
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 
 COMPACT_AT = 100_000
+MOST_OVERLAPS = 16
 SIZES = frozenset({2, 4, 8})
 
 
@@ -105,7 +109,9 @@ class Image:
         self.offsets = 8
         self.lengths = 8
         self.overlaps: list[int] = []
-        self._claimed: list[tuple[int, int]] = []
+        self._starts = array("Q")
+        self._stops = array("Q")
+        self._room = COMPACT_AT
 
     def piece(self, address: int, length: int, *, claim: bool = True) -> Piece:
         """Some bytes, claimed unless told otherwise.
@@ -134,20 +140,21 @@ class Image:
             raise NotHdf5(min(start, self.source.size), f"{min(length, 1 << 64)} bytes of data reach beyond the file")
         if not length:
             return
-        if self._claimed and self._claimed[-1][1] == start:
-            self._claimed[-1] = (self._claimed[-1][0], start + length)
+        if self._stops and self._stops[-1] == start:
+            self._stops[-1] = start + length
         else:
-            self._claimed.append((start, start + length))
-        if len(self._claimed) > COMPACT_AT:
+            self._starts.append(start)
+            self._stops.append(start + length)
+        if len(self._starts) > self._room:
             self._compact()
-            if len(self._claimed) > COMPACT_AT // 2:
-                self.budget.spend("fields", len(self._claimed))
+            self._room = max(COMPACT_AT, 2 * len(self._starts))
+            self.budget.require("fields", 4 * self._room)  # memory: sixteen bytes for each
 
     def gaps(self, end: int) -> Iterator[tuple[int, int]]:
         """Start and end of each stretch from the superblock to `end` that nothing claims."""
         self._compact()
         reached = self.base
-        for start, stop in self._claimed:
+        for start, stop in zip(self._starts, self._stops, strict=True):
             if start > reached:
                 yield reached, min(start, end)
             reached = max(reached, stop)
@@ -155,12 +162,14 @@ class Image:
             yield reached, end
 
     def _compact(self) -> None:
-        merged: list[tuple[int, int]] = []
-        for start, stop in sorted(self._claimed):
-            if merged and start <= merged[-1][1]:
-                if start < merged[-1][1] and len(self.overlaps) < 16:
-                    self.overlaps.append(start)
-                merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
-            else:
-                merged.append((start, stop))
-        self._claimed = merged
+        """Sort what is claimed and join what stands side by side."""
+        if not self._starts:
+            return
+        starts, stops = np.array(self._starts, np.uint64), np.array(self._stops, np.uint64)
+        order = np.argsort(starts, kind="stable")
+        starts, reached = starts[order], np.maximum.accumulate(stops[order])
+        over = np.flatnonzero(starts[1:] < reached[:-1]) + 1
+        self.overlaps += starts[over[: MOST_OVERLAPS - len(self.overlaps)]].tolist()
+        first = np.concatenate([[0], np.flatnonzero(starts[1:] > reached[:-1]) + 1])
+        last = np.concatenate([first[1:] - 1, [len(starts) - 1]])
+        self._starts, self._stops = array("Q", starts[first].tobytes()), array("Q", reached[last].tobytes())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from fastness.models.scan.hdf5.image import Image, NotHdf5, Piece
 
 MAX_LEVELS = 64
+_REMEMBERED = 64
 
 
 def old_tree(image: Image, address: int | None, kind: int, key: int) -> Iterator[tuple[bytes, int]]:
@@ -88,36 +89,41 @@ class _LocalHeap:
 
 
 class GlobalHeaps:
-    """The collections that values of varying length stand in."""
+    """The collections that values of varying length stand in; the last ones used are remembered."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._known: dict[int, dict[int, tuple[int, int]]] = {}
-        self._claimed: set[tuple[int, int]] = set()
+        self._recent: dict[int, dict[int, tuple[int, int]]] = {}
+        self._given: dict[int, int] = {}
 
-    def value(self, address: int, index: int, limit: int) -> bytes:
-        """The beginning of a value, which is claimed whole.
+    def value(self, address: int, index: int, limit: int) -> bytes | None:
+        """The beginning of a value, which is claimed whole; None if it was given before.
 
         Raises:
             NotHdf5: there is no such value.
             TooLarge: the budget is spent.
         """
-        collection = self._known.get(address)
+        given = self._given.get(address, 0)
+        if given >> index & 1:
+            return None
+        collection = self._recent.get(address)
         if collection is None:
-            collection = self._known[address] = dict(self._read(address))
+            collection = dict(self._read(address, claim=not given))
+            if len(self._recent) >= _REMEMBERED:
+                self._recent.pop(next(iter(self._recent)))
+            self._recent[address] = collection
         if index not in collection:
             raise NotHdf5(self._image.base + address, f"no value {index} in a collection")
         start, size = collection[index]
-        if (address, index) not in self._claimed:
-            self._image.budget.spend("fields")
-            self._claimed.add((address, index))
-            self._image.claim(start, size)
+        self._image.budget.spend("fields")
+        self._given[address] = given | 1 << index
+        self._image.claim(start, size + -size % 8)
         return self._image.piece(start, min(size, limit), claim=False).data
 
-    def _read(self, address: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _read(self, address: int, *, claim: bool) -> Iterator[tuple[int, tuple[int, int]]]:
         image = self._image
         width = 8 + image.lengths
-        head = image.piece(address, width)
+        head = image.piece(address, width, claim=claim)
         if head.take(8)[:5] != b"GCOL\x01":
             raise NotHdf5(head.at, "no collection of values")
         end = address + head.length()
@@ -125,10 +131,10 @@ class GlobalHeaps:
         while at + width <= end:
             entry = image.piece(at, width, claim=False)
             index, _references, _, size = entry.number(2), entry.number(2), entry.take(4), entry.length()
-            if not index:
+            if claim:
                 image.claim(at, width)
+            if not index:
                 break
-            image.claim(at, width)
             yield index, (at + width, size)
             at += width + size + -size % 8
 

@@ -71,7 +71,6 @@ class Datasets:
         self._image = image
         self._visitor = visitor
         self._heaps = GlobalHeaps(image)
-        self._seen: set[tuple[int, int]] = set()
 
     def varying(self, kind: Datatype, data: bytes) -> Iterator[bytes]:
         """The values that the elements of `data` name, each once: many elements may share one.
@@ -86,10 +85,9 @@ class Datasets:
             if entry.left < 8 + self._image.offsets:
                 return
             count, address, index = entry.number(4), entry.address(), entry.number(4)
-            if count and address and (address, index) not in self._seen:
-                self._image.budget.spend("fields")
-                self._seen.add((address, index))
-                yield self._heaps.value(address, index, VALUE_LIMIT)
+            value = self._heaps.value(address, index, VALUE_LIMIT) if count and address else None
+            if value is not None:
+                yield value
 
     def _filters(self, body: Piece) -> tuple[int, ...]:
         version, count = body.number(1), body.number(1)
@@ -168,7 +166,7 @@ class Datasets:
         """The values stand in datasets of other files, the first of which is told."""
         if shape.address is None:
             return
-        value = self._heaps.value(shape.address, shape.size, VALUE_LIMIT)
+        value = self._heaps.value(shape.address, shape.size, VALUE_LIMIT) or b""
         name = value[1 + self._image.lengths :].split(b"\0")[0]
         self._visitor.elsewhere(_text(name) or ".", shape.place)
 
