@@ -15,6 +15,7 @@ from fastness.models.scan.report import Outcome, Report, to_json
 from fastness.models.scan.reviewed import reviewed_globals
 from fastness.models.scan.sarif import to_sarif
 from fastness.models.scan.settings import RunSettings
+from fastness.models.scan.testimony import add_witness
 
 __all__ = [
     "Outcome",
@@ -22,6 +23,7 @@ __all__ = [
     "RunSettings",
     "ScanSettings",
     "Scanner",
+    "add_witness",
     "pool",
     "reviewed_globals",
     "rules",

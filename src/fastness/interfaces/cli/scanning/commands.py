@@ -55,6 +55,10 @@ def scan_paths(  # noqa: PLR0913 - one parameter an option
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps results, to take up a scan again.")] = None,
     waivers: Annotated[Path | None, typer.Option(help="File of signed waivers.")] = None,
     trust: Annotated[list[Path] | None, typer.Option(help="Public key whose waivers count; may be repeated.")] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option("--import", help="Report of ModelScan, picklescan, Fickling or Trivy; may be repeated."),
+    ] = None,
     engine: Annotated[
         str, typer.Option(envvar="FASTNESS_SCANNING__ENGINE", help="pool: this machine; ray: a cluster.")
     ] = "pool",
@@ -73,7 +77,7 @@ def scan_paths(  # noqa: PLR0913 - one parameter an option
         raise typer.BadParameter("name the keys whose waivers count", param_hint="--trust")
     options: Options = context.obj
     settings = RunSettings(jobs=jobs, timeout_s=timeout, engine=engine, address=address)
-    request = Request(tuple(paths), settings, fail_on, explain, output, cache, waivers, tuple(trust or ()))  # fmt: skip
+    request = Request(tuple(paths), settings, fail_on, explain, output, cache, waivers, tuple(trust or ()), tuple(imported or ()))  # fmt: skip
     sys.exit(run(options, request))
 
 

@@ -29,6 +29,7 @@ from fastness.models.scan import (
     Report,
     RunSettings,
     Scanner,
+    add_witness,
     pool,
     to_cyclonedx,
     to_json,
@@ -47,7 +48,11 @@ _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for."""
+    """What was asked for.
+
+    Attributes:
+        imported: reports of other scanners.
+    """
 
     paths: tuple[str, ...]
     settings: RunSettings
@@ -57,6 +62,7 @@ class Request:
     cache: Path | None = None
     waivers: Path | None = None
     trust: tuple[Path, ...] = ()
+    imported: tuple[Path, ...] = ()
 
 
 def run(options: Options, request: Request) -> int:
@@ -65,6 +71,7 @@ def run(options: Options, request: Request) -> int:
     now = SystemClock().now()
     trusted = {waivers.key_id(pem): pem for pem in map(_read, request.trust)}  # a missing key is told before the work
     given = waivers.read_waivers(_read(request.waivers), trusted, now) if request.waivers else waivers.Waivers()
+    witnesses = [(path.name, _read(path)) for path in request.imported]
     reports: list[Report] = []
     with Scanner(request.settings) as scanner, _progress(options, request) as advance:
         scanner.start()
@@ -73,6 +80,8 @@ def run(options: Options, request: Request) -> int:
         reports += _scanned(options, request, bench)
         if kept is not None:
             kept.prune()
+    for name, said in witnesses:
+        reports = add_witness(reports, said, name)
     judged, notes = waivers.honour(reports, given)
     with _printed(request.output) as out:
         _write(options, request, judged, notes, out)
