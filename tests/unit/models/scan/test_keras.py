@@ -279,3 +279,14 @@ def test_many_lambdas_meet_the_bound() -> None:
     layers = [lambda_layer(f"f = lambda x: {names} + b{number}") for number in range(40)]
     report = report_of(json.dumps(sequential(*layers)).encode(), "m.json", opcodes=100_000)
     assert "budget-spent" in rules_of(report)
+
+
+def test_texts_that_begin_like_json_are_no_configurations() -> None:
+    for text in (
+        b"[PAD]\n[UNK]\nclass_name\n",
+        b'{"class_name": "dog"}\n{"class_name": "cat"}\n',
+        b'[ "class_name", \\u0041',
+    ):
+        assert "keras-json" not in report_of(text, "words.txt").formats
+    assert report_of(hdf5(attribute("note", b"{class_name \\u0041")), "m.h5").outcome is Outcome.PASS
+    assert report_of(hdf5(attribute("model_config", b'{"class_name": ')), "m.h5").outcome is Outcome.INCOMPLETE

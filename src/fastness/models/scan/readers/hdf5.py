@@ -22,6 +22,7 @@ from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.hdf5 import SIGNATURE, Attribute, Image, NotHdf5, Objects, superblock
 from fastness.models.scan.inflate import Inflated
+from fastness.models.scan.keras_config import MALFORMED as BROKEN
 from fastness.models.scan.keras_config import keras_facts, may_be_config
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
@@ -66,6 +67,7 @@ _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
 _LARGEST_SLACK = 1 << 18
 _SLACK_SHARE = 4
 _STEP = 1 << 20
+_CONFIGS = frozenset({"model_config", "training_config"})
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ class _Visit:
 
     def attribute(self, one: Attribute) -> None:
         if may_be_config(one.value):
-            self.told += keras_facts(one.value.rstrip(b"\0"), self.source.name, one.place, self.budget)
+            told = keras_facts(one.value.rstrip(b"\0"), self.source.name, one.place, self.budget)
+            own = one.name in _CONFIGS  # other texts need not be JSON because they begin like it
+            self.told += [item for item in told if own or not isinstance(item, Finding) or item.rule != BROKEN.id]
         self.text(one.value, one.place)
 
     def elsewhere(self, location: str, place: int) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Rule
+from fastness.core.findings import Finding, Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import HEAD, Look, Told, span
+from fastness.models.scan.keras_config import MALFORMED, keras_facts, may_be_config
 from fastness.models.scan.keras_config import RULES as CONFIG_RULES
-from fastness.models.scan.keras_config import keras_facts, may_be_config
 
 RULES: tuple[Rule, ...] = CONFIG_RULES
 
@@ -53,9 +53,13 @@ class KerasJsonReader:
             return
         budget.require("header_bytes", source.size)
         text = _narrow(source.read_at(0, source.size)).removeprefix(_MARK)
-        if may_be_config(text):
-            yield from keras_facts(text, source.name, 0, budget)
-            yield span(source.name, 0, source.size)
+        if not may_be_config(text):
+            return
+        told = list(keras_facts(text, source.name, 0, budget))
+        if any(isinstance(one, Finding) and one.rule == MALFORMED.id for one in told):
+            return  # Keras refuses it; whoever reads JSON says what is wrong with it
+        yield from told
+        yield span(source.name, 0, source.size)
 
 
 def _narrow(data: bytes) -> bytes:
