@@ -107,6 +107,18 @@ def scripts() -> Iterator[Sample]:
     yield "script-mobile", {"model.ptl": mobile}
 
 
+def exported() -> Iterator[Sample]:
+    """A graph by torch.export, with its weights beside."""
+    import torch
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    program = torch.export.export(net, (torch.ones(2, 4),))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    yield "exported", {"model.pt2": stream_of(torch.export.save, program)}
+
+
 def packages() -> Iterator[Sample]:
     """A package: its importer runs the module in it."""
     import torch
@@ -125,4 +137,5 @@ def samples() -> Iterator[Sample]:
     """All of them."""
     yield from saved()
     yield from scripts()
+    yield from exported()
     yield from packages()

@@ -32,7 +32,7 @@ from fastness.models.scan.rules import (
 KEPT_PER_RULE = 50
 LISTED, LONGEST_NAME = 1000, 200
 RAW = "raw"
-ALONE = frozenset({RAW, "torchscript"})
+ALONE = frozenset({RAW, "torchscript", "torch-export"})
 """Readers of what no other one reads as well: that it looks like something else is no news to its loader."""
 
 

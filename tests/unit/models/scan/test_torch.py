@@ -1,6 +1,7 @@
 """Torch's files of all ages: what torch writes passes, and a payload in each of its fields is found."""
 
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -223,3 +224,37 @@ def test_a_payload_beside_a_reviewed_call_is_found() -> None:
     data = torch_zip(stream(call("collections", "OrderedDict") + b"0" + call("builtins", "exec", text("pass")), 2))
     assert report_of(data, "m.pt").outcome is Outcome.BLOCK
     assert report_of(zip_of(Packed("a/data.pkl", EVIL)), "m.pt").outcome is Outcome.BLOCK
+
+
+# ---------------------------------------------------------------- exported programs
+EXPORTED = fixture("torch", "exported", "model.pt2")
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        ("torch.ops.aten.from_file.default", "torchscript-file-access"),
+        ("torch.ops.evil.run.default", "torchscript-foreign-operator"),
+        ("evil::run", "torchscript-foreign-operator"),
+        ("os.system", "torch-export-function"),
+        ("builtins.exec", "torch-export-function"),
+    ],
+)
+def test_functions_of_an_exported_graph_are_reviewed(target: str, rule: str) -> None:
+    graph = json.dumps({"graph_module": {"graph": {"nodes": [{"target": target, "inputs": []}]}}}).encode()
+    report = report_of(changed(EXPORTED, "/models/model.json", graph), "model.pt2")
+    assert rule in rules_of(report), report.verdict.findings
+    assert report.outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "member", ["/sample_inputs/model.pt", "/archive_version", "/models/model.json", "_config.json"]
+)
+def test_no_other_file_of_an_exported_program_holds_a_pickle(member: str) -> None:
+    assert report_of(changed(EXPORTED, member, EVIL), "model.pt2").outcome is not Outcome.PASS
+
+
+def test_weights_that_are_pickled_are_read_as_pickles() -> None:
+    config = {"config": {"w": {"path_name": "weight_0", "use_pickle": True}}}
+    data = changed(EXPORTED, "model_weights_config.json", json.dumps(config).encode())
+    assert report_of(changed(data, "/weight_0", torch_zip(EVIL)), "model.pt2").outcome is Outcome.BLOCK

@@ -81,7 +81,7 @@ class TorchScriptReader:
         bare = _TEXTS.sub(lambda match: " " * len(match[0]), text).replace("\\\n", "  ")
         for match in _CALL.finditer(bare):
             called = _called(match[1], re.findall(_NAME, match[2]))
-            rule = _rule_of(called)
+            rule = rule_of_operator(called)
             if rule is not None:
                 yield found(rule, source.name, match.start(), f"it calls {'.'.join(called)[:80]}")
         for match in _CLASS.finditer(bare):
@@ -98,7 +98,8 @@ def _called(root: str, parts: list[str]) -> list[str]:
     return parts if parts[0] == "aten" else []
 
 
-def _rule_of(called: list[str]) -> Rule | None:
+def rule_of_operator(called: list[str]) -> Rule | None:
+    """What is wrong with a call of an operator, by its namespace and name; None where nothing is known."""
     if len(called) > 1 and called[0] == "aten" and called[1] in _FILES:
         return FILES
     return FOREIGN if called and called[0] not in _NAMESPACES else None
