@@ -15,10 +15,10 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.configs import Pairs, Tree
 
-SMALL = 2 << 20
+SMALL = 1 << 20
 DEEPEST = 256
 _WINDOW = 1 << 20
-_KEPT = 1 << 20
+_MOST_KEPT = 400_000
 
 _TEXT = rb'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
@@ -209,6 +209,8 @@ class _Scanner:
             length = self.base + self.at - start
             self.budget.require("header_bytes", length)
             text = self.source.read_at(start, length).partition(b":")[2]
+            if text.count(b",") > _MOST_KEPT:
+                raise NotJson(f"more than {_MOST_KEPT} values under the key {key}")
             self.kept.append((key, parse(text).tree))
         return "comma" if self.open else "end"
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from fastness.models.scan.machine import catalogue
@@ -21,6 +22,9 @@ from fastness.models.scan.machine import catalogue
 UNICODE = unicodedata.unidata_version
 """Python's parser asks for the tables of names with letters of other scripts; they are there before a sandbox closes."""
 LONGEST = 2 << 20
+MOST_TOKENS = 100_000
+"""A syntax tree takes up to a kilobyte a token; the largest modules of transformers have half as many."""
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 IMPORT, CALL = "import", "call"
 
 
@@ -56,6 +60,8 @@ def reach_of(text: str) -> Reach:
     """What the source reaches. Source that Python cannot parse has a `problem`."""
     if len(text) > LONGEST:
         return Reach(problem=f"more than {LONGEST} characters")
+    if len(text) > MOST_TOKENS and sum(1 for _ in islice(_TOKEN.finditer(text), MOST_TOKENS + 1)) > MOST_TOKENS:
+        return Reach(problem=f"more than {MOST_TOKENS} words and marks")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ import yaml
 
 from fastness.models.scan.configs import Pairs, Tree
 
-LONGEST = 4 << 20
+LONGEST = 2 << 20
 DEEPEST = 200
 HUGE = 1_000_000
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -44,7 +44,17 @@ def test_names_are_followed(text: str, now: list[str], later: list[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 10_000, "-" * 200_000 + "1", "a" + ".b" * 100_000, "\0", "def", "\ud800", "x" * (3 << 20)]
+    "text",
+    [
+        "(" * 10_000,
+        "-" * 200_000 + "1",
+        "a" + ".b" * 100_000,
+        "\0",
+        "def",
+        "\ud800",
+        "x" * (3 << 20),
+        "x=1\n" * 200_000,
+    ],
 )
 def test_source_that_cannot_be_parsed_is_a_problem(text: str) -> None:
     assert reach_of(text).problem or not reach_of(text).at_import

@@ -94,6 +94,8 @@ TOLD: dict[str, tuple[str, bytes | str, str, Outcome]] = {
     "two documents on a line": ("data.json", '{"a": 1} {"a": 1}', "json-malformed", Outcome.INCOMPLETE),
     "code in a later line": ("data.json", '{"a": 1}\n{"auto_map": "x.Y"}\n', "code-in-model", Outcome.REVIEW),
     "code in a late line": ("data.json", '{"a": "some text"}\n' * 150_000 + '{"auto_map": "x.Y"}', "code-in-model", Outcome.REVIEW),
+    "very much under one key": ("config.json", '{"auto_map": [' + '"x.Y",' * 500_000 + "1]}", "json-malformed", Outcome.INCOMPLETE),
+    "YAML of many lines": ("config.yaml", "- []\n" * 500_000, "yaml-malformed", Outcome.INCOMPLETE),
     "large and not JSON": ("tokenizer.json", f"{{{LARGE}, }}", "json-malformed", Outcome.INCOMPLETE),
     "nested deep": ("config.json", "[" * 1_000_000, "json-malformed", Outcome.INCOMPLETE),
     "nested deep, whole": ("config.json", "[" * 100_000 + "]" * 100_000, "json-malformed", Outcome.INCOMPLETE),

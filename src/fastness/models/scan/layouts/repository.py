@@ -21,7 +21,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.configs import Pairs, Tree, inner
 from fastness.models.scan.facts import Fact, FactKind, found
-from fastness.models.scan.jsons import SMALL, NotJson, parse
+from fastness.models.scan.jsons import SMALL, NotJson, parse, scan
 from fastness.models.scan.python_code import reach_of
 from fastness.models.scan.rules import MAPS
 
@@ -164,8 +164,10 @@ def _tree(bundle: Bundle, path: str) -> Tree:
 
 
 def _shards(bundle: Bundle, path: str, budget: Budget) -> Iterator[Finding]:
-    budget.require("header_bytes", bundle.source(path).size)
-    tree = _tree(bundle, path)
+    try:
+        tree = scan(bundle.source(path), {"weight_map"}, budget).tree
+    except NotJson:
+        return  # the reader of the file says so
     maps = [value for key, value in tree.members if key == "weight_map"] if isinstance(tree, Pairs) else []
     names = {text for one in maps if isinstance(one, Pairs) for text in inner(one) if isinstance(text, str)}
     missing = sorted(name for name in names if not bundle.resolve(path, name))
