@@ -334,3 +334,9 @@ def test_a_node_of_many_inputs_takes_little_memory() -> None:
         report_of(saved_model(graph_def(node("n", "AddN", attrs=parts))), "saved_model.pb").outcome
         is Outcome.INCOMPLETE
     )
+
+
+def test_names_that_others_use_too_promise_nothing() -> None:
+    labels = b"item {\n  id: 1\n  name: 'dog'\n}\n"
+    for name in ("label_map.pbtxt", "vectors.index"):
+        assert "name-mismatch" not in rules_of(report_of(labels, name))

@@ -69,7 +69,7 @@ class TensorflowBundleReader:
     """Reads variables.index, *.ckpt.index and `checkpoint` files."""
 
     name: ClassVar[str] = "tensorflow-bundle"
-    suffixes: ClassVar[tuple[str, ...]] = (".index",)
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     def claims(self, look: Look) -> bool:
         """By the magic at the end, or by the first word of a checkpoint's state."""

@@ -57,7 +57,7 @@ class TensorflowTextReader:
     """Reads .pbtxt files."""
 
     name: ClassVar[str] = "tensorflow-text"
-    suffixes: ClassVar[tuple[str, ...]] = (".pbtxt",)
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     def claims(self, look: Look) -> bool:
         """By the name of a first field."""
