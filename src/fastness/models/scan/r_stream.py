@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -20,7 +20,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 
 BEGINS = re.compile(rb"(?:RD[XAB][23]\n)?(?:X\n\0\0\0[\2\3]|A\n[23]\n|B\n[\2\3]\0\0\0)")
-MAX_DEPTH = 150
+MAX_DEPTH = 5000
 _KEPT_TEXT = 1 << 16
 _LINE = 1 << 24
 (SYMBOL, PAIRS, CLOSURE, ENVIRONMENT, PROMISE, CALL, SPECIAL, BUILTIN, CHARS) = range(1, 10)
@@ -66,6 +66,8 @@ class _Value:
 
 
 _NIL = _Value(254)
+_Steps = Generator["_Steps", _Value, _Value]
+"""Something that is read in steps: it waits for what stands within it, and returns what is kept of it."""
 
 
 class _Numbers:
@@ -168,39 +170,36 @@ class Walk:
                 raise NotR(2, f"version {version}")
             if version == 3:
                 self._in.chars(self._in.length())
-            self._item(0)
+            _driven(self._item(0))
         except Truncated as cut:
             raise NotR(cut.at, "the stream ends early") from cut
         self.end = self._cursor.position
 
-    def _item(self, depth: int) -> _Value:
+    def _item(self, depth: int) -> _Steps:
         at = self._cursor.position
-        return self._typed(self._in.whole(), at, depth)
+        return (yield self._typed(self._in.whole(), at, depth))
 
-    def _typed(self, flags: int, at: int, depth: int) -> _Value:
+    def _typed(self, flags: int, at: int, depth: int) -> _Steps:
         """The item whose flags were read."""
         self.budget.spend("fields")
         if depth > MAX_DEPTH:
             raise NotR(at, f"nested deeper than {MAX_DEPTH}")
         kind = flags & 0xFF
         if kind in _PAIRED or kind in {_ATTR_PAIRS, _ATTR_CALL}:
-            return self._pairs(flags, depth)
+            return (yield self._pairs(flags, depth))
         if kind in _SIMPLE:
             return _Value(kind)
         if kind == _REFERENCE:
-            return self._referenced(at, flags)
+            index = flags >> 8 or self._in.whole()
+            if not 0 < index <= len(self._known):
+                raise NotR(at, f"a reference to item {index}")
+            return self._known[index - 1]
         if kind == CHARS:
             return self._text(at)
-        value = self._other(kind, at, depth)
+        value = yield self._other(kind, at, depth)
         if flags & 0x200 and kind not in {ENVIRONMENT, SYMBOL, _ALTERNATIVE}:
-            self._item(depth + 1)
+            yield self._item(depth + 1)
         return value
-
-    def _referenced(self, at: int, flags: int) -> _Value:
-        index = flags >> 8 or self._in.whole()
-        if not 0 < index <= len(self._known):
-            raise NotR(at, f"a reference to item {index}")
-        return self._known[index - 1]
 
     def _text(self, at: int) -> _Value:
         length = self._in.whole()
@@ -212,25 +211,26 @@ class Walk:
         self.see(Sight.TEXT, text, at)
         return _Value(CHARS, text)
 
-    def _pairs(self, flags: int, depth: int) -> _Value:
+    def _pairs(self, flags: int, depth: int) -> _Steps:
         """A chain of pairs, which is walked in a loop: a call is its function and then its arguments."""
         first, at = _Value(flags & 0xFF), self._cursor.position
         count = 0
         while True:
             kind = flags & 0xFF
             if flags & 0x200 or kind in {_ATTR_PAIRS, _ATTR_CALL}:
-                self._item(depth + 1)
-            tag = self._item(depth + 1) if flags & 0x400 else _NIL
-            if tag.kind == SYMBOL:
-                self.see(Sight.TAG, tag.name, at)
-            self._note(first, self._item(depth + 1), count, at)
+                yield self._item(depth + 1)
+            if flags & 0x400:
+                tag = yield self._item(depth + 1)
+                if tag.kind == SYMBOL:
+                    self.see(Sight.TAG, tag.name, at)
+            self._note(first, (yield self._item(depth + 1)), count, at)
             count += 1
             at = self._cursor.position
             flags = self._in.whole()
             if kind not in _CHAINED or flags & 0xFF not in {PAIRS, _ATTR_PAIRS}:
                 break
             self.budget.spend("fields")
-        self._typed(flags, at, depth + 1)
+        yield self._typed(flags, at, depth + 1)
         return first
 
     def _note(self, first: _Value, head: _Value, count: int, at: int) -> None:
@@ -250,7 +250,7 @@ class Walk:
         elif first.kind == PROMISE and head.kind == _UNBOUND:
             self.see(Sight.LAZY if self._environments else Sight.PROMISE, "", at)
 
-    def _other(self, kind: int, at: int, depth: int) -> _Value:
+    def _other(self, kind: int, at: int, depth: int) -> _Steps:
         if kind in _WIDTHS:
             self._in.skip(self._in.length(), _WIDTHS[kind])
             return _Value(kind)
@@ -258,48 +258,61 @@ class Walk:
             self._in.raw(self._in.length())
             return _Value(kind)
         if kind in {_TEXTS, _LIST, _EXPRESSION}:
-            parts = [self._item(depth + 1).name for _ in range(self._in.length())]
-            return _Value(kind, parts[0] if kind == _TEXTS and parts else "")
+            return (yield self._elements(kind, depth))
         if kind == SYMBOL:
-            return self._keep(_Value(SYMBOL, self._item(depth + 1).name))
+            return self._keep(_Value(SYMBOL, (yield self._item(depth + 1)).name))
         if kind in {SPECIAL, BUILTIN}:
             name = self._in.chars(self._in.length())
             self.see(Sight.CALL, name, at)
             return _Value(kind, name)
-        return self._rare(kind, at, depth)
+        return (yield self._rare(kind, at, depth))
 
-    def _rare(self, kind: int, at: int, depth: int) -> _Value:
+    def _elements(self, kind: int, depth: int) -> _Steps:
+        """The elements of a list; of a vector of texts the first one is kept."""
+        first = ""
+        for number in range(self._in.length()):
+            at, flags = self._cursor.position, self._in.whole()
+            if flags & 0xFF == CHARS:  # in place, for there are many
+                self.budget.spend("fields")
+                value = self._text(at)
+            else:
+                value = yield self._typed(flags, at, depth + 1)
+            first = first if number else value.name
+        return _Value(kind, first if kind == _TEXTS else "")
+
+    def _rare(self, kind: int, at: int, depth: int) -> _Steps:
         if kind in {ENVIRONMENT, _POINTER, _WEAK}:
             value = self._keep(_Value(kind))
             if kind == ENVIRONMENT:
                 self._in.whole()
             self._environments += kind == ENVIRONMENT
             for _ in range({ENVIRONMENT: 4, _POINTER: 2, _WEAK: 0}[kind]):
-                self._item(depth + 1)
+                yield self._item(depth + 1)
             self._environments -= kind == ENVIRONMENT
             return value
         if kind in {_NAMESPACE, _PACKAGE, _PERSISTENT}:
-            return self._named(kind, at, depth)
+            return (yield self._named(kind, at, depth))
         if kind == _ALTERNATIVE:
-            info = self._item(depth + 1)
+            info = yield self._item(depth + 1)
             self.see(Sight.ALTERNATIVE, info.name, at)
-            self._item(depth + 1)
-            self._item(depth + 1)
+            yield self._item(depth + 1)
+            yield self._item(depth + 1)
             return _Value(kind)
         if kind == _CODE:
             self.see(Sight.CODE, "", at)
             self._in.whole()
-            self._code(depth)
-            return _Value(kind)
+            return (yield self._code(depth))
         if kind == _S4:
             return _Value(kind)
         raise NotR(at, f"an item of type {kind}")
 
-    def _named(self, kind: int, at: int, depth: int) -> _Value:
+    def _named(self, kind: int, at: int, depth: int) -> _Steps:
         self._in.whole()
-        names = [self._item(depth + 1).name for _ in range(self._in.length())]
-        sight = Sight.PERSISTENT if kind == _PERSISTENT else Sight.NAMESPACE
-        self.see(sight, names[0] if names else "", at)
+        first = ""
+        for number in range(self._in.length()):
+            name = (yield self._item(depth + 1)).name
+            first = first if number else name
+        self.see(Sight.PERSISTENT if kind == _PERSISTENT else Sight.NAMESPACE, first, at)
         return self._keep(_Value(kind))
 
     def _keep(self, value: _Value) -> _Value:
@@ -307,19 +320,17 @@ class Walk:
         self._known.append(value)
         return value
 
-    def _code(self, depth: int) -> None:
+    def _code(self, depth: int) -> _Steps:
         """Byte code: its instructions, then its constants."""
         if depth > MAX_DEPTH:
             raise NotR(self._cursor.position, f"nested deeper than {MAX_DEPTH}")
-        self._item(depth + 1)
+        yield self._item(depth + 1)
         for _ in range(self._in.length()):
             kind = self._in.whole()
-            if kind == _CODE:
-                self._code(depth + 1)
-            else:
-                self._constant(kind, depth + 1)
+            yield self._code(depth + 1) if kind == _CODE else self._constant(kind, depth + 1)
+        return _Value(_CODE)
 
-    def _constant(self, kind: int, depth: int) -> _Value:
+    def _constant(self, kind: int, depth: int) -> _Steps:
         self.budget.spend("fields")
         at = self._cursor.position
         if depth > MAX_DEPTH:
@@ -331,15 +342,31 @@ class Walk:
             self._in.whole()
             kind = self._in.whole()
         if kind not in {CALL, PAIRS, _ATTR_CALL, _ATTR_PAIRS}:
-            return self._item(depth + 1)
+            return (yield self._item(depth + 1))
         if kind in {_ATTR_CALL, _ATTR_PAIRS}:
-            self._item(depth + 1)
-        self._item(depth + 1)
-        head = self._constant(self._in.whole(), depth + 1)
+            yield self._item(depth + 1)
+        yield self._item(depth + 1)
+        head = yield self._constant(self._in.whole(), depth + 1)
         value = _Value(CALL if kind in {CALL, _ATTR_CALL} else PAIRS)
         self._note(value, head, 0, at)
-        self._constant(self._in.whole(), depth + 1)
+        yield self._constant(self._in.whole(), depth + 1)
         return value
+
+
+def _driven(first: _Steps) -> None:
+    """Run steps that wait for others, as deep as they go: Python's own stack is not deep enough for R's calls."""
+    stack = [first]
+    value: _Value | None = None
+    while stack:
+        try:
+            # What has just begun is sent nothing.
+            waiting = next(stack[-1]) if value is None else stack[-1].send(value)
+        except StopIteration as done:
+            stack.pop()
+            value = done.value
+        else:
+            stack.append(waiting)
+            value = None
 
 
 def _called(head: _Value) -> str:

@@ -155,6 +155,12 @@ def texts(*values: str) -> bytes:
     return i(16, len(values)) + b"".join(chars(value) for value in values)
 
 
+def sum_of(count: int, first: bytes = symbol("x")) -> bytes:
+    """One call within the other, as R parses a long sum."""
+    begins = (i(6) + symbol("+") + i(2)) * count
+    return begins + first + (i(2) + symbol("x") + NIL) * count
+
+
 SYSTEM = call(symbol("system"), texts("true"))
 ENVIRONMENT = i(4, 0) + NIL
 CLOSURE = i(3 | 0x400) + NIL + NIL + SYSTEM
@@ -187,7 +193,9 @@ R = {
     "a long vector without end": (i(14, -1, 1 << 30, 0), "incomplete", "r-malformed"),
     "a text of negative length": (i(9, -7), "incomplete", "r-malformed"),
     "a reference to nothing": (i(255 | 5 << 8), "incomplete", "r-malformed"),
-    "nested without end": (i(19, 1) * 5000, "incomplete", "r-malformed"),
+    "nested without end": (i(19, 1) * 50_000, "incomplete", "r-malformed"),
+    "a sum of many": (call(symbol("~"), symbol("y"), sum_of(1200)), "pass", None),
+    "a sum of many, and the system": (call(symbol("~"), symbol("y"), sum_of(1200, SYSTEM)), "block", "operator-runs-code"),
     "a chain of many": (i(2) + texts("x") + (i(2) + texts("y")) * 3000 + NIL, "pass", None),
 }  # fmt: skip
 

@@ -150,7 +150,7 @@ def _starts_a_model(head: bytes, size: int) -> bool:
                 break
     except NotProtobuf:
         pass
-    return seen[:2] == [1, 2] and (len(seen) == 2 or seen[2] >= 200 or seen[2] == 10)
+    return seen[:2] == [1, 2] and len(seen) > 2 and (seen[2] >= 200 or seen[2] == 10)
 
 
 def _fits(one: Field, size: int) -> bool:
