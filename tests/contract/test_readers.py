@@ -13,6 +13,7 @@ from fastness.models.scan.catalogue import all_checks, all_readers, rule_of
 from fastness.models.scan.facts import Check, Fact, FactKind, Facts, Look, Member, Reader, Told
 from tests.unit.models.scan.artifacts import EVIL, npy, onnx_model, safetensors, tensor
 from tests.unit.models.scan.keras_bytes import COMPUTES, attribute, flax_array, graph_def, hdf5, pack, saved_model
+from tests.unit.models.scan.packing import Packed, tar_header, tar_of, zip_of
 
 HOSTILE = {
     "empty": b"",
@@ -27,6 +28,16 @@ HOSTILE = {
     "safetensors": safetensors({"w": tensor()}, bytes(16)),
     "onnx": onnx_model(),
     "many pickles": EVIL * 500,
+    "zip": zip_of(Packed("a.pkl", EVIL, 8), Packed("../b", EVIL, flags=1, crc=7), comment=b"x"),
+    "zip without an end": zip_of(Packed("a.pkl", EVIL, 8, descriptor=True))[:-40],
+    "tar": tar_of(("a.pkl", EVIL), ("a.pkl", EVIL)),
+    "tar of impossible sizes": tar_header("a", 0, length=b"\x80" + b"\xff" * 11) + tar_header("b", 1 << 30),
+    "7z of impossible sizes": b"7z\xbc\xaf\x27\x1c\0\4" + b"\xff" * 24,
+    "old torch": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + EVIL * 4 + b"\xff" * 16,
+    "JSON nested deep": b"[" * 5000,
+    "YAML of aliases": b"a: &a [x, x]\nb: &b [*a, *a]\nc: !!python/object/apply:os.system [*b]\n",
+    "a template": b'{"chat_template": "{{ x.__class__ }}", "auto_map": {"AutoModel": "a/b--c.D"}}',
+    "half a picture": b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIHDR",
     "GGUF": b"GGUF\3\0\0\0" + b"\xff" * 16 + bytes(64),
     "flatbuffer": b"\x1c\0\0\0TFL3" + b"\xff\xff\xff\x7f" * 20,
     "XML": b"<!DOCTYPE PMML [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><PMML>&x;</PMML>",
