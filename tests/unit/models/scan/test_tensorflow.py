@@ -340,3 +340,6 @@ def test_names_that_others_use_too_promise_nothing() -> None:
     labels = b"item {\n  id: 1\n  name: 'dog'\n}\n"
     for name in ("label_map.pbtxt", "vectors.index"):
         assert "name-mismatch" not in rules_of(report_of(labels, name))
+    assert report_of(labels, "label_map.pbtxt").outcome is Outcome.PASS
+    assert report_of(b"no message, but {", "label_map.pbtxt").outcome is Outcome.INCOMPLETE
+    assert report_of(labels + b'node { op: "PyFunc" }', "label_map.pbtxt").outcome is Outcome.BLOCK

@@ -16,7 +16,7 @@ from fastness.core.findings import Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.facts import Look, Told, found, span
+from fastness.models.scan.facts import HEAD, Look, Told, found, span
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import NotProtobuf
 from fastness.models.scan.rules import undecided
@@ -30,6 +30,7 @@ MALFORMED = undecided(
 RULES: tuple[Rule, ...] = (MALFORMED,)
 
 MAX_NESTING = 100
+_SUFFIX = ".pbtxt"
 _STARTS = re.compile(
     rb"(?:\s|#[^\n]*\n)*(?:node|library|versions|graph_def|meta_graphs|meta_info_def|saved_model_schema_version)\s*[:{<]"
 )
@@ -60,8 +61,8 @@ class TensorflowTextReader:
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def claims(self, look: Look) -> bool:
-        """By the name of a first field."""
-        return _STARTS.match(look.head) is not None
+        """By the name of a first field; under its own suffix the text of any message, such as labels."""
+        return _STARTS.match(look.head) is not None or look.named(_SUFFIX)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """Operators, references, classes, credentials and faults.
@@ -71,10 +72,13 @@ class TensorflowTextReader:
         """
         budget.require("header_bytes", source.size)
         text = source.read_at(0, source.size).decode("latin-1")
+        graph = _STARTS.match(source.read_at(0, HEAD)) is not None
         walk = Walk(source.name, Cursor(source), budget)
         try:
             _Parser(text, walk).message()
         except NotProtobuf as error:
+            if not graph:
+                return
             walk.finish()
             yield from walk.told
             yield found(MALFORMED, source.name, error.at, str(error))
@@ -82,7 +86,7 @@ class TensorflowTextReader:
         walk.finish()
         yield from walk.told
         yield from search_payloads(source, 0, source.size, budget)
-        if not walk.operators:
+        if graph and not walk.operators:
             yield found(MALFORMED, source.name, 0, "a graph without an operator")
             return
         yield span(source.name, 0, source.size)
