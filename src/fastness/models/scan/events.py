@@ -20,7 +20,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 
-MAX_DEPTH = 64
+MAX_DEPTH = 256
 KEPT_TEXT = 1 << 16
 _MAX_KEY = 1 << 16
 

@@ -21,6 +21,7 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.decoded import Row, Walk, schema_of
+from fastness.models.scan.events import Broken, Kind, json_events
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, NotProtobuf, fields
@@ -44,8 +45,8 @@ BOUNDS = Rule(
 RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, BOUNDS)
 
 _PIR = re.compile(rb'"magic"\s*:\s*"pir"')
-_NAMED = re.compile(rb'"(?:#|\\u0023)"\s*:\s*"((?:[^"\\]|\\.){0,200})"')
-_STEP, _OVERLAP = 1 << 20, 1024
+_NAMED = "#"
+"""The key under which operators, types and parts of programs have their names."""
 _WIDTHS = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 19: 8, 20: 1, 21: 1, 22: 2, 23: 8, 24: 16, 32: 1, 33: 1}
 _LONGEST = 1 << 12
 _OP = re.compile(r"[0-9]{1,2}\.([A-Za-z0-9_.]+)\Z")
@@ -118,13 +119,15 @@ def _credentials(name: str, row: Row, budget: Budget) -> Iterator[Fact]:
 
 
 def _json(source: RandomAccess, budget: Budget) -> Iterator[Told]:
-    """The operators of a program in JSON; the reader of JSON says whether it is any."""
+    """The operators of a program in JSON."""
     operators: dict[str, int] = {}
-    for at in range(0, source.size, _STEP):
-        piece = source.read_at(at, _STEP + _OVERLAP)
-        for match in _NAMED.finditer(piece):
-            budget.spend("fields")
-            operators.setdefault(match[1].decode("utf-8", "replace"), at + match.start())
+    try:
+        for event in json_events(source, budget):
+            if event.key == _NAMED and event.kind is Kind.TEXT:
+                operators.setdefault(event.text, event.at)
+    except Broken as broken:
+        yield found(MALFORMED, source.name, broken.at, str(broken))
+        return
     for name, at in operators.items():
         operator = _OP.match(name)
         if _TYPE.match(name) or _STRUCTURE.match(name):
