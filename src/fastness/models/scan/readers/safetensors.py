@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.numbers import Tensor, odd_weights
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -78,8 +79,10 @@ class SafetensorsReader:
         try:
             start, header = _header(source, budget)
             metadata = _metadata(header)
-            tensors = sorted(_tensor(name, value) for name, value in header.items())
-            _cover(tensors, source.size - start)
+            tensors = sorted(
+                (_tensor(name, value) for name, value in header.items()), key=lambda one: (one.start, one.size)
+            )
+            _cover([(one.start, one.start + one.size) for one in tensors], source.size - start)
         except _Wrong as wrong:
             yield found(wrong.rule, source.name, 8, str(wrong))
             return
@@ -88,12 +91,13 @@ class SafetensorsReader:
                 yield Fact(FactKind.CREDENTIAL, source.name, 8, kind)
         yield span(source.name, 0, source.size)
         yield from search_payloads(source, start, source.size, budget)
+        yield from odd_weights(source, [replace(one, start=start + one.start) for one in tensors])
 
 
 def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object]]:
     length = int.from_bytes(source.read_at(0, 8), "little")
     if source.size < 8 or length > source.size - 8:
-        begun = source.read_at(8, 1) == b"{"  # else it only has the name
+        begun = source.read_at(0, 9)[8:] == b"{"  # else it only has the name
         raise _Wrong(OFFSETS if begun else MALFORMED, f"the header of {length} bytes is longer than the file")
     budget.require("header_bytes", length)
     text = source.read_at(8, length)
@@ -121,8 +125,8 @@ def _metadata(header: dict[str, object]) -> dict[str, str]:
     return value
 
 
-def _tensor(name: str, value: object) -> tuple[int, int]:
-    """Where a tensor's bytes begin and end, which must fit its shape."""
+def _tensor(name: str, value: object) -> Tensor:
+    """Where a tensor's bytes stand within the data; they must fit its shape."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise _Wrong(MALFORMED, f"tensor {name[:80]!a} is not dtype, shape and data_offsets")
     shape, offsets = value["shape"], value["data_offsets"]
@@ -134,7 +138,7 @@ def _tensor(name: str, value: object) -> tuple[int, int]:
     start, end = offsets
     if (end - start) * 8 != math.prod(shape) * bits:
         raise _Wrong(OFFSETS, f"tensor {name[:80]!a} has {end - start} bytes, and its shape asks for others")
-    return start, end
+    return Tensor(name, str(value["dtype"]), start, end - start)
 
 
 def _whole(value: object) -> bool:
