@@ -103,12 +103,12 @@ def first_secret(text: str) -> str:
 
 def _all(text: str) -> Iterator[tuple[Secret, int]]:
     """All matches, with the rank of their form, the most specific forms first."""
-    hit = {letters for letters in _LETTERS if letters in text}
     lowered = text.lower() if "=" in text or ":" in text else ""
-    if len(lowered) == len(text):  # a few letters of some languages become two
-        hit |= {letters for letters in _FOLDED if letters in lowered}
-    for rank, one in enumerate(RECOGNISERS if hit else ()):
-        for match in one.matches(text, lowered if one.folded else text) if not hit.isdisjoint(one.letters) else ():
+    folded = lowered if len(lowered) == len(text) else ""  # a few letters of some languages become two
+    hit = {letters for letters in _LETTERS if letters in text} | {letters for letters in _FOLDED if letters in folded}
+    standing = [(rank, one) for rank, one in enumerate(RECOGNISERS) if not hit.isdisjoint(one.letters)] if hit else []
+    for rank, one in standing:
+        for match in one.matches(text, folded if one.folded else text):
             if one.accepts(match["value"] if "value" in one.pattern.groupindex else match[0]):
                 yield Secret(one.kind, match.start(), match.end()), rank
 
@@ -169,7 +169,8 @@ def _macaroon(value: str) -> bool:
 
 
 def _key_body(value: str) -> bool:
-    return not _placeholder(value)
+    """Real keys hold long runs of one letter, so that only words count as a placeholder."""
+    return _NO_KEY.search(value) is None
 
 
 def _password(value: str) -> bool:
@@ -187,6 +188,7 @@ def _password(value: str) -> bool:
     )
 
 
+_NO_KEY = re.compile(r"\.\.\.|[<>*]|your|xxxx|redacted|example|placeholder", re.IGNORECASE)
 _NO_PASSWORD = re.compile(r"password|passwd|secret|token|null|none|true|false|\d{4}-\d\d-\d\d", re.IGNORECASE)
 
 

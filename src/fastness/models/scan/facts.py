@@ -49,6 +49,8 @@ class FactKind(StrEnum):
     """A package that the model asks for; `ecosystem` and `specifier` in the detail."""
     LICENCE = "licence"
     """The name, or the text, of the licence that a model says it has."""
+    WEIGHTS = "weights"
+    """A tensor whose values are odd; `odd` in the detail: not-numbers, low-bits or wide, and `about`."""
     URL = "url"
     """An address that loading or using the model asks; `runs` in the detail: load, use or never."""
 
