@@ -153,6 +153,46 @@ def test_names_of_an_earlier_stream_may_still_stand_in_the_memo() -> None:
     assert report_of(first + both).outcome is not Outcome.PASS
 
 
+LOADER = stack_global("torch.storage", "_load_from_bytes")
+PIECE = EVIL + stream(b"C\xc8" + bytes(200) + b"0N")
+
+
+def blob(data: bytes) -> bytes:
+    return b"B" + len(data).to_bytes(4, "little") + data
+
+
+def as_text(data: bytes) -> bytes:
+    """Bytes as protocol 2 writes them."""
+    written = data.decode("latin-1").encode()
+    return (
+        global_("_codecs", "encode") + b"X" + len(written).to_bytes(4, "little") + written + text("latin1") + b"\x86R"
+    )
+
+
+LOADED = {
+    "bytes that are a payload": (LOADER + blob(PIECE) + b"\x85R", "pickle-dangerous-call"),
+    "a payload as text": (LOADER + as_text(PIECE) + b"\x85R", "pickle-dangerous-call"),
+    "through the memo": (LOADER + b"q\x07" + blob(PIECE) + b"q\x0800h\x07h\x08\x85R", "pickle-dangerous-call"),
+    "few bytes": (LOADER + b"C\x01x\x85R", "pickle-dangerous-call"),
+    "computed bytes": (LOADER + call("base64", "b64decode", text("x")) + b"\x85R", "pickle-dangerous-call"),
+    "held": (LOADER, "pickle-dangerous-global"),
+    "called, and held as well": (LOADER + b"q\x07" + blob(bytes(300)) + b"\x85R0h\x07", "pickle-dangerous-global"),
+    "called, and held by a copy": (LOADER + b"2" + blob(bytes(300)) + b"\x85R", "pickle-dangerous-global"),
+    "with a part of its arguments": (call("functools", "partial", LOADER, blob(bytes(300))), "pickle-dangerous-call"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "rule"), LOADED.values(), ids=LOADED)
+def test_models_within_bytes_hide_nothing(body: bytes, rule: str) -> None:
+    report = report_of(stream(body))
+    assert report.outcome is Outcome.BLOCK
+    assert rule in rules_of(report)
+
+
+def test_bytes_that_nobody_knows_are_not_vouched_for() -> None:
+    assert report_of(stream(LOADER + blob(bytes(range(256))) + b"\x85R")).outcome is Outcome.INCOMPLETE
+
+
 FUNCTIONS = Path(__file__).parents[1] / "data" / "artifacts" / "functions"
 
 

@@ -14,6 +14,7 @@ from fastness.models.scan.machine.values import (
     OPAQUE,
     Global,
     Items,
+    Loader,
     Made,
     MapOf,
     Standing,
@@ -152,6 +153,8 @@ def _dup(m: Machine, _: object) -> None:
 def _shared(value: object) -> object:
     if isinstance(value, Items | Made):
         share(value)
+    elif isinstance(value, Loader):
+        value.pushed += 1
     return value
 
 

@@ -23,9 +23,11 @@ from fastness.models.scan.machine.values import (
     MARK,
     NUMBER,
     PLAIN,
+    SHORT_BYTES,
     FrozenOf,
     Global,
     ListOf,
+    Loader,
     Made,
     MapOf,
     Mark,
@@ -45,7 +47,7 @@ _MEMOIZE, _BINGET, _BININT1, _BINFLOAT = 0x94, ord("h"), ord("K"), ord("G")
 _DOUBLE = struct.Struct(">d").unpack_from
 _MANAGED = DTYPES | WRAPPERS
 _TUPLES = frozenset({tuple, TupleOf})
-_COMPOUND = frozenset({ListOf, TupleOf, MapOf, Set_, FrozenOf, Made, Mark})
+_COMPOUND = frozenset({ListOf, TupleOf, MapOf, Set_, FrozenOf, Made, Mark, Loader})
 
 
 def _slowly(window: bytes, at: int, m: Machine) -> int:
@@ -126,6 +128,8 @@ def _decoded(window: bytes, at: int, end: int, m: Machine) -> int:
 
 
 def _short_bytes(window: bytes, at: int, m: Machine) -> int:
+    if window[at] > SHORT_BYTES:
+        return -1
     end = at + 1 + window[at]
     m.stack.append(window[at + 1 : end])
     return end
@@ -161,6 +165,8 @@ def _get(window: bytes, at: int, m: Machine) -> int:
         value = m.memo[window[at]]
     except KeyError:
         return -1
+    if value.__class__ is Loader:
+        return -1
     if value.__class__ in _COMPOUND:
         share(value)  # type: ignore[arg-type]  # the set says what it is, for less than isinstance
     m.stack.append(value)
@@ -171,6 +177,8 @@ def _long_get(window: bytes, at: int, m: Machine) -> int:
     try:
         value = m.memo[int.from_bytes(window[at : at + 4], "little")]
     except KeyError:
+        return -1
+    if value.__class__ is Loader:
         return -1
     if value.__class__ in _COMPOUND:
         share(value)  # type: ignore[arg-type]  # as above

@@ -14,11 +14,14 @@ from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS, HiddenObjects,
 from fastness.models.scan.machine.specials import (
     CLASS_MAKERS,
     CODE_MAKERS,
+    ENCODER,
+    LOADERS,
     SOFT,
     code_standing,
     described,
     is_special,
     judged,
+    piece_of,
     resolved,
 )
 from fastness.models.scan.machine.standing import Catalogue
@@ -32,6 +35,7 @@ from fastness.models.scan.machine.values import (
     WALKED,
     Global,
     Items,
+    Loader,
     Made,
     Standing,
     arming,
@@ -52,6 +56,8 @@ REBUILDERS = frozenset(
     }
 )
 
+_GIVEN = DTYPES | {ENCODER}
+"""What they were given matters later."""
 SET_DTYPE = "numpy.dtype.__setstate__"
 
 # A reviewed object that is called is only odd; what a dangerous call gave is as dangerous.
@@ -74,6 +80,7 @@ class Machine:
         window: bytes of the stream, from offset `window_at` on.
         limit: index in the window up to which short steps may go.
         armable: whether a text was read that is one of those that matter as a key of a state.
+        loaders: the functions among the imports that read models from bytes.
         stumbled: whether an instruction was broken.
         ran: instructions that were passed over many at a time.
     """
@@ -90,6 +97,7 @@ class Machine:
         self.limit = 0
         self.ran = 0
         self.armable = False
+        self.loaders: list[Loader] = []
         self.stumbled = False
         self.memo: dict[int, object] = {}
         self.proto = 0
@@ -153,7 +161,11 @@ class Machine:
             standing = written
         if self.dialect is Dialect.TORCH and _SCRIPT.fullmatch(f"{module}.{name}"):
             standing = Standing.REVIEWED
-        value = Global(module, name, standing)
+        kind = Loader if f"{module}.{name}" in LOADERS else Global
+        value = kind(module, name, standing)
+        if isinstance(value, Loader):
+            self.loaders.append(value)
+            return value  # told at the end, if anything holds it
         if value.path in SOFT:
             value.standing = min(standing, Standing.UNKNOWN)
         self.see(Sight.IMPORT, value.path[:SHORT_NAME], value.standing)
@@ -187,6 +199,11 @@ class Machine:
             standing = code_standing(args)
             self.see(Sight.CODE, described(args)[:SHORT_NAME], standing, "use")
             return min(standing, Standing.UNKNOWN)
+        if isinstance(callee, Loader) and (piece := piece_of(args)) is not None:
+            callee.called += 1
+            self.trace.pieces.append(piece)
+            self.budget.require("members", len(self.trace.pieces))
+            return Standing.REVIEWED
         special = judged(callee, args)
         if special is not None:
             return special
@@ -246,10 +263,17 @@ def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], ar
     if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
         inner = args.kept[0]
         return Made(inner.path, max(standing, catalogue.makes(inner)))
-    made = Made(name, standing, args if standing is not Standing.REVIEWED or name in DTYPES else None)
+    made = Made(name, standing, args if standing is not Standing.REVIEWED or name in _GIVEN else None)
     if name in WALKED and isinstance(args, Items):
         repeat(made, [args])
     return made
+
+
+def tell_held(m: Machine) -> None:
+    """Record which functions that read models from bytes are held by something, beside being called."""
+    for loader in m.loaders:
+        if loader.pushed > loader.called:
+            m.see(Sight.IMPORT, loader.path, loader.standing)
 
 
 def watch(m: Machine, value: Items | Made) -> None:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from fastness.models.scan.cursor import Cursor, Truncated
-from fastness.models.scan.machine.values import SHORT_TEXT, Text
+from fastness.models.scan.machine.values import SHORT_BYTES, SHORT_TEXT, Text
 
 HEAD = 64
 NUMBER_LINE = 8192
@@ -119,12 +119,14 @@ def _text(width: int) -> Callable[[Cursor], str | Text]:
 
     def read(cursor: Cursor) -> str | Text:
         length, head = counted(cursor)
+        at = cursor.position - length
         if length > len(head):
-            return Text(length, head[:HEAD].decode("utf-8", "replace"))
+            return Text(length, head[:HEAD].decode("utf-8", "replace"), at, length)
         try:
-            return _kept(head.decode("utf-8", "surrogatepass"))
+            text = head.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise BadArgument("a text that is not UTF-8") from error
+        return text if len(text) <= SHORT_TEXT else Text(len(text), text[:HEAD], at, length)
 
     return read
 
@@ -145,7 +147,7 @@ def _bytes(width: int) -> Callable[[Cursor], bytes | Text]:
 
     def read(cursor: Cursor) -> bytes | Text:
         length, head = counted(cursor)
-        return Text(length, head[:HEAD]) if length > SHORT_TEXT else head
+        return Text(length, head[:HEAD], cursor.position - length, length) if length > SHORT_BYTES else head
 
     return read
 

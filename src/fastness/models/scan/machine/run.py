@@ -14,7 +14,7 @@ from fastness.models.scan.cursor import WINDOW, Cursor, Truncated
 from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
 from fastness.models.scan.machine.effects import EFFECTS, Effect
 from fastness.models.scan.machine.fast import LONGEST, Sprint, sprint
-from fastness.models.scan.machine.machine import Machine
+from fastness.models.scan.machine.machine import Machine, tell_held
 from fastness.models.scan.machine.opcodes import OPCODES, PUSHING, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
@@ -74,6 +74,7 @@ def walk(machine: Machine, depth: int, short: Sprint) -> Trace:
             wrapper, machine.wrapper = machine.wrapper, None
             _step_over(machine, wrapper, depth)
     trace.end = cursor.position
+    tell_held(machine)
     return trace
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fastness.models.scan.machine.persistent import reaches_beyond
-from fastness.models.scan.machine.values import Global, Items, Made, Standing
+from fastness.models.scan.machine.values import Global, Items, Made, Standing, Text
 
 _CLOUD = ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "joblib.externals.cloudpickle.cloudpickle",
           "ray.cloudpickle.cloudpickle", "pyspark.cloudpickle.cloudpickle")  # fmt: skip
@@ -36,6 +36,9 @@ _TYPE_FINDERS = _paths(_DILL, "_load_type") | _paths(_CLOUD, "_builtin_type")
 _IMPORTERS = _paths(_DILL, "_import_module") | _paths(_CLOUD, "subimport")
 _TYPE = frozenset({"builtins.type"})
 _TENSORS = _paths(("torch._utils",), "_rebuild_tensor", "_rebuild_tensor_v2")
+ENCODER = "_codecs.encode"
+LOADERS = frozenset({"torch.storage._load_from_bytes"})
+"""What they are given is a file of its own, in the format of torch before it used archives."""
 SOFT = CODE_MAKERS | FUNCTION_MAKERS | _TYPE_FINDERS | _TYPE
 """Held without being called, they are no more than unknown."""
 
@@ -54,6 +57,15 @@ _MACHINE_MODULES = frozenset({
 _LOAD_GLOBAL = (116, 101, 91, 92, 93)
 _LOAD_ATTRIBUTE = (106, 160, 82, 80)
 _SHOWN = 8
+
+
+def piece_of(args: object) -> Text | None:
+    """The bytes that a function is given, where they stand in the file, or a text that is encoded to them."""
+    parts = _parts(args)
+    whole = parts[0] if len(parts) == 1 else None
+    if isinstance(whole, Made) and whole.maker == ENCODER and whole.standing is Standing.REVIEWED:
+        whole = _first(whole.args)
+    return whole if isinstance(whole, Text) and whole.at >= 0 else None
 
 
 def is_special(callee: Global) -> bool:
@@ -149,11 +161,16 @@ def _import(args: object) -> Standing:
 def _get_attribute(args: object) -> Standing:
     """A method of a reviewed object, which is how pickle writes bound methods; not called yet."""
     parts = _parts(args)
-    if len(parts) != 2 or not isinstance(parts[1], str) or parts[1].startswith("_") or not parts[1].isidentifier():
+    if (
+        len(parts) != 2
+        or not isinstance(parts[1], str)
+        or parts[1].startswith("__")
+        or parts[1] in _REACHING
+        or not parts[1].isidentifier()
+    ):
         return Standing.DANGEROUS
     owner = parts[0]
-    most = Standing.REVIEWED if isinstance(owner, Global) else Standing.UNKNOWN  # an unknown global may be a module
-    if isinstance(owner, Global | Made) and owner.standing <= most:
+    if isinstance(owner, Global | Made) and owner.standing <= Standing.UNKNOWN:
         return max(Standing.MISUSED, owner.standing)
     return Standing.DANGEROUS
 

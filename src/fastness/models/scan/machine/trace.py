@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.machine.persistent import Storage
-from fastness.models.scan.machine.values import Standing, render
+from fastness.models.scan.machine.values import Standing, Text, render
 
 SHOWN_PER_NAME = 16
 
@@ -72,6 +72,7 @@ class Trace:
         broken: offset of the instruction that no unpickler gets past, or -1.
         array: offset of the first raw array stepped over, or -1.
         storages: those that torch's persistent ids ask for, by key, each once.
+        pieces: bytes that are read as a model of their own; as a text where pickle writes them so.
         conflicts: key and offset where one is described otherwise than before; the first few.
     """
 
@@ -84,6 +85,7 @@ class Trace:
     events: list[Event] = field(default_factory=list)
     storages: dict[str, Storage] = field(default_factory=dict)
     conflicts: list[tuple[str, int]] = field(default_factory=list)
+    pieces: list[Text] = field(default_factory=list)
     _times: dict[tuple[Sight, str, Standing], int] = field(default_factory=dict)
 
     def ask(self, storage: Storage) -> None:

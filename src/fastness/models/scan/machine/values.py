@@ -13,6 +13,7 @@ from enum import IntEnum
 
 KEPT_ITEMS = 256
 SHORT_TEXT = 256
+SHORT_BYTES = 200
 MOST_REPEATS = 10**15
 AMPLIFIED = 10**9
 """Repeats that are told."""
@@ -45,10 +46,16 @@ class Mark:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A text or bytes too long to keep: its length and its beginning."""
+    """A text or bytes too long to keep: its length and its beginning; where it is written as it is, also the place.
+
+    Attributes:
+        size: bytes that it takes there; a text is UTF-8.
+    """
 
     length: int
     head: str | bytes
+    at: int = -1
+    size: int = 0
 
 
 class Global:
@@ -65,6 +72,22 @@ class Global:
         self.module, self.name, self.standing = module, name, standing
         self.path = f"{module}.{name}"
         self.settled: Standing | None = None
+
+
+class Loader(Global):
+    """A function that reads a model from bytes which stand in the stream, and are scanned as a file of their own.
+
+    Attributes:
+        pushed: how often it came onto the stack.
+        called: how often with such bytes; where that is less often, it is held by something.
+    """
+
+    __slots__ = ("called", "pushed")
+
+    def __init__(self, module: str, name: str, standing: Standing) -> None:
+        super().__init__(module, name, standing)
+        self.pushed = 1
+        self.called = 0
 
 
 class Notes:
@@ -244,7 +267,7 @@ MARK = Mark()
 OPAQUE = Opaque()
 NUMBER = Number()
 ATOMS = (str, int, float, bool, type(None))
-ATOM_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Number})
+ATOM_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Loader, Number})
 PLAIN_TYPES = ATOM_TYPES | {tuple}
 WALKED = frozenset({
     "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque", "numpy.ndarray",
@@ -297,11 +320,14 @@ def armed_by(items: list[object]) -> frozenset[str]:
 
 
 def arming(state: object) -> frozenset[str]:
-    """The attributes that a state puts before those of the class; a state of slots sets all of them for real."""
+    """The attributes that a state puts before those of the class.
+
+    A state of slots sets them all for real, and so do classes that set each key of a plain state by name, such as pandas.
+    """
     if isinstance(state, Items) and state.kind == "tuple" and state.count == 2:
         plain, slots = state.kept
         return arming(plain) | (slots.notes.armed if isinstance(slots, Items | Made) else _UNARMED)
-    return state.notes.armed - SLOT_ATTRIBUTES if isinstance(state, Items | Made) else _UNARMED
+    return state.notes.armed if isinstance(state, Items | Made) else _UNARMED
 
 
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")

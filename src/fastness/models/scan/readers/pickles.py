@@ -20,8 +20,8 @@ from fastness.core.errors import TooLarge
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
-from fastness.models.scan.cursor import Cursor
-from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.cursor import Cursor, Part
+from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, explain, run
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
@@ -177,7 +177,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
             yield from _search(source, start, budget)
             return
         trace = run(cursor, budget, dialect, memo=None if start else memo)
-        if not start and not strong and _is_no_pickle(trace, cursor):
+        if not (start or strong) and _is_no_pickle(trace, cursor):
             return
         worst = _worst(trace)
         chain = _chain(source, start, dialect) if worst is not None and explained < _EXPLAINED else ""
@@ -185,10 +185,24 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         yield from told(source.name, trace.events, worst, chain)
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
+        yield from _pieces(source, trace, budget)
         yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:
             yield from _search(source, trace.broken + 1, budget)
             return
+
+
+def _pieces(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Member]:
+    """The models within the stream, which its functions would read from bytes."""
+    for piece in {piece.at: piece for piece in trace.pieces}.values():
+        name = f"{source.name}!bytes@{piece.at}"
+        if isinstance(piece.head, bytes):
+            yield Member(Part(source, name, piece.at, piece.size), piece.at)
+            continue
+        budget.spend("inflated_bytes", piece.size)
+        budget.require("header_bytes", piece.size)
+        text = source.read_at(piece.at, piece.size).decode("utf-8", "replace")
+        yield Member(BytesSource(name, text.encode("latin-1", "replace")), piece.at)
 
 
 def _read_otherwise(
