@@ -13,6 +13,7 @@ from enum import IntEnum
 
 KEPT_ITEMS = 256
 SHORT_TEXT = 256
+SHORT_BYTES = 200
 MOST_REPEATS = 10**15
 AMPLIFIED = 10**9
 """Repeats that are told."""
@@ -45,10 +46,16 @@ class Mark:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A text or bytes too long to keep: its length and its beginning."""
+    """A text or bytes too long to keep: its length and its beginning; where it is written as it is, also the place.
+
+    Attributes:
+        size: bytes that it takes there; a text is UTF-8.
+    """
 
     length: int
     head: str | bytes
+    at: int = -1
+    size: int = 0
 
 
 class Global:
@@ -65,6 +72,22 @@ class Global:
         self.module, self.name, self.standing = module, name, standing
         self.path = f"{module}.{name}"
         self.settled: Standing | None = None
+
+
+class Loader(Global):
+    """A function that reads a model from bytes which stand in the stream, and are scanned as a file of their own.
+
+    Attributes:
+        pushed: how often it came onto the stack.
+        called: how often with such bytes; where that is less often, it is held by something.
+    """
+
+    __slots__ = ("called", "pushed")
+
+    def __init__(self, module: str, name: str, standing: Standing) -> None:
+        super().__init__(module, name, standing)
+        self.pushed = 1
+        self.called = 0
 
 
 class Notes:
@@ -244,7 +267,7 @@ MARK = Mark()
 OPAQUE = Opaque()
 NUMBER = Number()
 ATOMS = (str, int, float, bool, type(None))
-ATOM_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Number})
+ATOM_TYPES = frozenset({str, int, float, bool, type(None), bytes, Text, Global, Loader, Number})
 PLAIN_TYPES = ATOM_TYPES | {tuple}
 WALKED = frozenset({
     "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque", "numpy.ndarray",
