@@ -17,6 +17,7 @@ from xml.parsers import expat  # what makes it unsafe is refused below
 from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.facts import HEAD
 from fastness.models.scan.rules import MAPS, undecided
 
 DOCTYPE = Rule(
@@ -78,6 +79,16 @@ class Refused(Exception):
     def __init__(self, rule: Rule, at: int, problem: str) -> None:
         super().__init__(problem)
         self.rule, self.at = rule, at
+
+
+_BEFORE = re.compile(rb"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<!DOCTYPE.*|<!-*\Z|<\Z", re.DOTALL)
+
+
+def may_begin(head: bytes) -> bool:
+    """Whether `head` is full of what may stand before a root element, which is therefore not known yet."""
+    plain = head.replace(b"\0", b"") if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else head
+    text = plain.removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    return len(head) >= HEAD and text.lstrip()[:1] == b"<" and not _BEFORE.sub(b"", text).strip()
 
 
 def begins_with(head: bytes, tag: str) -> bool:

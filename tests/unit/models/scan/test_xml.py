@@ -160,3 +160,27 @@ def test_weights_that_end_early_block(tmp_path: Path) -> None:
     (tmp_path / "model.xml").write_bytes(fixture("compiled", "openvino-dense", "model.xml"))
     (tmp_path / "model.bin").write_bytes(fixture("compiled", "openvino-dense", "model.bin")[:-1])
     assert "openvino-bounds" in {rule for report in scan_paths([tmp_path]) for rule in rules_of(report)}
+
+
+LONG = b"<!--" + b"x" * 6000 + b"-->"
+EVIL_NET = net(LAYER.format("C", "extension", 'library="/opt/evil.so"')).partition(b"?>")[2]
+BEHIND = {
+    "a graph": (LONG + EVIL_NET, "reference-escapes"),
+    "layers": (EVIL_NET.replace(b"<layers>", LONG + b"<layers>"), "reference-escapes"),
+    "a graph behind a declaration": (b"<?xml version='1.0'?>" + LONG * 2 + EVIL_NET, "reference-escapes"),
+    "a type": (LONG + b"<!DOCTYPE PMML><PMML/>", "xml-doctype"),
+    "a model": (LONG + pmml("<script>x</script>"), "operator-runs-code"),
+    "a model in two bytes": (b"\xff\xfe" + (LONG + pmml("<script>x</script>")).decode().encode("utf-16-le"), "operator-runs-code"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "rule"), BEHIND.values(), ids=BEHIND)
+def test_a_long_comment_hides_nothing(data: bytes, rule: str) -> None:
+    report = report_of(data, "model.xml")
+    assert report.outcome is Outcome.BLOCK
+    assert rule in rules_of(report)
+
+
+def test_other_markup_is_left_to_others() -> None:
+    assert report_of(LONG + b"<svg/>", "x.xml").formats == ()
+    assert report_of(b"<svg><net/></svg>", "x.xml").formats == ()

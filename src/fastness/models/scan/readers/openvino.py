@@ -18,7 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan import xml
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.facts import HEAD, Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.rules import MAPS
 from fastness.models.scan.xml import Event, Kind
 
@@ -50,6 +50,7 @@ _LOADED = re.compile(
 _KERNELS = frozenset(
     {"CustomLayer", "Kernel", "Source", "Parameters", "CompilerOptions", "WorkSizes", "Define", "Tensor"}
 )
+_ROOTS = frozenset({"net", "CustomLayer"})
 _OPSET = re.compile(r"opset[0-9]{1,2}\Z")
 
 
@@ -73,6 +74,8 @@ class OpenvinoReader:
         walk = _Walk(source.name, budget)
         try:
             for event in xml.events(source, budget):
+                if event.kind is Kind.START and not event.depth and event.name not in _ROOTS:
+                    return
                 walk.take(event)
         except xml.Refused as refused:
             yield from walk.all()
@@ -86,7 +89,8 @@ class OpenvinoReader:
 
 def is_openvino(head: bytes) -> bool:
     """Whether a file that begins so is the graph of a model, or a kernel."""
-    return (xml.begins_with(head, "net") and xml.begins_with(head, "layers")) or xml.begins_with(head, "CustomLayer")
+    graph = xml.begins_with(head, "net") and (xml.begins_with(head, "layers") or len(head) >= HEAD)
+    return graph or xml.begins_with(head, "CustomLayer") or xml.may_begin(head)
 
 
 def weights(source: RandomAccess, budget: Budget) -> Iterator[tuple[int, int, int]]:

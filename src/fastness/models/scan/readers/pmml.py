@@ -38,7 +38,8 @@ class PmmlReader:
     def claims(self, look: Look) -> bool:
         """By the root element, or by the name of what looks like XML."""
         text = look.head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")
-        return xml.begins_with(look.head, "PMML") or (look.named(".pmml") and text.startswith(b"<"))
+        named = look.named(".pmml") and text.startswith(b"<")
+        return named or xml.begins_with(look.head, "PMML") or xml.may_begin(look.head)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """Elements and functions, code, credentials and references, and the span.
@@ -49,6 +50,8 @@ class PmmlReader:
         walk = _Walk(source.name, budget)
         try:
             for event in xml.events(source, budget):
+                if event.kind is Kind.START and not event.depth and event.name != "PMML":
+                    return
                 walk.take(event)
         except xml.Refused as refused:
             yield from walk.told()
