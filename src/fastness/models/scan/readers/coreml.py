@@ -3,7 +3,7 @@
 Tells custom models and layers by the class that an application must bring, operations of programs, files that are named,
 and credentials. Misses: serialised models of Apple's own kind, which go to review. Cost: one step a field.
 
-Source: coremltools 9.0, `mlmodel/format/Model.proto` and what it includes; a test compares the schema.
+Source: coremltools 9.0, `mlmodel/format/Model.proto` and what it includes.
 """
 
 from __future__ import annotations
