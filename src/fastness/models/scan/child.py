@@ -12,6 +12,7 @@ other processes of the same user are held back by landlock from Linux 6.12 on, o
 from __future__ import annotations
 
 import array
+import codecs
 import contextlib
 import ctypes
 import gc
@@ -58,12 +59,14 @@ from fastness.models.scan.report import Report
 
 LATE = (
     "jinja2", "jinja2.sandbox", "jinja2.ext", "lz4.frame", "lz4.block", "packaging.requirements", "packaging.specifiers",
-    "packaging.version", "packaging.utils", "yaml", "zstandard", "encodings.idna", "encodings.utf_16", "encodings.utf_16_le",
-    "encodings.utf_16_be", "encodings.utf_32", "encodings.latin_1", "encodings.ascii", "encodings.raw_unicode_escape",
-    "encodings.unicode_escape", "encodings.utf_8_sig", "bz2", "lzma", "zlib", "gzip", "zipfile", "tarfile", "unicodedata",
-    "xml.parsers.expat", "tomllib", "configparser", "ast", "symtable", "dis", "opcode", "json", "base64", "binascii",
+    "packaging.version", "packaging.utils", "yaml", "zstandard", "bz2", "lzma", "zlib", "gzip", "zipfile", "tarfile",
+    "unicodedata", "xml.parsers.expat", "tomllib", "configparser", "ast", "symtable", "dis", "opcode", "json", "base64", "binascii",
 )  # fmt: skip
 """What readers import only when they need it: behind the lock nothing can be imported any more."""
+_ENCODINGS = (
+    "ascii", "cp437", "cp1252", "idna", "latin-1", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "utf-8",
+    "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le",
+)  # fmt: skip
 _PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "isolated", "pool", "sarif", "waivers"}
 _NOBODY = 65534
 _PDEATHSIG, _SIGKILL = 1, 9
@@ -93,6 +96,8 @@ def load() -> None:
     for name in LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    for name in _ENCODINGS:
+        codecs.lookup(name)
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if info.name.rpartition(".")[2] not in _PARENTS:
             importlib.import_module(info.name)

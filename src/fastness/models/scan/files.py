@@ -87,6 +87,7 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
     """
     try:
         with FileSource(work.file, work.name) as source:
+            _go_on(bench)
             before = _settled(source.fileno())
             seen = _digested(bench, source, work, bundle, source.fileno())
             same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
@@ -151,11 +152,20 @@ def _digest(source: RandomAccess, bench: Bench) -> Digest:
     state = hashlib.sha256()
     pieces = source.chunks() if isinstance(source, FileSource) else _pieces(source)
     for piece in pieces:
-        if bench.stop.is_set():
-            raise FastnessError("scan-stopped", "the scan was stopped")
+        _go_on(bench)
         state.update(piece)
         bench.advance(len(piece))
     return Digest(f"sha256:{state.hexdigest()}")
+
+
+def _go_on(bench: Bench) -> None:
+    """End here where nobody will take the result.
+
+    Raises:
+        FastnessError: nobody will.
+    """
+    if bench.stop.is_set():
+        raise FastnessError("scan-stopped", "the scan was stopped")
 
 
 def _pieces(source: RandomAccess) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,7 +63,7 @@ def scan_bucket(url: str, bench: Bench) -> Iterator[Report]:
 
     def many(bench: Bench, works: list[Work], _: Bundle | None) -> Iterator[Seen]:
         calls = (lambda work=work: scan_object(bench, work, objects) for work in works)
-        yield from in_order(calls, jobs_of(bench.scanner.settings), bench.stop)
+        yield from in_order(calls, jobs_of(bench.scanner.settings), bench)
 
     works = [Work(Path(), objects.source(path).name, path) for path in objects]
     yield from scan_bundle(objects, works, bench, many)
@@ -89,7 +88,7 @@ def in_threads(bench: Bench, works: list[Work], bundle: Bundle | None) -> Iterat
     """The results in order; a thread a file waits for the process that scans it."""
     jobs = jobs_of(bench.scanner.settings)
     calls = (lambda work=work: scan_file(bench, work, bundle) for work in works)
-    yield from in_order(calls, jobs, bench.stop)
+    yield from in_order(calls, jobs, bench)
 
 
 def open_cache(folder: Path, settings: RunSettings) -> Cache:
@@ -124,10 +123,10 @@ def jobs_of(settings: RunSettings) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(calls: Iterable[Callable[[], T]], jobs: int, stop: threading.Event) -> Iterator[T]:
+def in_order(calls: Iterable[Callable[[], T]], jobs: int, bench: Bench) -> Iterator[T]:
     """What the calls give, in their order, several at once, not far ahead of what is taken."""
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="scan") as pool, _stopped(stop, waiting):
+    with ThreadPoolExecutor(jobs, thread_name_prefix="scan") as pool, _stopped(bench, waiting):
         for call in calls:
             waiting.append(pool.submit(call))
             if len(waiting) > jobs * 4 + 16 or waiting[0].done():
@@ -137,12 +136,13 @@ def in_order(calls: Iterable[Callable[[], T]], jobs: int, stop: threading.Event)
 
 
 @contextmanager
-def _stopped(stop: threading.Event, waiting: deque[Future[T]]) -> Iterator[None]:
+def _stopped(bench: Bench, waiting: deque[Future[T]]) -> Iterator[None]:
     """End what is begun where its results are not taken: by an error, an interrupt, or nobody who asks."""
     try:
         yield
     except BaseException:
-        stop.set()
+        bench.stop.set()
+        bench.scanner.close()  # what it runs ends with it; nobody will take the results
         raise
     finally:
         for future in waiting:

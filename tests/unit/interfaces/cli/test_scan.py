@@ -245,9 +245,11 @@ def started(*line: str, **options: Any) -> subprocess.Popen[bytes]:
 
 
 def test_an_interrupt_ends_it_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "slow.pkl").write_bytes(b"\x80\x04" + b"N0" * 4_000_000 + b"N.")
+    (tmp_path / "slow.pkl").write_bytes(b"\x80\x04" + b"(cbuiltins\nlist\no0" * 900_000 + b"N.")
     running = started(str(tmp_path), start_new_session=True)
-    time.sleep(2)
+    end = time.monotonic() + 30
+    while len(scanning(tmp_path)) < 2 and time.monotonic() < end:  # the command, and the process that reads for it
+        time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=20)
     assert running.returncode == 130, err.decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def scanned(world: World, scanner: Scanner, kept: Path) -> list[Report]:
     house = cast("House", Opened(world.records, world.vault, Settings()))
     bench = pool.Bench(scanner, cache=pool.open_cache(kept, scanner.settings))
-    return list(pool.in_order(stores._calls(house, bench), 2, threading.Event()))
+    return list(pool.in_order(stores._calls(house, bench), 2, bench))
 
 
 def test_every_stored_file_is_scanned_and_kept(world: World, scanner: Scanner, tmp_path: Path) -> None:

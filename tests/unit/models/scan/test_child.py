@@ -22,8 +22,8 @@ from tests.unit.models.scan.artifacts import EVIL, rules_of, safetensors
 
 FIXTURES = ROOT / "tests" / "data" / "artifacts"
 PLAIN = pickle.dumps({"a": [1, 2, 3]})
-SLOW = b"\x80\x04" + b"N0" * 3_000_000 + b"N."
-"""Six million instructions: seconds of work for any machine of today."""
+SLOW = b"\x80\x04" + b"(cbuiltins\nlist\no0" * 500_000 + b"N."
+"""Half a million calls: seconds of work for any machine of today."""
 
 
 @pytest.fixture(scope="module")

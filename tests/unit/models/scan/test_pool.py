@@ -182,7 +182,7 @@ def test_calls_run_at_once_and_come_in_order() -> None:
         for number in range(20):
             yield lambda number=number: call(number)
 
-    assert list(pool.in_order(calls(), 4, threading.Event())) == list(range(20))  # type: ignore[arg-type]  # calls
+    assert list(pool.in_order(calls(), 4, pool.Bench(Scanner()))) == list(range(20))  # type: ignore[arg-type]  # calls
     assert 2 <= most <= 4
 
 
@@ -190,7 +190,7 @@ def test_an_error_of_one_ends_all() -> None:
     def fail() -> int:
         raise OSError(5, "broken")
 
-    stop = threading.Event()
+    bench = pool.Bench(Scanner())
     with pytest.raises(OSError, match="broken"):
-        list(pool.in_order([fail, lambda: 1], 2, stop))
-    assert stop.is_set()
+        list(pool.in_order([fail, lambda: 1], 2, bench))
+    assert bench.stop.is_set()

@@ -47,7 +47,7 @@ def scan_store(options: Options, bench: pool.Bench) -> list[Report]:
         kept = bench.cache or pool.open_cache(home.root / "scans", bench.scanner.settings)
         own = replace(bench, cache=kept, bounds=house.settings.scan)
         jobs = pool.jobs_of(bench.scanner.settings)
-        return list(pool.in_order(_calls(house, own), jobs, own.stop))
+        return list(pool.in_order(_calls(house, own), jobs, own))
 
 
 def _calls(house: House, bench: pool.Bench) -> Iterator[Callable[[], Report]]:
