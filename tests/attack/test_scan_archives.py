@@ -227,6 +227,15 @@ def test_more_members_than_the_bound_are_refused() -> None:
     assert "budget-spent" in rules_of(report_of(data, "m.zip", members=200))
 
 
+def test_members_that_cost_more_than_the_bound_to_read_again_are_undecided_and_the_payload_is_found() -> None:
+    """What is inflated twice is paid for twice; where that is too much, the scan ends with a verdict."""
+    filler = [Packed(f"{i}.bin", b"\xfe" + bytes(2 << 20), 8) for i in range(40)]
+    report = report_of(zip_of(EVIL_MEMBER, *filler), "m.zip", inflated_bytes=100 << 20)
+    assert {"budget-spent", "pickle-dangerous-call"} <= rules_of(report), report.verdict.findings
+    assert report.outcome is Outcome.BLOCK
+    assert report_of(zip_of(*filler), "m.zip", inflated_bytes=100 << 20).outcome is Outcome.INCOMPLETE
+
+
 QUINE = base64.b64decode(
     "UEsDBBQAAAAIAAAAIQAAAAAAAAAAAAAAAAABAAAAeAMAUEsBAhQAFAAAAAgAAAAhAAAAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAHhQSwUGAAAAAAEAAQAvAAAA"
     "IQAAAAAA"

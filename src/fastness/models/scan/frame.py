@@ -136,14 +136,13 @@ def scan_job(job: Job, settings: ScanSettings | None = None) -> Report:
         FastnessError: the source cannot be trusted, such as Corrupt from an encrypted one.
     """
     state = _Scan(Budget(settings or ScanSettings()))
-    explained = _examine(job, state)
+    explained = _look_at(job, state)
     while state.waiting:
-        _examine(state.waiting.popleft(), state)
+        _look_at(state.waiting.popleft(), state)
         if not state.waiting:  # by now it is known which of the files that nothing claims others refer to
             state.waiting.extend(_referenced(state))
     for one in state.unknown:
-        head = one.source.read_at(0, 16)
-        state.add(found(FORMAT_UNKNOWN, one.source.name, 0, f"{guess(head)}: no reader covers it yet"))
+        state.add(found(FORMAT_UNKNOWN, one.source.name, 0, f"{_guessed(one.source)}: no reader covers it yet"))
     undecided = any(rule_of(rule).incomplete for rule, _ in state.findings)
     if state.formats and not undecided and (promised := _promised(job.source.name, state.formats)):
         message = f"named like {promised}, but holds {', '.join(dict.fromkeys(state.formats))}"
@@ -164,6 +163,22 @@ def _referenced(state: _Scan) -> list[Job]:
     known = [job for job in state.unknown if job.tree is not None and job.tree.late_readers(job.path)]
     state.unknown = [job for job in state.unknown if job not in known]
     return [Job(job.source, job.depth, job.tree, job.path, frozenset({RAW})) for job in known]
+
+
+def _guessed(source: RandomAccess) -> str:
+    try:
+        return guess(source.read_at(0, 16))
+    except TooLarge:  # the budget's end is told by itself
+        return guess(b"")
+
+
+def _look_at(job: Job, state: _Scan) -> int:
+    """Examine one file; what cannot be read of it within the budget makes the whole undecided, and others go on."""
+    try:
+        return _examine(job, state)
+    except TooLarge as spent:
+        state.add(found(BUDGET_SPENT, job.source.name, 0, spent.message))
+        return 0
 
 
 def _examine(job: Job, state: _Scan) -> int:
