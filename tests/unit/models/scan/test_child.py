@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
 import signal
@@ -17,6 +18,7 @@ from fastness.core.errors import Corrupt, Unavailable
 from fastness.core.settings import InvalidSetting
 from fastness.core.sources import BytesSource, FileSource
 from fastness.models.scan import Outcome, Report, RunSettings, Scanner, ScanSettings, pool, scan, scan_paths
+from fastness.models.scan.child import LATE
 from tests.needs import ROOT
 from tests.unit.models.scan.artifacts import EVIL, rules_of, safetensors
 
@@ -68,6 +70,21 @@ def test_what_the_libraries_wrote_is_scanned_the_same_behind_the_lock(scanner: S
     there = {report.name: told(report) for report in pool.scan_folders([FIXTURES], pool.Bench(scanner))}
     assert len(here) > 10
     assert {name: there.get(name) for name in here} == here
+
+
+def test_what_readers_import_late_is_imported_before_the_lock() -> None:
+    folder = ROOT / "src" / "fastness" / "models" / "scan"
+    late: set[str] = set()
+    for path in folder.rglob("*.py"):
+        if path.stem in {"child", "isolated", "pool", "cluster", "waivers", "buckets"}:
+            continue  # these stay outside of the lock
+        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                late |= {
+                    alias.name for node in ast.walk(function) if isinstance(node, ast.Import) for alias in node.names
+                }
+                late |= {node.module or "" for node in ast.walk(function) if isinstance(node, ast.ImportFrom)}
+    assert {name for name in late if not name.startswith("fastness.")} <= {*LATE, "__future__"}
 
 
 def test_the_report_says_how_it_was_isolated(scanner: Scanner) -> None:
