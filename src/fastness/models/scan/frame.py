@@ -178,7 +178,11 @@ def _look_at(job: Job, state: _Scan) -> int:
         return _examine(job, state)
     except TooLarge as spent:
         state.add(found(BUDGET_SPENT, job.source.name, 0, spent.message))
-        return 0
+    except (OSError, FastnessError):
+        raise
+    except Exception as error:  # the boundary: what fails before it reads refuses the file as well
+        state.add(found(READER_FAILED, job.source.name, 0, type(error).__name__))
+    return 0
 
 
 def _examine(job: Job, state: _Scan) -> int:
