@@ -103,14 +103,18 @@ def first_secret(text: str) -> str:
 
 def _all(text: str) -> Iterator[tuple[Secret, int]]:
     """All matches, with the rank of their form, the most specific forms first."""
-    lowered = text.lower() if "=" in text or ":" in text else ""
-    folded = lowered if len(lowered) == len(text) else ""  # a few letters of some languages become two
+    folded = _folded(text)
     hit = {letters for letters in _LETTERS if letters in text} | {letters for letters in _FOLDED if letters in folded}
-    standing = [(rank, one) for rank, one in enumerate(RECOGNISERS) if not hit.isdisjoint(one.letters)] if hit else []
-    for rank, one in standing:
-        for match in one.matches(text, folded if one.folded else text):
+    for rank, one in enumerate(RECOGNISERS if hit else ()):
+        for match in () if hit.isdisjoint(one.letters) else one.matches(text, folded if one.folded else text):
             if one.accepts(match["value"] if "value" in one.pattern.groupindex else match[0]):
                 yield Secret(one.kind, match.start(), match.end()), rank
+
+
+def _folded(text: str) -> str:
+    """The lowered text where something is assigned in it; empty otherwise, and where a letter becomes two."""
+    lowered = text.lower() if "=" in text or ":" in text else ""
+    return lowered if len(lowered) == len(text) else ""
 
 
 # ---------------------------------------------------------------- what makes a match a secret
