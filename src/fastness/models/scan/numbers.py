@@ -29,6 +29,7 @@ _LEAST = 4096
 _MOST_BYTES = 16 << 20
 _PRINTABLE = 0.95
 _DISTINCT = 12
+_VARIED = 256
 _WIDE = 1 << 20
 # Type: bytes, mask of the exponent, which is all ones where a value is no number.
 _FLOATS = {"F16": (2, 0x7C00), "BF16": (2, 0x7F80), "F32": (4, 0x7F80_0000), "F64": (8, 0x7FF0_0000_0000_0000)}
@@ -76,6 +77,8 @@ def _hidden(source: RandomAccess, tensor: Tensor, words: NDArray[np.unsignedinte
     for bits in (1, 2, 4, 8, 16):
         if bits >= 8 * words.dtype.itemsize - 8:
             break
+        # Where the weights hardly differ, their low bits follow from that, and may look like text.
+        varied = np.unique(words[:_LEAST] >> words.dtype.type(bits)).size >= _VARIED
         for order, stream in _streams(words, bits):
             programs = [
                 fact
@@ -86,7 +89,7 @@ def _hidden(source: RandomAccess, tensor: Tensor, words: NDArray[np.unsignedinte
                 name = f"{programs[0].name}, in the low {bits} bits of {tensor.name[:60]}"
                 yield Fact(FactKind.EXECUTABLE, source.name, tensor.start, name, programs[0].detail)
                 return
-            if _is_text(stream):
+            if _is_text(stream) and varied:
                 yield _fact(source, tensor, "low-bits", f"text in the low {bits} bits, the {order} one first")
                 return
 
