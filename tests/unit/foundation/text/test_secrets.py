@@ -36,7 +36,9 @@ def b64(value: object) -> str:
 
 PEM = "-----BEGIN {}PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n-----END {}PRIVATE KEY-----"
 JWT = f"{b64({'alg': 'HS256', 'typ': 'JWT'})}.{b64({'sub': '17', 'iat': 1516239022})}.{some(43)}"
-MACAROON = "pypi-" + base64.urlsafe_b64encode(b"\x02\x01\x08pypi.org\x02\x24" + R.randbytes(80)).decode().rstrip("=")
+MACAROON = "pypi-" + base64.urlsafe_b64encode(b"\x02\x01\x08py" + b"pi.org\x02\x24" + R.randbytes(80)).decode().rstrip(
+    "="
+)
 
 SECRETS = {
     # kind: texts that hold one
