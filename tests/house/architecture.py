@@ -80,6 +80,7 @@ LIBRARIES = {
     "litestar": ("interfaces.*",),
     "rich": ("interfaces.cli*",),
     "typer": ("interfaces.cli*",),
+    "hyperscan": ("foundation.text*",),
     "jinja2": ("models.scan*",),
     "packaging": ("models.scan*",),
     "yaml": ("models.scan*",),
