@@ -58,7 +58,7 @@ from fastness.models.scan.records import MOST_BYTES, encode, record_of
 from fastness.models.scan.report import Report
 
 LATE = (
-    "jinja2", "jinja2.sandbox", "jinja2.ext", "lz4.frame", "lz4.block", "packaging.requirements", "packaging.specifiers",
+    "numpy.ma", "jinja2", "jinja2.debug", "jinja2.sandbox", "jinja2.ext", "lz4.frame", "lz4.block", "packaging.requirements", "packaging.specifiers",
     "packaging.version", "packaging.utils", "yaml", "zstandard", "bz2", "lzma", "zlib", "gzip", "zipfile", "tarfile",
     "unicodedata", "xml.parsers.expat", "tomllib", "configparser", "ast", "symtable", "dis", "opcode", "json", "base64", "binascii",
 )  # fmt: skip

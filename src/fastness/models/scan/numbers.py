@@ -77,8 +77,6 @@ def _hidden(source: RandomAccess, tensor: Tensor, words: NDArray[np.unsignedinte
     for bits in (1, 2, 4, 8, 16):
         if bits >= 8 * words.dtype.itemsize - 8:
             break
-        # Where the weights hardly differ, their low bits follow from that, and may look like text.
-        varied = np.unique(words[:_LEAST] >> words.dtype.type(bits)).size >= _VARIED
         for order, stream in _streams(words, bits):
             programs = [
                 fact
@@ -89,9 +87,14 @@ def _hidden(source: RandomAccess, tensor: Tensor, words: NDArray[np.unsignedinte
                 name = f"{programs[0].name}, in the low {bits} bits of {tensor.name[:60]}"
                 yield Fact(FactKind.EXECUTABLE, source.name, tensor.start, name, programs[0].detail)
                 return
-            if _is_text(stream) and varied:
+            if _is_text(stream) and _varied(words, bits):
                 yield _fact(source, tensor, "low-bits", f"text in the low {bits} bits, the {order} one first")
                 return
+
+
+def _varied(words: NDArray[np.unsignedinteger], bits: int) -> bool:
+    """Where the weights hardly differ, their low bits follow from that, and may look like text."""
+    return np.unique(words[:_LEAST] >> words.dtype.type(bits)).size >= _VARIED
 
 
 def _streams(words: NDArray[np.unsignedinteger], bits: int) -> Iterator[tuple[str, bytes]]:

@@ -24,7 +24,7 @@ from fastness.foundation.text import Patterns
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Detail, Fact, FactKind
-from fastness.models.scan.machine import Event, Sight, Standing, Trace, run
+from fastness.models.scan.machine import OPCODES, Event, Sight, Standing, Trace, catalogue, run
 from fastness.models.scan.programs import LONGEST, MAGICS, SHEBANG, Program, Sort, program_at
 
 _WINDOW = 1 << 19
@@ -33,6 +33,10 @@ _SHOWN = 16
 _TASTE = 4096
 _MOST_ENDS = 1 << 16
 _LENGTHS = (4, 3)  # of the patterns whose matches are all of one length
+# Instructions of one length, themselves included; those without an argument are one byte.
+_PLAIN_LENGTHS = {code: 1 for code, (_, argument) in OPCODES.items() if argument is None} | {
+    ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9, 0x80: 2, 0x82: 2, 0x83: 3, 0x84: 5, 0x95: 9,
+}  # fmt: skip
 _AROUND = 192  # within which a text stands whose middle or end was found
 
 # The pairs of bytes that are searched for: the first two or the middle two of each magic. None holds a zero: zeros are what
@@ -129,9 +133,9 @@ def _engine() -> Patterns | None:
     """All that may begin something: the magics, PROTO with an instruction behind it, then what `_in_text` looks for."""
     magics = b"|".join(b"".join(b"\\x%02x" % byte for byte in magic) for magic in sorted(MAGICS))
     firsts = b"".join(b"\\x%02x" % byte for byte in np.flatnonzero(_first_instructions()).tolist())
-    lines = rb"[\w.][\w.]\n[A-Za-z_][\w.]"
+    modules = [rb"[ci]" + re.escape(module.encode()) + rb"\n" for module in catalogue().dangerous_modules]
     return Patterns.compiled(
-        [magics, rb"\x80[\x02-\x05][" + firsts + rb"]", lines, *(text.pattern for text, _ in _TEXTS)]
+        [magics, rb"\x80[\x02-\x05][" + firsts + rb"]", *modules, *(text.pattern for text, _ in _TEXTS)]
     )
 
 
@@ -240,7 +244,11 @@ def _program(window: bytes, at: int) -> Program | None:
 
 
 def _may_be_pickle(window: bytes, at: int) -> bool:
-    return window[at] in b"\x80ci"
+    """Whether instructions begin there; of what chance makes to look like PROTO, most goes wrong with the next one."""
+    if window[at] != 0x80:
+        return window[at] in b"ci"
+    length = _PLAIN_LENGTHS.get(window[at + 2])
+    return length is None or at + 2 + length >= len(window) or window[at + 2 + length] in OPCODES
 
 
 def _pickle(source: RandomAccess, start: int, end: int, budget: Budget) -> tuple[int, list[Fact]]:

@@ -62,6 +62,11 @@ class Catalogue:
             return self._dotted(module, name)
         return Standing.UNKNOWN
 
+    @property
+    def dangerous_modules(self) -> list[str]:
+        """Modules that hold a dangerous name, in order."""
+        return sorted({module for module, _ in self.dangerous} | _WHOLLY_DANGEROUS)
+
     def reason(self, module: str, name: str) -> str:
         """Why a dangerous global is dangerous; empty for others."""
         return self.dangerous.get((module, name), "runs code or commands" if module in _WHOLLY_DANGEROUS else "")
