@@ -35,6 +35,7 @@ Told = Fact | Finding
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _WALKS = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://|(?:.*[/\\])?\.\.(?:[/\\]|$)")
+_NO = frozenset({"", "0", "0.0", "false", "no", "off", "none", "null"})
 _KERNEL = re.compile(r"(?:\w+\|)?[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w.-]+)?(?::\w+)?")
 
 
@@ -116,7 +117,8 @@ def _template(place: Place, value: Tree) -> Iterator[Told]:
 
 
 def _trust(place: Place, value: Tree) -> Iterator[Told]:
-    if value is True or (isinstance(value, str) and value.lower() == "true"):
+    """Loaders ask only whether the value is true to Python: 1 and "yes" are."""
+    if value is True or (isinstance(value, str | int | float) and str(value).lower() not in _NO):
         yield found(TRUSTS_CODE, place.source, 0, f"{place.key} is true")
 
 
@@ -138,6 +140,19 @@ def _hydra_dotted(place: Place, value: Tree) -> Iterator[Told]:
 def _activation(place: Place, value: Tree) -> Iterator[Told]:
     if isinstance(value, str) and "." in value:
         yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "sentence_transformers"})
+
+
+def _routes(place: Place, value: Tree) -> Iterator[Told]:
+    """`types` of a router of sentence-transformers: the class of each part, imported by its dotted name."""
+    for _, name in value.members if isinstance(value, Pairs) else ():
+        yield from _activation(place, name)
+
+
+def _type_hint(place: Place, value: Tree) -> Iterator[Told]:
+    """A part of a modular pipeline of diffusers: the library that is imported, and the class in it."""
+    names = [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
+    if len(names) == 2:
+        yield Fact(FactKind.CLASS, place.source, 0, ".".join(names), {"vocabulary": "diffusers"})
 
 
 def _kernel(place: Place, value: Tree) -> Iterator[Told]:
@@ -230,6 +245,10 @@ JUDGES: dict[str, Callable[[Place, Tree], Iterator[Told]]] = {
     "activation_function": _activation,
     "activation_fn": _activation,
     "default_activation_function": _activation,
+    "sbert_ce_default_activation_function": _activation,
+    "tokenizer_class": _activation,
+    "types": _routes,
+    "type_hint": _type_hint,
     "attn_implementation": _kernel,
     "_attn_implementation": _kernel,
     "experts_implementation": _kernel,
