@@ -59,11 +59,10 @@ def hide(payload: bytes, bits: int, dtype: str = "<f4", *, high_first: bool = Tr
     return words.tobytes()
 
 
-@pytest.mark.parametrize("high_first", [True, False])
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("bits", "high_first"), [(1, True), (1, False), (2, True), (2, False), (4, True), (4, False), (8, True)]
+)
 def test_text_in_low_bits_is_noted(bits: int, high_first: bool) -> None:
-    if bits == 8 and not high_first:
-        pytest.skip("a byte has no second order")
     report = file_of(hide(TEXT * 4, bits, high_first=high_first), "F32", COUNT)
     assert report.outcome is Outcome.PASS
     assert "weights-low-bits" in rules_of(report)
