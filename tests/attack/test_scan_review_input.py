@@ -5,6 +5,7 @@ Success rate after the fixes: 0 of the attempts below pass.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import pickle
@@ -52,6 +53,20 @@ def test_a_program_behind_what_a_reader_knows_blocks(name: str, before: bytes, p
 @PROGRAMS
 def test_a_program_in_a_part_that_a_picture_says_is_endless_blocks(program: bytes) -> None:
     assert report_of(png(data_length=1 << 30) + program, "a.png").outcome is Outcome.BLOCK
+
+
+@PROGRAMS
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_program_among_the_values_of_a_pickle_is_told(program: bytes, protocol: int) -> None:
+    for value in (program, bytearray(program), {"a": [program * 20]}):
+        report = report_of(pickle.dumps(value, protocol))
+        assert report.outcome in {Outcome.BLOCK, Outcome.REVIEW}
+        assert {"executable-hidden", "executable-script"} & rules_of(report)
+    assert report_of(pickle.dumps(base64.b64encode(ELF), 4)).outcome is Outcome.BLOCK
+
+
+def test_a_text_that_tells_of_scripts_is_none() -> None:
+    assert report_of(pickle.dumps({"doc": "Write this:\n#!/bin/bash\necho hi\n"})).outcome is Outcome.PASS
 
 
 # ---------------------------------------------------------------- bombs

@@ -37,6 +37,11 @@ _LENGTHS = (4, 3)  # of the patterns whose matches are all of one length
 _PLAIN_LENGTHS = {code: 1 for code, (_, argument) in OPCODES.items() if argument is None} | {
     ord("J"): 5, ord("K"): 2, ord("M"): 3, ord("G"): 9, 0x80: 2, 0x82: 2, 0x83: 3, 0x84: 5, 0x95: 9,
 }  # fmt: skip
+_PUSHES = {
+    b"\x8c": 1, b"C": 1, b"U": 1, b"X": 4, b"B": 4, b"T": 4, b"\x8d": 8, b"\x8e": 8, b"\x96": 8,
+}  # fmt: skip
+"""Instructions of pickles that push texts or bytes, and the bytes of the length behind them."""
+_LONGEST_PUSH, _SHORTEST_SCRIPT = 9, 8
 _AROUND = 192  # within which a text stands whose middle or end was found
 
 # The pairs of bytes that are searched for: the first two or the middle two of each magic. None holds a zero: zeros are what
@@ -90,6 +95,32 @@ def search_payloads(source: RandomAccess, start: int, end: int, budget: Budget) 
             elif _may_be_pickle(window, at):
                 done, facts = _pickle(source, offset, end, budget)
                 yield from facts
+
+
+def search_programs(source: RandomAccess, start: int, end: int) -> Iterator[Fact]:
+    """Programs alone, with `embedded` set, from `start` to `end` of what is read as a pickle anyhow.
+
+    A script counts only where it is a whole value, and then as a script beside the model: texts may tell of scripts.
+    """
+    seen: dict[str, int] = {}
+    scratch = _Scratch(min(_WINDOW + _OVERLAP, max(0, end - start)))
+    for base in range(start, end, _WINDOW):
+        window = source.read_at(base, min(_WINDOW + _OVERLAP, end - base))
+        for at in (at for at in _marked(window, scratch) if at < _WINDOW):
+            program = _program(window, at)
+            if program is None:
+                continue
+            if program.sort is not Sort.SCRIPT:
+                yield from _told(source.name, base + at, program, seen)
+            elif _begins_value(source, base + at):
+                yield executable(source.name, base + at, program, embedded=False)
+
+
+def _begins_value(source: RandomAccess, at: int) -> bool:
+    """Whether an instruction that pushes a text or bytes stands right before it, with a length that fits."""
+    before = source.read_at(max(0, at - _LONGEST_PUSH), min(at, _LONGEST_PUSH))
+    lengths = {name: before[-width:] for name, width in _PUSHES.items() if before[-width - 1 : -width] == name}
+    return any(_SHORTEST_SCRIPT <= int.from_bytes(length, "little") <= source.size - at for length in lengths.values())
 
 
 def executable(name: str, offset: int, program: Program, *, embedded: bool) -> Fact:

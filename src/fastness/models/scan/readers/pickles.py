@@ -23,6 +23,7 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.cursor import Cursor, Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, explain, run
+from fastness.models.scan.payloads import search_programs
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
 MALFORMED = undecided(
@@ -185,6 +186,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         yield from told(source.name, trace.events, worst, chain)
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
+        yield from search_programs(source, start, trace.end)
         yield from _pieces(source, trace, budget)
         yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:
