@@ -32,7 +32,6 @@ from packaging.version import InvalidVersion, Version
 from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Corrupt
 from fastness.core.findings import Finding, Rule, Severity, judge
-from fastness.core.settings import InvalidSetting
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -64,26 +63,6 @@ _MOST = 2_000_000
 _DAY = 86_400 * SECOND
 _LEVELS = {"CRITICAL": 9.0, "HIGH": 7.0, "MODERATE": 4.0, "MEDIUM": 4.0, "LOW": 0.1}
 _SHIPPED = Path(__file__).with_name("advisories.json")
-
-
-@dataclass(frozen=True)
-class AdvisorySettings:
-    """Which advisories packages are held against, besides the few that are shipped.
-
-    Attributes:
-        file: a snapshot; none if empty.
-        max_age_days: an older snapshot is refused, and what asks for packages is incomplete.
-
-    Raises:
-        InvalidSetting: the age is below 1.
-    """
-
-    file: str = ""
-    max_age_days: int = 30
-
-    def __post_init__(self) -> None:
-        if self.max_age_days < 1:
-            raise InvalidSetting("advisories.max_age_days", "is at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from fastness.core.clock import Instant
+from fastness.models.scan.advisories import Advisories, advise
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.cache import Cache
 from fastness.models.scan.files import Bench, Many, Work, report_in, scan_file, scan_source, shown
@@ -67,6 +69,19 @@ def scan_bucket(url: str, bench: Bench) -> Iterator[Report]:
 
     works = [Work(Path(), objects.source(path).name, path) for path in objects]
     yield from scan_bundle(objects, works, bench, many)
+
+
+def advised(reports: Iterable[Report], snapshot: bytes, now: Instant, max_age_days: int) -> list[Report]:
+    """The reports with what a snapshot of advisories says of the packages that they list.
+
+    Args:
+        snapshot: OSV records: one a line, a list, or the zip archives that OSV publishes.
+
+    Raises:
+        Corrupt: it is no such snapshot, or has no date.
+    """
+    known = Advisories.read(snapshot)
+    return [advise(report, known, now, max_age_days) for report in reports]
 
 
 def sizes(paths: Iterable[Path]) -> int:

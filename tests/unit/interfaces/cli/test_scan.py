@@ -280,3 +280,26 @@ def test_a_name_that_is_no_utf8_is_no_traceback(tmp_path: Path) -> None:
         assert running.returncode == 1, err.decode()
         assert b"Traceback" not in err
         assert b"xff.pkl" in out or b"5Cxff.pkl" in out
+
+
+SNAPSHOT = {
+    "id": "OSV-1", "modified": "2026-01-01T00:00:00Z", "summary": "runs code",
+    "affected": [{"package": {"ecosystem": "PyPI", "name": "scipy"}, "versions": ["1.0.0"]}],
+    "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
+}  # fmt: skip
+
+
+def test_packages_are_held_against_a_snapshot_of_advisories(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("scipy==1.0.0\n")
+    (tmp_path / "known.jsonl").write_text(json.dumps(SNAPSHOT) + "\n")
+    status, out, _ = run("requirements.txt", "--format", "json")
+    said = json.loads(out)
+    assert status == 0, out
+    assert "--advisories takes a whole snapshot" in str(said["notes"])
+    line = ("requirements.txt", "--format", "json", "--advisories", "known.jsonl")
+    status, out, _ = run(*line, "--advisories-days", "100000")
+    assert (status, "OSV-1" in out, json.loads(out)["notes"]) == (1, True, [])
+    status, out, _ = run(*line, "--advisories-days", "1")
+    assert (status, "advisories-stale" in out) == (1, True)
+    (tmp_path / "known.jsonl").write_text("{}")
+    assert run(*line)[0] == 65

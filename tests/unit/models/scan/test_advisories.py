@@ -9,9 +9,8 @@ import pytest
 
 from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Corrupt
-from fastness.core.settings import InvalidSetting
 from fastness.models.scan import Outcome
-from fastness.models.scan.advisories import Advisories, AdvisorySettings, advise, base_score, pinned, shipped
+from fastness.models.scan.advisories import Advisories, advise, base_score, pinned, shipped
 from tests.unit.models.scan.artifacts import report_of, rules_of
 
 DAY = 86_400 * SECOND
@@ -226,8 +225,3 @@ def test_the_shipped_advisories_are_well_formed() -> None:
     assert {a.ids[0] for a in one.affecting("PyPI", "torch", "1.13.0")} == {"CVE-2022-45907", "CVE-2025-32434"}
     assert one.affecting("PyPI", "torch", "2.6.0") == []
     assert one.affecting("PyPI", "keras", "3.11.3") == []
-
-
-def test_an_age_below_one_day_is_no_setting() -> None:
-    with pytest.raises(InvalidSetting):
-        AdvisorySettings(max_age_days=0)

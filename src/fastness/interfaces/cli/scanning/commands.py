@@ -59,6 +59,10 @@ def scan_paths(  # noqa: PLR0913 - one parameter an option
         list[Path] | None,
         typer.Option("--import", help="Report of ModelScan, picklescan, Fickling or Trivy; may be repeated."),
     ] = None,
+    advisories: Annotated[
+        Path | None, typer.Option(help="Snapshot of advisories in the OSV format, .jsonl, .json or .zip.")
+    ] = None,
+    advisories_days: Annotated[int, typer.Option(help="An older snapshot is refused.", min=1)] = 30,
     engine: Annotated[
         str, typer.Option(envvar="FASTNESS_SCANNING__ENGINE", help="pool: this machine; ray: a cluster.")
     ] = "pool",
@@ -77,7 +81,10 @@ def scan_paths(  # noqa: PLR0913 - one parameter an option
         raise typer.BadParameter("name the keys whose waivers count", param_hint="--trust")
     options: Options = context.obj
     settings = RunSettings(jobs=jobs, timeout_s=timeout, engine=engine, address=address)
-    request = Request(tuple(paths), settings, fail_on, explain, output, cache, waivers, tuple(trust or ()), tuple(imported or ()))  # fmt: skip
+    request = Request(
+        tuple(paths), settings, fail_on, explain, output, cache, waivers, tuple(trust or ()), tuple(imported or ()), advisories,
+        advisories_days,
+    )  # fmt: skip
     sys.exit(run(options, request))
 
 

@@ -52,6 +52,7 @@ class Request:
 
     Attributes:
         imported: reports of other scanners.
+        advisories: a snapshot, at most `advisories_days` old.
     """
 
     paths: tuple[str, ...]
@@ -63,6 +64,8 @@ class Request:
     waivers: Path | None = None
     trust: tuple[Path, ...] = ()
     imported: tuple[Path, ...] = ()
+    advisories: Path | None = None
+    advisories_days: int = 30
 
 
 def run(options: Options, request: Request) -> int:
@@ -71,6 +74,7 @@ def run(options: Options, request: Request) -> int:
     now = SystemClock().now()
     trusted = {waivers.key_id(pem): pem for pem in map(_read, request.trust)}  # a missing key is told before the work
     given = waivers.read_waivers(_read(request.waivers), trusted, now) if request.waivers else waivers.Waivers()
+    snapshot = _read(request.advisories) if request.advisories else b""
     witnesses = [(path.name, _read(path)) for path in request.imported]
     reports: list[Report] = []
     with Scanner(request.settings) as scanner, _progress(options, request) as advance:
@@ -82,7 +86,13 @@ def run(options: Options, request: Request) -> int:
             kept.prune()
     for name, said in witnesses:
         reports = add_witness(reports, said, name)
+    if snapshot:
+        reports = pool.advised(reports, snapshot, now, request.advisories_days)
     judged, notes = waivers.honour(reports, given)
+    if not snapshot and any(kind == "package" for report in reports for kind, *_ in report.contents):
+        notes.append(
+            "packages were held against the few advisories that are shipped; --advisories takes a whole snapshot"
+        )
     with _printed(request.output) as out:
         _write(options, request, judged, notes, out)
     return _status(judged, Decision.REVIEW if request.fail_on == "review" else Decision.DENY)
