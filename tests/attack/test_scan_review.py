@@ -61,6 +61,61 @@ def test_honest_names_pass(name: str, tmp_path: Path) -> None:
     assert decision_of(tmp_path / file, json.dumps(tree)) is Decision.ALLOW
 
 
+# Names that are put together by what no constant folding follows, and functions that are given another meaning. With an
+# environment that is no sandbox, the first three run the text that they are given.
+TEMPLATES = r"""{% macro f(x) %}{% endmacro %}{% set p = '.__init__.__globals__.__builtins__.eval'.split('.') %}{% set f = cycler[p[1]][p[2]][p[3]][p[4]] %}{{ f('1') }}
+{% set p = '.__init__.__globals__.__builtins__.eval'.split('.') %}{% set range = cycler[p[1]][p[2]][p[3]][p[4]] %}{{ range('1') }}
+{% set p = '.--init--.--globals--.--builtins--.eval'.replace('-', '_').split('.') %}{% set ns = namespace(get=cycler[p[1]][p[2]][p[3]][p[4]]) %}{{ ns.get('1') }}
+{% set ns = namespace() %}{% set ns.get = x[y] %}{% set other = ns %}{{ other.get('1') }}
+{% macro m(range) %}{{ range('1') }}{% endmacro %}{{ m(x[y]) }}
+{% for n in '-.-class-.-b'.split('.') %}{{ x[n] }}{% endfor %}
+{{ x['a.-class'.partition('.')[2]] }}
+{{ x['class'.center(9, '-')] }}
+{{ x['class--'.removesuffix('-')] }}
+{{ x['#_class_'.encode().decode()] }}
+{% set ns = namespace(k='a') %}{% set ns.k = 'a.-class-'.split('.')[1] %}{{ x[ns.k] }}
+{% set ns = namespace(k='a.-class-'.split('.')[1]) %}{{ x[ns.k] }}
+{% macro m(k) %}{{ x[k] }}{% endmacro %}{{ m('a.-class-'.split('.')[1]) }}
+{% macro n() %}_{% endmacro %}{{ x[n()] }}
+{% macro n() %}.-class-{% endmacro %}{% set k = n()[1:] %}{{ x[k] }}
+{% set a, b = 'x.-class-'.split('.') %}{{ x[b] }}
+{% set c %}-class-{% endset %}{{ x[c] }}
+{% set q %}{% for i in range(2) %}_{% endfor %}class{% endset %}{{ x[q] }}
+{% set l = [] %}{% do l.append('.-class-'.split('.')[1]) %}{{ x[l[0]] }}
+{% set z = x['a'] or '.-class-'.split('.')[1] %}{{ x[z] }}
+{% set k = '.-class-'.split('.')[1] %}{{ x[k] }}{% set k = 'role' %}
+{% set ns = namespace(k='a.__class__') %}{{ x[ns.k[2:]] }}
+{% set d = {'k': 'a.__CLASS__'} %}{{ x[d.k[2:]] }}
+{{ messages|groupby('.-class-'.split('.')[1]) }}
+{{ messages|sort(false, false, '.-class-'.split('.')[1]) }}
+{{ messages|sum('.-class-'.split('.')[1]) }}
+{{ messages|map(**{'attribute': '.-class-'.split('.')[1]})|list }}
+{{ messages|map(*['attr', 'x'])|list }}
+{{ messages|select(*['attr', 'x'])|list }}
+{{ ('{0.' + '_' + '_class_' + '_}').format(x) }}
+{{ '{0.!class!}'.replace('!', '_').format(x) }}""".splitlines()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_name_that_is_put_together_is_never_passed(template: str, tmp_path: Path) -> None:
+    assert decision_of(tmp_path / "chat_template.jinja", template) is not Decision.ALLOW
+
+
+HONEST_TEMPLATES = r"""{% for key in fields.keys() | reject('in', ['a']) | list | sort %}{{ fields[key] }}{% endfor %}
+{% for key, value in arguments | dictsort %}{{ key }}{{ arguments[key] }}{% endfor %}
+{% set n = content.split('</think>') | length %}{{ parts[n - 1] }}{{ content.split('</think>')[-1].lstrip() }}
+{% set ns = namespace(last=0, title='') %}{% set ns.last = ns.last + 1 %}{% set ns.title = ns.title + 'x' %}{{ messages[ns.last].content.title() }}
+{% set ns = namespace(items=[]) %}{% for key, value in tool.parameters.items() %}{{ tool.parameters[key] }}{% endfor %}
+{{ tools | map(attribute='name') | join(', ') }}{{ messages | sort(attribute='time') | list }}{{ names | join('-') }}
+{% set names = {'user': 'Human', 'assistant': 'Bot'} %}{{ names[message.role] }}{{ names[message['role']] }}
+{% macro show(value) %}{{ value['type'] }}{% endmacro %}{{ show(tool.function | tojson) }}{{ show('a' ~ name) }}""".splitlines()
+
+
+@pytest.mark.parametrize("template", HONEST_TEMPLATES)
+def test_honest_templates_pass(template: str, tmp_path: Path) -> None:
+    assert decision_of(tmp_path / "chat_template.jinja", template) is Decision.ALLOW
+
+
 def decision_of(path: Path, content: str | bytes) -> Decision:
     """The decision on one file of that content."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -128,12 +128,17 @@ class _Walk:
     values: dict[str, Folded] = field(default_factory=dict)
     computed: set[str] = field(default_factory=set)
     macros: set[str] = field(default_factory=set)
+    bound: set[str] = field(default_factory=set)
+    namespaces: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    given_computed: set[str] = field(default_factory=set)
 
     def all(self, tree: nodes.Template) -> None:
         """Walk the whole tree, first for what names stand for, then for what is done with them."""
         order = self._order(tree)
-        for node in order:
-            self._learn(node)
+        for _ in range(_PASSES):
+            for node in order:
+                self._learn(node)
         for node in order:
             for sin, what in self._judge(node):
                 self.met.append(Met(sin, node.lineno, what))
@@ -154,17 +159,84 @@ class _Walk:
     def _learn(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Macro):
             self.macros.add(node.name)
-        elif isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
-            value = fold(node.node, self.values)
-            if value is not None:
-                self.values[node.target.name] = value
-            if _is_put_together(node.node, self.computed):
-                self.computed.add(node.target.name)
+            self.bound.update(argument.name for argument in node.args)
+            if node.name in self.given_computed:
+                self.computed.update(argument.name for argument in node.args)
+        elif isinstance(node, nodes.Assign):
+            self._assign(node.target, node.node)
         elif isinstance(node, nodes.With):
-            for target, value_node in zip(node.targets, node.values, strict=False):
-                value = fold(value_node, self.values)
-                if isinstance(target, nodes.Name) and value is not None:
-                    self.values[target.name] = value
+            for target, value in zip(node.targets, node.values, strict=False):
+                self._assign(target, value)
+        elif isinstance(node, nodes.For):
+            self._bind(node.target, node.iter)
+        elif isinstance(node, nodes.AssignBlock):
+            self._bind(node.target, None)
+        elif isinstance(node, nodes.Call):
+            self._given(node)
+
+    def _assign(self, target: nodes.Node, value: nodes.Node) -> None:
+        folded = fold(value, self.values)
+        if isinstance(target, nodes.Name) and folded is not None:
+            self.values[target.name] = folded
+        self._bind(target, value)
+
+    def _bind(self, target: nodes.Node, value: nodes.Node | None) -> None:
+        """A name that is given a value, or a block of text, is no longer the function of that name."""
+        computed = value is None or self._is_put_together(value)
+        spaces = value is not None and any(self._is_namespace(part) for part in _wholes(value))
+        for part in _parts(target):
+            if isinstance(part, nodes.Name):
+                self.bound.add(part.name)
+                self.computed.update([part.name] if computed else ())
+                self.namespaces.update([part.name] if spaces else ())
+            elif isinstance(part, nodes.NSRef):
+                self._set_attribute(part.attr, value, computed=computed)
+
+    def _given(self, call: nodes.Call) -> None:
+        """What a call gives on: attributes of namespaces, arguments of macros, items of lists."""
+        target = call.node
+        if isinstance(target, nodes.Name) and target.name == "namespace":
+            for keyword in call.kwargs:
+                self._set_attribute(keyword.key, keyword.value, computed=self._is_put_together(keyword.value))
+        elif any(map(self._is_put_together, [*call.args, *(keyword.value for keyword in call.kwargs)])):
+            if isinstance(target, nodes.Name):
+                self.given_computed.add(target.name)
+            elif isinstance(target, nodes.Getattr) and target.attr in _FILLING and isinstance(target.node, nodes.Name):
+                self.computed.add(target.node.name)
+
+    def _set_attribute(self, name: str, value: nodes.Node | None, *, computed: bool) -> None:
+        if computed:
+            self.computed.add(f".{name}")
+        if not isinstance(value, nodes.Const):
+            self.attributes.add(name)
+
+    def _is_namespace(self, node: nodes.Node) -> bool:
+        made = isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "namespace"
+        return made or (isinstance(node, nodes.Name) and node.name in self.namespaces)
+
+    def _is_put_together(self, node: nodes.Node | None) -> bool:
+        """Whether an expression is a text that is put together, or holds one, as a name does not need to be."""
+        waiting = [node]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, nodes.Concat) or self._makes_text(one):
+                return True
+            waiting.extend(_sources(one))
+        return False
+
+    def _makes_text(self, node: nodes.Node | None) -> bool:
+        if isinstance(node, nodes.Name):
+            return node.name in self.computed
+        if isinstance(node, nodes.Getattr):
+            return f".{node.attr}" in self.computed
+        if isinstance(node, nodes.Filter):
+            return node.name not in _INT_FILTERS | _PASSING_FILTERS
+        if isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
+            return _is_text(node.left) or _is_text(node.right)
+        if isinstance(node, nodes.Call):
+            by_macro = isinstance(node.node, nodes.Name) and node.node.name in self.macros
+            return by_macro or (isinstance(node.node, nodes.Getattr) and node.node.attr in _TEXT_METHODS)
+        return False
 
     def _judge(self, node: nodes.Node) -> Iterator[tuple[Sin, str]]:
         if isinstance(node, nodes.Getattr):
@@ -186,9 +258,8 @@ class _Walk:
         key = fold(node.arg, self.values)
         if isinstance(key, str):
             yield from _attribute(node.node, key)
-        elif _is_put_together(node.arg, self.computed) or (
-            isinstance(node.arg, nodes.Name) and node.arg.name in self.computed
-        ):
+        named = any(isinstance(part, nodes.Name) and part.name in self.computed for part in _parts(node.arg))
+        if (named or not isinstance(key, str)) and self._is_put_together(node.arg):
             yield Sin.BUILT_NAME, "a name that is put together, used to reach into a value"
 
     def _filter(self, node: nodes.Filter | nodes.Test) -> Iterator[tuple[Sin, str]]:
@@ -202,7 +273,9 @@ class _Walk:
             )
         if node.name in {"map", "select", "reject"} and first in {"attr", "format"}:
             yield Sin.ESCAPE, f"the filter {first} over a list"
-        if node.name in ATTRIBUTE_FILTERS and named.get("attribute", "") is None:
+        place = _ATTRIBUTE_AT.get(node.name, len(arguments))
+        unknown = named.get("attribute", "") is None or None in arguments[place : place + 1]
+        if unknown or (node.name in _ATTRIBUTE_AT and (node.dyn_args is not None or node.dyn_kwargs is not None)):
             yield Sin.BUILT_NAME, f"a computed attribute for the filter {node.name}"
         for part in _walked([*arguments, *named.values()]) if node.name in ATTRIBUTE_FILTERS else ():
             yield Sin.ESCAPE, f"the attribute {part[:60]!a}"
@@ -217,7 +290,7 @@ class _Walk:
             yield from self._method(target.node, name, arguments)
         elif isinstance(target, nodes.Name):
             yield from self._large(target.name, arguments)
-            if target.name not in FUNCTIONS and target.name not in self.macros and target.name != "loop":
+            if target.name in self.bound or target.name not in FUNCTIONS | self.macros | {"loop"}:
                 yield Sin.UNUSUAL, f"a call of {target.name[:40]!a}"
         elif not isinstance(target, nodes.Call) or isinstance(target.node, nodes.Getattr | nodes.Getitem):
             yield Sin.UNUSUAL, "a call of something computed"
@@ -231,10 +304,12 @@ class _Walk:
             yield Sin.UNUSUAL, "a call of something computed"
         elif name in ESCAPES:
             yield Sin.ESCAPE, f"a call of {shown}"
-        elif name not in METHODS:
+        elif name not in METHODS or (name in self.attributes and any(map(self._is_namespace, _wholes(owner)))):
             yield Sin.UNUSUAL, f"a call of {shown}"
         elif name in {"format", "format_map"} and not isinstance(fold(owner, self.values), str):
             yield Sin.BUILT_NAME, "a format that is computed"
+        if name in {"format", "format_map"} and _FORMAT_WALK.search(str(fold(owner, self.values))):
+            yield Sin.ESCAPE, "a format that reaches into its values"
         yield from self._large(str(name), arguments)
 
     def _large(self, name: str, arguments: list[Folded | None]) -> Iterator[tuple[Sin, str]]:
@@ -285,6 +360,7 @@ def _attribute(owner: nodes.Expr | None, name: str) -> Iterator[tuple[Sin, str]]
 
 
 _FORMAT_WALK = re.compile(r"\{[^{}]*[.\[]_")
+_WITHIN = re.compile(r"(?=(__[a-z]+(?:_[a-z]+)*__))")
 _PIECE = re.compile(r"__\w{0,20}|\w{1,20}__")
 _WIDTH = re.compile(r"%[-+ #0]*([0-9]{7,})|\{[^{}]*:[^{}]*?([0-9]{7,})")
 
@@ -296,39 +372,62 @@ def _constant(value: object) -> Iterator[tuple[Sin, str]]:
         yield Sin.ESCAPE, f"the name {value[:60]!a}"
     elif _FORMAT_WALK.search(value):
         yield Sin.ESCAPE, "a format that reaches into its values"
+    elif any(word in DUNDERS for text in (value, value[::-1]) for word in _WITHIN.findall(text.lower())):
+        yield Sin.BUILT_NAME, f"a name of Python within the text {value[:40]!a}"
     elif _PIECE.fullmatch(value):
         yield Sin.BUILT_NAME, f"a piece of a name, {value[:40]!a}"
     if _WIDTH.search(value):
         yield Sin.COSTLY, "a format of enormous width"
 
 
+_PASSES = 3
+"""Walks for what names stand for: enough for a text that goes through a macro and a list."""
 _INT_FILTERS = frozenset({"length", "count", "int", "abs", "round", "float", "sum"})
+_PASSING_FILTERS = frozenset({
+    "list", "sort", "unique", "reverse", "dictsort", "items", "first", "last", "select", "reject", "selectattr", "rejectattr",
+    "default", "d", "min", "max", "random", "batch", "slice", "groupby", "map", "attr",
+})  # fmt: skip
+"""Filters that give what they are given, or parts of it."""
+_ATTRIBUTE_AT = {
+    "map": 0, "select": 0, "reject": 0, "selectattr": 0, "rejectattr": 0, "groupby": 0, "sum": 0, "sort": 2, "unique": 1,
+    "min": 1, "max": 1, "join": 1,
+}  # fmt: skip
+"""Where filters take an attribute, or the filter or test that they apply."""
+_FILLING = frozenset({"append", "insert", "extend", "update", "setdefault"})
+_TEXT_METHODS = frozenset({
+    "format", "join", "replace", "format_map", "lower", "upper", "strip", "removeprefix", "translate", "split", "rsplit",
+    "splitlines", "partition", "rpartition", "center", "ljust", "rjust", "zfill", "encode", "decode", "lstrip", "rstrip",
+    "swapcase", "title", "capitalize", "casefold", "removesuffix", "expandtabs", "strftime",
+})  # fmt: skip
 
 
-def _is_put_together(node: nodes.Node, computed: set[str]) -> bool:
-    """Whether an expression puts a text together, as a name does not need to be."""
-    if isinstance(node, nodes.Concat):
-        return True
+def _sources(node: nodes.Node | None) -> Iterator[nodes.Node | None]:
+    """The parts of an expression that its value may be, or hold."""
     if isinstance(node, nodes.Filter):
-        return node.name not in _INT_FILTERS
-    if isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
-        return any(_is_text(side) or _is_put_together(side, computed) for side in (node.left, node.right))
-    if isinstance(node, nodes.Call):
-        method = node.node.attr if isinstance(node.node, nodes.Getattr) else ""
-        return method in {
-            "format",
-            "join",
-            "replace",
-            "format_map",
-            "lower",
-            "upper",
-            "strip",
-            "removeprefix",
-            "translate",
-        }
-    if isinstance(node, nodes.CondExpr):
-        return any(_is_put_together(side, computed) for side in (node.expr1, node.expr2) if side is not None)
-    return False
+        yield from () if node.name in _INT_FILTERS else (node.node, *node.args)
+    elif isinstance(node, nodes.BinExpr):
+        yield from (node.left, node.right)
+    elif isinstance(node, nodes.CondExpr):
+        yield from (node.expr1, node.expr2)
+    elif isinstance(node, nodes.Getitem):
+        yield node.node
+    elif isinstance(node, nodes.Call):
+        yield from (*node.args, *(keyword.value for keyword in node.kwargs))
+        yield node.node.node if isinstance(node.node, nodes.Getattr) else None
+    elif isinstance(node, nodes.List | nodes.Tuple):
+        yield from node.items
+    elif isinstance(node, nodes.Dict):
+        yield from (side for pair in node.items for side in (pair.key, pair.value))
+
+
+def _wholes(node: nodes.Node) -> Iterator[nodes.Node]:
+    """An expression and what its value may be, or hold."""
+    waiting: list[nodes.Node | None] = [node]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            yield one
+            waiting.extend(_sources(one))
 
 
 def _is_text(node: nodes.Node) -> bool:
