@@ -102,3 +102,24 @@ def test_a_name_makes_no_lines_colours_or_directions_in_the_table(tmp_path: Path
     assert not {"\x1b", "\u202e"} & set(told)
     assert not any(line.startswith("pass") for line in told.splitlines())
     assert r"a\npass" in told
+
+
+# ---------------------------------------------------------------- files of a kind
+def test_a_hard_link_is_noted_and_passes(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}")
+    (tmp_path / "b.json").hardlink_to(file)
+    with Scanner() as scanner:
+        [first, second] = pool.scan_folders([tmp_path], pool.Bench(scanner))
+    assert rules_of(first) == rules_of(second) == {"path-hard-link"}
+    assert first.outcome is Outcome.PASS
+
+
+def test_a_file_of_holes_is_not_hashed_for_hours(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    with file.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with Scanner() as scanner:
+        [report] = pool.scan_folders([file], pool.Bench(scanner))
+    assert rules_of(report) == {"budget-spent"}
+    assert report.outcome is Outcome.INCOMPLETE

@@ -29,12 +29,13 @@ from fastness.models.scan.facts import found
 from fastness.models.scan.isolated import Place, Scanner, Seen, unreadable
 from fastness.models.scan.paths import refused
 from fastness.models.scan.report import Report
-from fastness.models.scan.rules import PATH_CHANGED, PATH_SPECIAL, UNREADABLE
+from fastness.models.scan.rules import BUDGET_SPENT, PATH_CHANGED, PATH_HARD_LINK, PATH_SPECIAL, UNREADABLE
 
 Advance = Callable[[int], None]
 """Is told how many more bytes were read; from any thread."""
 
 _AT_ONCE = 1 << 20
+_HOLLOW_BYTES, _HOLLOW_SHARE = 8 << 30, 1000
 _TICK_NS = 10_000_000  # the coarsest clock of a kernel in use
 
 
@@ -88,14 +89,38 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
     try:
         with FileSource(work.file, work.name) as source:
             _go_on(bench)
+            status = os.fstat(source.fileno())
+            if _hollow(status):
+                return _refused(
+                    work, f"{status.st_size} bytes, of which {status.st_blocks * 512} are stored: holes are not read"
+                )
             before = _settled(source.fileno())
             seen = _digested(bench, source, work, bundle, source.fileno())
             same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
+            seen = _with_links(seen, status.st_nlink)
     except OSError as error:
         return Seen(unreadable(work.name, error))
     except Invalid as error:  # it was a file when the folder was walked
         return Seen(replace(refused(work.file, PATH_SPECIAL, error.message), name=work.name))
     return seen if same else _changed(seen, "its size, its times or the file itself are not what they were")
+
+
+def _hollow(status: os.stat_result) -> bool:
+    """Whether a file says that it is immense and stores next to nothing; to hash its holes would take hours."""
+    return status.st_size > _HOLLOW_BYTES and status.st_blocks * 512 < status.st_size // _HOLLOW_SHARE
+
+
+def _refused(work: Work, problem: str) -> Seen:
+    return Seen(replace(refused(work.file, BUDGET_SPENT, problem), name=work.name))
+
+
+def _with_links(seen: Seen, links: int) -> Seen:
+    """What has a second name may be another model's file, and changes with it."""
+    if links < 2:
+        return seen
+    report = report_in(seen)
+    finding = found(PATH_HARD_LINK, report.name, 0, f"the file has {links} names")
+    return replace(seen, report=replace(report, verdict=judge((*report.verdict.findings, finding))))
 
 
 def scan_source(bench: Bench, source: RandomAccess, expected: Digest) -> Report:

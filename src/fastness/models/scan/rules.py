@@ -52,6 +52,11 @@ PATH_SPECIAL = undecided(
     "path-special", "Neither a file nor a folder", "Devices, pipes and sockets have no fixed content.",
     "Remove it from the folder.",
 )  # fmt: skip
+PATH_HARD_LINK = Rule(
+    "path-hard-link", "A file with more than one name", Severity.LOW,
+    "Who writes to the file by its other name changes the model after the scan; hard links have led loaders to files outside.",
+    "Copy the file, or compare its digest before it is loaded.", {**MAPS, "cwe": "CWE-62"},
+)  # fmt: skip
 PATH_CHANGED = undecided(
     "path-changed", "The file changed while it was scanned",
     "What was scanned is not what stands there now, so nothing that was found vouches for it.",
@@ -75,5 +80,5 @@ NAME_MISMATCH = Rule(
 
 RULES = (
     FORMAT_UNKNOWN, FILE_EMPTY, BYTES_UNEXPLAINED, BUDGET_SPENT, READER_FAILED, UNREADABLE, PATH_LINK, PATH_SPECIAL,
-    PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, NAME_MISMATCH,
+    PATH_HARD_LINK, PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, NAME_MISMATCH,
 )  # fmt: skip
