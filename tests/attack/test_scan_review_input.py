@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -67,6 +68,41 @@ def test_a_program_among_the_values_of_a_pickle_is_told(program: bytes, protocol
 
 def test_a_text_that_tells_of_scripts_is_none() -> None:
     assert report_of(pickle.dumps({"doc": "Write this:\n#!/bin/bash\necho hi\n"})).outcome is Outcome.PASS
+
+
+# ---------------------------------------------------------------- secrets in odd places
+TOKEN = "ghp_" + "a8Kd92LmQpX03RtYvB7nC5hWzJ6sEf1GuT4i"
+KEY_ID = "AKIA" + "Q3EGRZLMN7YPX2WD"
+ENCODED = base64.b64encode(TOKEN.encode())
+
+
+@pytest.mark.parametrize("secret", [TOKEN, f"user:{TOKEN}", KEY_ID, f"a note, then: {KEY_ID}"])
+def test_a_secret_in_base64_is_found(secret: str) -> None:
+    encoded = base64.b64encode(secret.encode()).decode()
+    for data, name in ((json.dumps({"a": encoded}).encode(), "a.json"), (pickle.dumps([encoded], 4), "a.pkl")):
+        assert "credential-in-model" in rules_of(report_of(data, name))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [TOKEN.encode(), TOKEN.encode("utf-16-le"), b"a-" * 500 + b" " + TOKEN.encode(), "-" * 5000 + TOKEN, ENCODED, b" " + TOKEN.encode() * 3],
+    ids=["bytes", "utf-16", "late in bytes", "late in a text", "base64 in bytes", "repeated"],
+)  # fmt: skip
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_secret_anywhere_in_a_pickle_is_found(value: object, protocol: int) -> None:
+    assert "credential-in-model" in rules_of(report_of(pickle.dumps({"a": value}, protocol)))
+
+
+def test_a_secret_in_an_array_of_texts_and_in_the_comment_of_an_archive_is_found() -> None:
+    for kind, data in (("S40", TOKEN.encode()), ("<U40", TOKEN.encode("utf-32-le"))):
+        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': (1,), }}".encode().ljust(117) + b"\n"
+        array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+        assert "credential-in-model" in rules_of(report_of(array, "a.npy")), kind
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", "hello\n")
+        archive.comment = TOKEN.encode()
+    assert "credential-in-model" in rules_of(report_of(packed.getvalue(), "a.zip"))
 
 
 # ---------------------------------------------------------------- bombs

@@ -56,7 +56,7 @@ XGBOOST = {
     "another document behind": ((JSON + '{"x": 1}').encode(), "incomplete", "xgboost-malformed"),
     "nested without end": (b'{"learner":{' + b'"a":{' * 5000, "incomplete", "xgboost-malformed"),
     "UBJSON cut short": (UBJ[:-20], "incomplete", "xgboost-malformed"),
-    "UBJSON and more": (UBJ + b"\x80\x04cos\nsystem\n", "incomplete", "xgboost-malformed"),
+    "UBJSON and more": (UBJ + b"\x80\x04cos\nsystem\n", "block", "xgboost-malformed"),
     "a list longer than the file": (UBJ.replace(b"[$l#L\0\0\0\0\0\0\0\3", b"[$l#L\x7f\xff\xff\xff\xff\xff\xff\xff", 1), "incomplete", "xgboost-malformed"),
     "a list of nothing, without end": (UBJ.replace(b"[$l#L\0\0\0\0\0\0\0\3", b"[$Z#L\x7f\xff\xff\xff\xff\xff\xff\xff", 1), "incomplete", "xgboost-malformed"),
     "a negative length": (UBJ.replace(b"L\0\0\0\0\0\0\0\3", b"L\xff\xff\xff\xff\xff\xff\xff\xff", 1), "incomplete", "xgboost-malformed"),

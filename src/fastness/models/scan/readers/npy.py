@@ -16,6 +16,7 @@ from typing import ClassVar
 from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.credentials import search_credentials
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.literals import Literal, NotALiteral, parse_literal
@@ -100,6 +101,7 @@ class NpyReader:
                 yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
             at = start + count * width
             yield from search_payloads(source, start, min(at, source.size), budget)
+            yield from search_credentials(source, start, min(at, source.size))
         if at < source.size:
             yield found(SIZE, source.name, at, f"{source.size - at} bytes follow the last array")
 

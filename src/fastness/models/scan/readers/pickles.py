@@ -20,6 +20,7 @@ from fastness.core.errors import TooLarge
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
+from fastness.models.scan.credentials import search_credentials
 from fastness.models.scan.cursor import Cursor, Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, explain, run
@@ -187,6 +188,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         yield span(source.name, start, (trace.broken if trace.broken >= 0 else trace.end) - start)
         yield trace
         yield from search_programs(source, start, trace.end)
+        yield from search_credentials(source, start, trace.end)
         yield from _pieces(source, trace, budget)
         yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:

@@ -27,8 +27,9 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan import entries
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Part
-from fastness.models.scan.facts import Look, Member, Told, found, span
+from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.inflate import CODECS, BrokenData, Codec, Inflated, allowance, raw_lzma
 from fastness.models.scan.readers.compressed import is_bomb
 from fastness.models.scan.readers.npy import NpyReader
@@ -215,10 +216,12 @@ def _ends_agree(name: str, readings: list[End]) -> Iterator[Finding]:
         yield found(MALFORMED, name, 0, "it has no directory")
 
 
-def _listed(archive: _Archive, end: End, rows: list[_Row]) -> Iterator[Finding]:
+def _listed(archive: _Archive, end: End, rows: list[_Row]) -> Iterator[Fact | Finding]:
     """The members that a directory lists."""
     name, source = archive.source.name, archive.source
     comment = source.read_at(end.comment, end.stop - end.comment)
+    if kind := credential_in(comment.decode("utf-8", "replace")):
+        yield Fact(FactKind.CREDENTIAL, name, end.comment, kind)
     archive.cover(end.at, end.stop if entries.is_text(comment) else end.comment)
     stop = end.start
     count = 0
