@@ -10,6 +10,16 @@ import pytest
 
 from fastness.core.findings import Decision
 from fastness.models.scan import scan_paths
+from tests.unit.models.scan.artifacts import proto
+from tests.unit.models.scan.keras_bytes import (
+    COMPUTES,
+    attr,
+    function,
+    graph_def,
+    node,
+    saved_model,
+    text_constant,
+)
 
 # A class that a loader imports by a name in the configuration, in the files where the loader looks for it.
 NAMED_CLASSES = {
@@ -114,6 +124,70 @@ HONEST_TEMPLATES = r"""{% for key in fields.keys() | reject('in', ['a']) | list 
 @pytest.mark.parametrize("template", HONEST_TEMPLATES)
 def test_honest_templates_pass(template: str, tmp_path: Path) -> None:
     assert decision_of(tmp_path / "chat_template.jinja", template) is Decision.ALLOW
+
+
+SAVES = node("s", "SaveV2", "p", "names", "x")
+P = text_constant("c", "/root/x")
+PATHS = {
+    "decoded": (text_constant("c", "L3Jvb3QveA"), node("p", "DecodeBase64", "c"), SAVES),
+    "in capitals": (text_constant("c", "/tmp"), node("p", "StringUpper", "c"), SAVES),
+    "with other letters": (text_constant("c", "#root"), node("p", "StaticRegexReplace", "c"), SAVES),
+    "cut out": (text_constant("c", "x/root"), node("p", "Substr", "c", "i", "j"), SAVES),
+    "joined": (P, node("p", "ReduceJoin", "c", "i"), SAVES),
+    "written by a format": (node("p", "StringFormat", attrs=attr("template", proto(2, "/root"))), SAVES),
+    "chosen from a list": (P, node("p", "GatherV2", "c", "i", "j"), SAVES),
+    "a part of a list": (P, node("p", "StridedSlice", "c", "i", "j", "k"), SAVES),
+    "repeated": (P, node("p", "Fill", "i", "c"), SAVES),
+    "behind a switch": (P, node("q", "Switch", "c", "i"), node("p", "Merge", "q:1", "q"), SAVES),
+    "kept in a variable": (P, node("p", "VariableV2"), node("a", "Assign", "p", "c"), SAVES),
+    "found in a table": (P, node("p", "LookupTableFindV2", "t", "c", "c"), SAVES),
+    "the second of two texts": (
+        node("p", "Const", attrs=attr("value", proto(8, proto(1, 7) + proto(8, "x") + proto(8, "/root")))),
+        SAVES,
+    ),
+    "in the other form of a text": (
+        node("p", "Const", attrs=attr("value", proto(8, proto(1, 7) + proto(4, b"\x05/root")))),
+        SAVES,
+    ),
+    "at the end of a long chain": (
+        text_constant("c", "/root"),
+        node("i0", "Identity", "c"),
+        *(node(f"i{at}", "Identity", f"i{at - 1}") for at in range(1, 500)),
+        node("p", "Identity", "i499"),
+        SAVES,
+    ),
+    "mapped into memory": (node("p", "ImmutableConst", attrs=attr("memory_region_name", proto(2, "/etc/passwd"))),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_that_a_graph_makes_up_blocks(name: str, tmp_path: Path) -> None:
+    graph = saved_model(graph_def(*COMPUTES, *PATHS[name]))
+    assert decision_of(tmp_path / "saved_model.pb", graph) is Decision.DENY
+
+
+def test_a_path_in_a_function_is_not_covered_by_a_node_of_the_graph_behind_it(tmp_path: Path) -> None:
+    """The fields of a message may come in any order: nodes of the graph behind its functions."""
+    library = proto(2, function("f", text_constant("p", "/root/x"), node("s", "SaveV2", "p:output:0", "n:output:0")))
+    graph = saved_model(library + graph_def(*COMPUTES, text_constant("p", "x"), node("f", "StatefulPartitionedCall")))
+    assert decision_of(tmp_path / "saved_model.pb", graph) is Decision.DENY
+
+
+def test_graphs_that_save_where_they_are_told_pass(tmp_path: Path) -> None:
+    """The nodes by which TensorFlow 1 and 2 save and restore: every path begins with what the caller gives."""
+    old = (
+        text_constant("c", "model"), node("f", "PlaceholderWithDefault", "c"), node("p0", "PlaceholderWithDefault", "f"),
+        text_constant("t", "_temp_1/part"), node("j", "StringJoin", "p0", "t"), node("p", "ShardedFilename", "j", "i", "n"),
+        SAVES, node("k", "Pack", "p", "^s"), node("m", "MergeV2Checkpoints", "k", "p0"), node("r", "RestoreV2", "p0", "n"),
+    )  # fmt: skip
+    body = (
+        node("e", "StaticRegexFullMatch", "file_prefix"), text_constant("a", ".part"), text_constant("b", "_temp/part"),
+        node("w", "Select", "e:output:0", "a:output:0", "b:output:0"), node("j", "StringJoin", "file_prefix", "w:output:0"),
+        node("p", "ShardedFilename", "j:output:0", "i:output:0", "n:output:0"), node("s", "SaveV2", "p:filename:0", "n:output:0"),
+        node("k", "Pack", "p:filename:0"), node("m", "MergeV2Checkpoints", "k:output:0", "file_prefix"),
+    )  # fmt: skip
+    graph = saved_model(graph_def(*COMPUTES, *old, functions=function("f", *body)))
+    assert decision_of(tmp_path / "saved_model.pb", graph) is Decision.ALLOW
 
 
 def decision_of(path: Path, content: str | bytes) -> Decision:

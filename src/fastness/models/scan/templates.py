@@ -121,10 +121,16 @@ def _hidden_text(text: str) -> list[Met]:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """The state of one walk."""
+class _Names:
+    """What the names of a template stand for.
 
-    met: list[Met] = field(default_factory=list)
+    Attributes:
+        values: those that come to a constant.
+        computed: those that may be, or hold, a text that is put together; of attributes with a dot before them.
+        bound: those that are given a value, so that they are no longer the function of that name.
+        namespaces: those that may be, or hold, a namespace, and `attributes` what is put into one.
+    """
+
     values: dict[str, Folded] = field(default_factory=dict)
     computed: set[str] = field(default_factory=set)
     macros: set[str] = field(default_factory=set)
@@ -133,30 +139,7 @@ class _Walk:
     attributes: set[str] = field(default_factory=set)
     given_computed: set[str] = field(default_factory=set)
 
-    def all(self, tree: nodes.Template) -> None:
-        """Walk the whole tree, first for what names stand for, then for what is done with them."""
-        order = self._order(tree)
-        for _ in range(_PASSES):
-            for node in order:
-                self._learn(node)
-        for node in order:
-            for sin, what in self._judge(node):
-                self.met.append(Met(sin, node.lineno, what))
-        if (steps := _steps(tree)) > _MOST_STEPS:
-            self.met.append(Met(Sin.COSTLY, 1, f"loops of {steps} steps or more"))
-
-    def _order(self, tree: nodes.Node) -> list[nodes.Node]:
-        waiting, order = [tree], []
-        while waiting:
-            node = waiting.pop()
-            order.append(node)
-            if len(order) > MOST_NODES:
-                self.met.append(Met(Sin.UNREADABLE, node.lineno, f"more than {MOST_NODES} parts"))
-                break
-            waiting.extend(reversed(list(node.iter_child_nodes())))
-        return order
-
-    def _learn(self, node: nodes.Node) -> None:
+    def learn(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Macro):
             self.macros.add(node.name)
             self.bound.update(argument.name for argument in node.args)
@@ -182,8 +165,8 @@ class _Walk:
 
     def _bind(self, target: nodes.Node, value: nodes.Node | None) -> None:
         """A name that is given a value, or a block of text, is no longer the function of that name."""
-        computed = value is None or self._is_put_together(value)
-        spaces = value is not None and any(self._is_namespace(part) for part in _wholes(value))
+        computed = value is None or self.is_put_together(value)
+        spaces = value is not None and any(self.is_namespace(part) for part in _wholes(value))
         for part in _parts(target):
             if isinstance(part, nodes.Name):
                 self.bound.add(part.name)
@@ -197,8 +180,8 @@ class _Walk:
         target = call.node
         if isinstance(target, nodes.Name) and target.name == "namespace":
             for keyword in call.kwargs:
-                self._set_attribute(keyword.key, keyword.value, computed=self._is_put_together(keyword.value))
-        elif any(map(self._is_put_together, [*call.args, *(keyword.value for keyword in call.kwargs)])):
+                self._set_attribute(keyword.key, keyword.value, computed=self.is_put_together(keyword.value))
+        elif any(map(self.is_put_together, [*call.args, *(keyword.value for keyword in call.kwargs)])):
             if isinstance(target, nodes.Name):
                 self.given_computed.add(target.name)
             elif isinstance(target, nodes.Getattr) and target.attr in _FILLING and isinstance(target.node, nodes.Name):
@@ -210,11 +193,11 @@ class _Walk:
         if not isinstance(value, nodes.Const):
             self.attributes.add(name)
 
-    def _is_namespace(self, node: nodes.Node) -> bool:
+    def is_namespace(self, node: nodes.Node) -> bool:
         made = isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "namespace"
         return made or (isinstance(node, nodes.Name) and node.name in self.namespaces)
 
-    def _is_put_together(self, node: nodes.Node | None) -> bool:
+    def is_put_together(self, node: nodes.Node | None) -> bool:
         """Whether an expression is a text that is put together, or holds one, as a name does not need to be."""
         waiting = [node]
         while waiting:
@@ -238,6 +221,37 @@ class _Walk:
             return by_macro or (isinstance(node.node, nodes.Getattr) and node.node.attr in _TEXT_METHODS)
         return False
 
+
+@dataclass(slots=True)
+class _Walk:
+    """The state of one walk."""
+
+    met: list[Met] = field(default_factory=list)
+    names: _Names = field(default_factory=_Names)
+
+    def all(self, tree: nodes.Template) -> None:
+        """Walk the whole tree, first for what names stand for, then for what is done with them."""
+        order = self._order(tree)
+        for _ in range(_PASSES):
+            for node in order:
+                self.names.learn(node)
+        for node in order:
+            for sin, what in self._judge(node):
+                self.met.append(Met(sin, node.lineno, what))
+        if (steps := _steps(tree)) > _MOST_STEPS:
+            self.met.append(Met(Sin.COSTLY, 1, f"loops of {steps} steps or more"))
+
+    def _order(self, tree: nodes.Node) -> list[nodes.Node]:
+        waiting, order = [tree], []
+        while waiting:
+            node = waiting.pop()
+            order.append(node)
+            if len(order) > MOST_NODES:
+                self.met.append(Met(Sin.UNREADABLE, node.lineno, f"more than {MOST_NODES} parts"))
+                break
+            waiting.extend(reversed(list(node.iter_child_nodes())))
+        return order
+
     def _judge(self, node: nodes.Node) -> Iterator[tuple[Sin, str]]:
         if isinstance(node, nodes.Getattr):
             yield from _attribute(node.node, node.attr)
@@ -255,16 +269,16 @@ class _Walk:
             yield from _plain(node)
 
     def _item(self, node: nodes.Getitem) -> Iterator[tuple[Sin, str]]:
-        key = fold(node.arg, self.values)
+        key = fold(node.arg, self.names.values)
         if isinstance(key, str):
             yield from _attribute(node.node, key)
-        named = any(isinstance(part, nodes.Name) and part.name in self.computed for part in _parts(node.arg))
-        if (named or not isinstance(key, str)) and self._is_put_together(node.arg):
+        named = any(isinstance(part, nodes.Name) and part.name in self.names.computed for part in _parts(node.arg))
+        if (named or not isinstance(key, str)) and self.names.is_put_together(node.arg):
             yield Sin.BUILT_NAME, "a name that is put together, used to reach into a value"
 
     def _filter(self, node: nodes.Filter | nodes.Test) -> Iterator[tuple[Sin, str]]:
-        arguments = [fold(argument, self.values) for argument in node.args]
-        named = {str(keyword.key): fold(keyword.value, self.values) for keyword in node.kwargs}
+        arguments = [fold(argument, self.names.values) for argument in node.args]
+        named = {str(keyword.key): fold(keyword.value, self.names.values) for keyword in node.kwargs}
         first = arguments[0] if arguments else None
         if node.name == "attr":
             yield (
@@ -273,9 +287,7 @@ class _Walk:
             )
         if node.name in {"map", "select", "reject"} and first in {"attr", "format"}:
             yield Sin.ESCAPE, f"the filter {first} over a list"
-        place = _ATTRIBUTE_AT.get(node.name, len(arguments))
-        unknown = named.get("attribute", "") is None or None in arguments[place : place + 1]
-        if unknown or (node.name in _ATTRIBUTE_AT and (node.dyn_args is not None or node.dyn_kwargs is not None)):
+        if named.get("attribute", "") is None or _is_computed_place(node, arguments):
             yield Sin.BUILT_NAME, f"a computed attribute for the filter {node.name}"
         for part in _walked([*arguments, *named.values()]) if node.name in ATTRIBUTE_FILTERS else ():
             yield Sin.ESCAPE, f"the attribute {part[:60]!a}"
@@ -284,13 +296,13 @@ class _Walk:
 
     def _call(self, node: nodes.Call) -> Iterator[tuple[Sin, str]]:
         target = node.node
-        arguments = [fold(argument, self.values) for argument in node.args]
+        arguments = [fold(argument, self.names.values) for argument in node.args]
         if isinstance(target, nodes.Getattr | nodes.Getitem):
-            name = target.attr if isinstance(target, nodes.Getattr) else fold(target.arg, self.values)
+            name = target.attr if isinstance(target, nodes.Getattr) else fold(target.arg, self.names.values)
             yield from self._method(target.node, name, arguments)
         elif isinstance(target, nodes.Name):
             yield from self._large(target.name, arguments)
-            if target.name in self.bound or target.name not in FUNCTIONS | self.macros | {"loop"}:
+            if target.name in self.names.bound or target.name not in FUNCTIONS | self.names.macros | {"loop"}:
                 yield Sin.UNUSUAL, f"a call of {target.name[:40]!a}"
         elif not isinstance(target, nodes.Call) or isinstance(target.node, nodes.Getattr | nodes.Getitem):
             yield Sin.UNUSUAL, "a call of something computed"
@@ -304,11 +316,13 @@ class _Walk:
             yield Sin.UNUSUAL, "a call of something computed"
         elif name in ESCAPES:
             yield Sin.ESCAPE, f"a call of {shown}"
-        elif name not in METHODS or (name in self.attributes and any(map(self._is_namespace, _wholes(owner)))):
+        elif name not in METHODS or (
+            name in self.names.attributes and any(map(self.names.is_namespace, _wholes(owner)))
+        ):
             yield Sin.UNUSUAL, f"a call of {shown}"
-        elif name in {"format", "format_map"} and not isinstance(fold(owner, self.values), str):
+        elif name in {"format", "format_map"} and not isinstance(fold(owner, self.names.values), str):
             yield Sin.BUILT_NAME, "a format that is computed"
-        if name in {"format", "format_map"} and _FORMAT_WALK.search(str(fold(owner, self.values))):
+        if name in {"format", "format_map"} and _FORMAT_WALK.search(str(fold(owner, self.names.values))):
             yield Sin.ESCAPE, "a format that reaches into its values"
         yield from self._large(str(name), arguments)
 
@@ -320,12 +334,20 @@ class _Walk:
     def _expression(self, node: nodes.Expr) -> Iterator[tuple[Sin, str]]:
         """What an expression of written-out parts comes to."""
         if isinstance(node, nodes.Mul | nodes.Pow):
-            sides = [fold(node.left, self.values), fold(node.right, self.values)]
+            sides = [fold(node.left, self.names.values), fold(node.right, self.names.values)]
             if any(isinstance(side, int) and abs(side) > LARGE for side in sides) or isinstance(node, nodes.Pow):
                 yield Sin.COSTLY, "a product that may be huge"
-        value = fold(node, self.values)
+        value = fold(node, self.names.values)
         if isinstance(value, str) and (value in HIDDEN or re.fullmatch(r"__\w+", value)):
             yield Sin.ESCAPE, f"the name {value[:60]!a}, which is put together"
+
+
+def _is_computed_place(node: nodes.Filter | nodes.Test, arguments: list[Folded | None]) -> bool:
+    """Whether the attribute that a filter asks for stands in its arguments, and is not written out."""
+    if node.name not in _ATTRIBUTE_AT:
+        return False
+    at = _ATTRIBUTE_AT[node.name]
+    return node.dyn_args is not None or node.dyn_kwargs is not None or None in arguments[at : at + 1]
 
 
 def _walked(values: list[Folded | None]) -> Iterator[str]:

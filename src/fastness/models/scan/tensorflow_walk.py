@@ -32,7 +32,8 @@ KEPT_TEXT = 4096
 KEPT_TEXTS = 64
 KEPT_PARTS = 4096
 DOMAIN = "tensorflow"
-_OWN_FILES = frozenset({"vocab_file", "filename", "file_pattern", "vocabulary_file", "checkpoint_path", "file_prefix"})
+_OWN_FILES = frozenset({"vocab_file", "filename", "file_pattern", "vocabulary_file", "checkpoint_path", "file_prefix",
+                        "memory_region_name"})  # fmt: skip
 _OPERATOR = re.compile(r"[A-Za-z0-9_.>/\-]{1,200}")
 # What is kept of a message until the one around it ends: texts by field, and inner messages.
 _TEXTS = {
@@ -40,6 +41,8 @@ _TEXTS = {
     "SavedUserObject": {1, 3}, "SavedMetadataObject": {4, 5}, "TensorProto": {8}, "RegisteredSaver": {1}, "SavedObject": {16},
 }  # fmt: skip
 _INNER = frozenset({"NodeDef.AttrEntry", "AttrValue", "TensorProto", "TensorInfo", "OpDef"})
+CONTENT = 4
+_SCOPES = frozenset({"GraphDef", "FunctionDef"})
 _CONFIGS = {("SavedUserObject", 3), ("SavedMetadataObject", 5)}
 
 
@@ -75,7 +78,8 @@ class Walk:
     unknown: set[tuple[str, int]] = field(default_factory=set)
     operators: dict[str, int] = field(default_factory=dict)
     local: set[str] = field(default_factory=set)
-    scopes: list[dict[str, Node]] = field(default_factory=list)
+    scopes: list[tuple[str, dict[str, Node]]] = field(default_factory=list)
+    open_scopes: list[dict[str, Node]] = field(default_factory=list)
     assets: set[str] = field(default_factory=set)
     seen: set[tuple[FactKind, str]] = field(default_factory=set)
 
@@ -89,8 +93,7 @@ class Walk:
         kept = Kept(kind, self.cursor.position)
         if depth > MAX_NESTING:
             raise NotProtobuf(kept.start, f"messages nested deeper than {MAX_NESTING}")
-        if kind in {"GraphDef", "FunctionDef"}:
-            self.scopes.append({})
+        self.enter(kind)
         known = schema()
         numbers = known[kind]
         for one in fields(self.cursor, end, self.budget):
@@ -104,15 +107,27 @@ class Walk:
             elif one.wire == LENGTH and what in "ts":
                 self._text(what, one, kept)
         self.close(kept)
+        self.leave(kind)
         return kept
+
+    def enter(self, kind: str) -> None:
+        """A message begins; the nodes of a graph or function are its own."""
+        if kind in _SCOPES:
+            self.open_scopes.append({})
+            self.scopes.append((kind, self.open_scopes[-1]))
+
+    def leave(self, kind: str) -> None:
+        """It ends, and what stands behind it belongs to the one around it."""
+        if kind in _SCOPES:
+            self.open_scopes.pop()
 
     def finish(self) -> None:
         """Tell what can be told only when all of it was walked."""
         for name, offset in self.operators.items():
             local = int(name in self.local)
             self.told.append(Fact(FactKind.OPERATOR, self.name, offset, name, {"domain": DOMAIN, "local": local}))
-        for nodes in self.scopes:
-            for path, offset in chosen_paths(nodes, frozenset(self.assets)):
+        for kind, nodes in self.scopes:
+            for path, offset in chosen_paths(nodes, frozenset(self.assets), function=kind == "FunctionDef"):
                 self._once(FactKind.REFERENCE, path, offset)
         for kind, number in sorted(self.unknown):
             self.told.append(found(UNKNOWN_FIELD, self.name, 0, f"field {number} of {kind}"))
@@ -130,6 +145,9 @@ class Walk:
         wanted = one.number in _TEXTS.get(kept.kind, ())
         config = (kept.kind, one.number) in _CONFIGS
         length = one.end - one.start
+        if kept.kind == "TensorProto" and one.number == CONTENT and length <= KEPT_TEXT:
+            kept.texts.setdefault(CONTENT, []).append(packed(self.cursor.take(length)))
+            return
         if not wanted and (what == "s" or length < SHORTEST):
             return
         if config:
@@ -192,9 +210,9 @@ class Walk:
         values = {one.text(1): one.inner[-1] for one in kept.inner if one.inner}
         for key, value in values.items():
             self._attribute(key, value, kept.start)
-        if op in KEPT and self.scopes:
-            text = _constant(values.get("value")) if op == "Const" else ""
-            self.scopes[-1][kept.text(1)] = Node(op, tuple(kept.texts.get(3, ())[:64]), text, kept.start)
+        if op in KEPT and self.open_scopes:
+            texts = _constant(values.get("value")) if op == "Const" else ()
+            self.open_scopes[-1][kept.text(1)] = Node(op, tuple(kept.texts.get(3, ())[:64]), texts, kept.start)
 
     def _attribute(self, key: str, value: Kept, offset: int) -> None:
         """Attributes that are paths by themselves, of operators that compute otherwise."""
@@ -210,8 +228,18 @@ class Walk:
             self.told.append(Fact(kind, self.name, offset, name, detail))
 
 
-def _constant(value: Kept | None) -> str:
-    """The first text of a constant."""
+def _constant(value: Kept | None) -> tuple[str, ...]:
+    """The texts of a constant, in either of the forms that a tensor has for them."""
     tensors = [one for one in value.inner if one.kind == "TensorProto"] if value else []
-    texts = tensors[-1].texts.get(8, ()) if tensors else ()
-    return texts[0] if texts else ""
+    return (*tensors[-1].texts.get(8, ()), *tensors[-1].texts.get(4, ())) if tensors else ()
+
+
+def packed(data: bytes) -> str:
+    """The text of a tensor of one text whose content is written as bytes: its length, and the text; else nothing."""
+    length, shift, at = 0, 0, 0
+    while at < min(len(data), 5):
+        length |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            break
+    return data[at:].decode("utf-8", "replace") if length == len(data) - at else ""

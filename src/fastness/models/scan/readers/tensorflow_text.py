@@ -20,7 +20,7 @@ from fastness.models.scan.facts import HEAD, Look, Told, found, span
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import NotProtobuf
 from fastness.models.scan.rules import undecided
-from fastness.models.scan.tensorflow_walk import Kept, Walk
+from fastness.models.scan.tensorflow_walk import CONTENT, KEPT_TEXT, Kept, Walk, packed
 
 MALFORMED = undecided(
     "tensorflow-text-malformed", "A TensorFlow graph in text that is not understood",
@@ -48,7 +48,7 @@ _MESSAGES = {
 }  # fmt: skip
 _FIELDS = {
     "NodeDef": {"name": 1, "op": 2, "input": 3}, "NodeDef.AttrEntry": {"key": 1}, "AttrValue": {"s": 2},
-    "TensorProto": {"string_val": 8}, "OpDef": {"name": 1}, "AssetFileDef": {"filename": 2}, "TensorInfo": {"name": 1},
+    "TensorProto": {"string_val": 8, "tensor_content": 4}, "OpDef": {"name": 1}, "AssetFileDef": {"filename": 2}, "TensorInfo": {"name": 1},
     "SavedUserObject": {"identifier": 1, "metadata": 3}, "RegisteredSaver": {"name": 1},
 }  # fmt: skip
 
@@ -108,7 +108,7 @@ class _Parser:
             NotProtobuf: the text is no message.
             TooLarge: the budget is spent.
         """
-        self._walk.scopes.append({})
+        self._walk.enter("GraphDef")
         stack = [(Kept("GraphDef", 0), "")]
         field = ""
         while _REST.match(self._text, self._at) is None:
@@ -140,8 +140,7 @@ class _Parser:
 
     def _opened(self, field: str) -> Kept:
         kind = _MESSAGES.get(field, "")
-        if kind in {"GraphDef", "FunctionDef"}:
-            self._walk.scopes.append({})
+        self._walk.enter(kind)
         return Kept(kind, self._at)
 
     def _closed(self, stack: list[tuple[Kept, str]], piece: str) -> None:
@@ -150,13 +149,16 @@ class _Parser:
         kept, _ = stack.pop()
         if kept.kind:
             self._walk.close(kept)
+        self._walk.leave(kept.kind)
         if kept.kind and stack[-1][0].kind not in {"", "GraphDef"}:
             stack[-1][0].inner.append(kept)
 
     def _value(self, kept: Kept, field: str, piece: str) -> None:
         text = _ESCAPE.sub(_unescaped, piece[1:-1])
         number = _FIELDS.get(kept.kind, {}).get(field)
-        if number is not None:
+        if kept.kind == "TensorProto" and number == CONTENT:
+            kept.texts.setdefault(CONTENT, []).append(packed(text[:KEPT_TEXT].encode("latin-1", "replace")))
+        elif number is not None:
             kept.texts.setdefault(number, []).append(text[:4096])
         self._walk.text(text.encode("latin-1", "replace"), self._at, config=field == "metadata")
 
