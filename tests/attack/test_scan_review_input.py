@@ -105,6 +105,32 @@ def test_a_secret_in_an_array_of_texts_and_in_the_comment_of_an_archive_is_found
     assert "credential-in-model" in rules_of(report_of(packed.getvalue(), "a.zip"))
 
 
+# ---------------------------------------------------------------- acts before or behind what spends a bound
+CALL = b"cposix\nsystem\n(S'id'\ntR"
+
+
+@pytest.mark.parametrize("bound", ["opcodes", "stack", "facts"])
+def test_what_a_pickle_does_before_a_bound_is_met_blocks(bound: str) -> None:
+    filler = {
+        "opcodes": b"N0" * 3000, "stack": b"N" * 3000, "facts": b"".join(b"cmine\nname%d\n0" % i for i in range(3000)),
+    }  # fmt: skip
+    report = report_of(b"\x80\x02" + CALL + filler[bound] + b".", "model.pkl", **{bound: 2000})
+    assert report.outcome is Outcome.BLOCK
+    assert {"budget-spent", "pickle-dangerous-call"} <= rules_of(report)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [CALL + b"N" + b"\x85" * 10**6 + b".", CALL + b"(" * 10**6 + b"t" * 10**6 + b".", CALL + b"]" * 10**6],
+    ids=["tuples", "marks", "lists"],
+)
+def test_what_a_pickle_does_before_it_fills_the_memory_blocks(data: bytes) -> None:
+    with Scanner() as scanner:
+        report = scanner.scan(BytesSource("a.pkl", b"\x80\x02" + data))
+    assert report.outcome is Outcome.BLOCK
+    assert "scanner-crashed" not in rules_of(report)
+
+
 # ---------------------------------------------------------------- bombs
 def test_a_bomb_that_no_reader_knows_blocks_and_one_of_numbers_is_for_review() -> None:
     filler = bytes(80 << 20)

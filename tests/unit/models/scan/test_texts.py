@@ -119,7 +119,7 @@ TOLD: dict[str, tuple[str, bytes | str, str, Outcome]] = {
     "YAML nested deep": ("config.yaml", "[" * 10_000, "yaml-malformed", Outcome.INCOMPLETE),
     "a tag of a program": ("config.yaml", "a: !Ref x", "yaml-tag", Outcome.REVIEW),
     "bytes behind a PNG": ("a.png", PNG + b"more", "media-trailing-bytes", Outcome.INCOMPLETE),
-    "a pickle behind a JPEG": ("a.jpg", JPEG + EVIL, "media-trailing-bytes", Outcome.INCOMPLETE),
+    "a pickle behind a JPEG": ("a.jpg", JPEG + EVIL, "media-trailing-bytes", Outcome.BLOCK),
     "bytes behind a GIF": ("a.gif", GIF + b"more", "media-trailing-bytes", Outcome.INCOMPLETE),
     "bytes behind a sound": ("a.wav", WAV + b"more", "media-trailing-bytes", Outcome.INCOMPLETE),
     "bytes behind an Ogg": ("a.ogg", OGG + b"x" * 30, "media-trailing-bytes", Outcome.INCOMPLETE),

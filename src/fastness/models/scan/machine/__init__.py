@@ -5,7 +5,7 @@ from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.persistent import Storage
 from fastness.models.scan.machine.run import run
 from fastness.models.scan.machine.standing import catalogue
-from fastness.models.scan.machine.trace import Dialect, Event, Sight, Trace
+from fastness.models.scan.machine.trace import Dialect, Event, Sight, Spent, Trace
 from fastness.models.scan.machine.values import Standing
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Sight",
+    "Spent",
     "Standing",
     "Storage",
     "Trace",

@@ -9,6 +9,7 @@ Cost: one step an instruction; memory in proportion to instructions, not to the 
 
 from __future__ import annotations
 
+from fastness.core.errors import TooLarge
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import WINDOW, Cursor, Truncated
 from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
@@ -17,7 +18,7 @@ from fastness.models.scan.machine.fast import LONGEST, Sprint, sprint
 from fastness.models.scan.machine.machine import Machine, tell_held
 from fastness.models.scan.machine.opcodes import OPCODES, PUSHING, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
-from fastness.models.scan.machine.trace import Dialect, Sight, Trace
+from fastness.models.scan.machine.trace import Dialect, Sight, Spent, Trace
 from fastness.models.scan.machine.values import OPAQUE, Made
 
 BATCH = 1024
@@ -44,7 +45,7 @@ def run(
         short: takes the short steps; none of them changes what is found.
 
     Raises:
-        TooLarge: the budget is spent.
+        Spent: the budget or the memory is spent.
     """
     machine = Machine(cursor, budget, catalogue(), dialect)
     machine.memo = {} if memo is None else memo
@@ -55,8 +56,22 @@ def walk(machine: Machine, depth: int, short: Sprint) -> Trace:
     """Let a machine that stands at the beginning of its stream go to the end.
 
     Raises:
-        TooLarge: the budget is spent.
+        Spent: the budget or the memory is spent; what the machine held is given back.
     """
+    trace = machine.trace
+    try:
+        _go(machine, depth, short)
+    except (TooLarge, MemoryError) as spent:
+        machine.stack.clear()
+        machine.marks.clear()
+        machine.memo.clear()
+        if isinstance(spent, Spent):
+            trace.events += spent.trace.events
+        raise Spent(spent, trace) from None
+    return trace
+
+
+def _go(machine: Machine, depth: int, short: Sprint) -> None:
     cursor, budget, trace = machine.cursor, machine.budget, machine.trace
     budget.require("depth", depth)
     left = 0
@@ -75,7 +90,6 @@ def walk(machine: Machine, depth: int, short: Sprint) -> Trace:
             _step_over(machine, wrapper, depth)
     trace.end = cursor.position
     tell_held(machine)
-    return trace
 
 
 def _sprint(machine: Machine, most: int, short: Sprint) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fastness.core.errors import TooLarge
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.machine.persistent import Storage
 from fastness.models.scan.machine.values import Standing, Text, render
@@ -126,3 +127,14 @@ class Trace:
         arguments = "" if args is None else render(args)
         self.events.append(Event(sight, offset, name, opcode, standing, arguments))
         return True
+
+
+class Spent(TooLarge):
+    """The budget, or the memory, was spent before the stream ended: with what was seen by then, which counts all the same."""
+
+    def __init__(self, spent: TooLarge | MemoryError, trace: Trace) -> None:
+        if isinstance(spent, TooLarge):
+            super().__init__(spent.code, spent.message, spent.hint)
+        else:
+            super().__init__("scan-memory", "the memory that a scan may take is full")
+        self.trace = trace

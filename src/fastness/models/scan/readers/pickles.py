@@ -23,7 +23,7 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import search_credentials
 from fastness.models.scan.cursor import Cursor, Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
-from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Standing, Trace, explain, run
+from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Spent, Standing, Trace, explain, run
 from fastness.models.scan.payloads import search_programs
 from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
 
@@ -178,7 +178,11 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
             yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
             yield from _search(source, start, budget)
             return
-        trace = run(cursor, budget, dialect, memo=None if start else memo)
+        try:
+            trace = run(cursor, budget, dialect, memo=None if start else memo)
+        except Spent as spent:  # what stands before the bound is done by then
+            yield from told(source.name, spent.trace.events)
+            raise
         if not (start or strong) and _is_no_pickle(trace, cursor):
             return
         worst = _worst(trace)

@@ -20,7 +20,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.facts import Fact, Look, Told, found, span
-from fastness.models.scan.machine import OPCODES, Dialect, Sight, Storage, Trace, run
+from fastness.models.scan.machine import OPCODES, Dialect, Sight, Spent, Storage, Trace, run
 from fastness.models.scan.machine.opcodes import BadArgument
 from fastness.models.scan.machine.persistent import width_of
 from fastness.models.scan.payloads import search_payloads
@@ -113,7 +113,11 @@ def _pickle(cursor: Cursor, name: str, budget: Budget) -> Generator[Fact | Findi
     Raises:
         _Unfit: it is broken, so that no loader gets to what follows.
     """
-    trace = run(cursor, budget, Dialect.TORCH)
+    try:
+        trace = run(cursor, budget, Dialect.TORCH)
+    except Spent as spent:  # what stands before the bound is done by then
+        yield from told(name, spent.trace.events)
+        raise
     yield from told(name, trace.events)
     if trace.broken >= 0:
         yield span(name, 0, trace.broken)
