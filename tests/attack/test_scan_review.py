@@ -156,6 +156,17 @@ PATHS = {
         node("p", "Identity", "i499"),
         SAVES,
     ),
+    "behind more parts than are kept": (
+        text_constant("e", ""),
+        P,
+        node("p", "StringJoin", *["e"] * 1100, "c", *["e"] * 300),
+        SAVES,
+    ),
+    "given to a function": (text_constant("c", "/root/.bashrc"), node("f", "StatefulPartitionedCall", "x", "c")),
+    "given to a function, behind its weights": (
+        text_constant("c", "/root/.bashrc"),
+        node("f", "StatefulPartitionedCall", *["x"] * 900, "c"),
+    ),
     "mapped into memory": (node("p", "ImmutableConst", attrs=attr("memory_region_name", proto(2, "/etc/passwd"))),),
 }  # fmt: skip
 
@@ -186,7 +197,12 @@ def test_graphs_that_save_where_they_are_told_pass(tmp_path: Path) -> None:
         node("p", "ShardedFilename", "j:output:0", "i:output:0", "n:output:0"), node("s", "SaveV2", "p:filename:0", "n:output:0"),
         node("k", "Pack", "p:filename:0"), node("m", "MergeV2Checkpoints", "k:output:0", "file_prefix"),
     )  # fmt: skip
-    graph = saved_model(graph_def(*COMPUTES, *old, functions=function("f", *body)))
+    given = (
+        text_constant("u", "/"),
+        text_constant("w", "[UNK]"),
+        node("call", "StatefulPartitionedCall", "x", "u", "w"),
+    )
+    graph = saved_model(graph_def(*COMPUTES, *old, *given, functions=function("f", *body)))
     assert decision_of(tmp_path / "saved_model.pb", graph) is Decision.ALLOW
 
 

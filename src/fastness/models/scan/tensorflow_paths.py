@@ -3,7 +3,9 @@
 A SavedModel saves and restores itself at a path that the caller gives; a path that begins with a constant of the graph
 is the model's own choice, and so is one that other operators than the listed ones compute.
 
-Misses: a constant that a graph gives to one of its functions as an argument.
+A constant that is given to a function counts as a path if it looks like one.
+
+Misses: paths that are given to functions in parts, or by an operator that has the name of the function.
 """
 
 from __future__ import annotations
@@ -38,7 +40,14 @@ _TARGETS = {
     "SaveV2": (0,), "RestoreV2": (0,), "Save": (0,), "SaveSlices": (0,), "Restore": (0,), "RestoreSlice": (0,),
     "MergeV2Checkpoints": (0, 1), "InitializeTableFromTextFile": (1,), "InitializeTableFromTextFileV2": (1,),
 }  # fmt: skip
-KEPT = frozenset({*_PASSING, *_TARGETS, *_GIVEN, "Const", "StringJoin"})
+_CALLS = frozenset({
+    "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase",
+    "BatchFunction", "MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "FlatMapDataset", "ReduceDataset",
+    "ScanDataset", "MapDefun",
+})  # fmt: skip
+_PATH = re.compile(r"(?:[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://|\.\.[/\\])[\w.%-]+(?:[/\\][\w.%-]+)+")
+KEPT_INPUTS = 1024
+KEPT = frozenset({*_PASSING, *_CALLS, *_TARGETS, *_GIVEN, "Const", "StringJoin"})
 """The operators that have to be kept to follow paths."""
 
 
@@ -65,6 +74,10 @@ def chosen_paths(
         inputs = [node.inputs[at] for at in _TARGETS.get(node.op, ()) if at < len(node.inputs)]
         for text in sorted({text for one in inputs for text in _Follow(nodes, assets, function=function).texts(one)}):
             if _ROOTED.match(text) or ".." in re.split(r"[/\\]", text):
+                yield text, node.offset
+        for one in node.inputs if node.op in _CALLS else ():
+            texts = _Follow(nodes, assets, function=function).texts(one)
+            if len(texts) == 1 and _PATH.fullmatch(text := min(texts)):
                 yield text, node.offset
 
 
@@ -99,6 +112,8 @@ class _Follow:
     def _made(self, node: Node) -> set[str]:
         """What an operator makes of its inputs."""
         inputs = [one for one in node.inputs if not one.startswith("^")]
+        if node.op in _CALLS or (len(node.inputs) >= KEPT_INPUTS and node.op != "Pack"):
+            return {COMPUTED}
         if node.op == "StringJoin":
             return self._joined(inputs)
         taken = inputs[_PASSING.get(node.op, _ALL)][:MAX_TEXTS]

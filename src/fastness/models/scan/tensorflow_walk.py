@@ -18,7 +18,7 @@ from fastness.models.scan.facts import Fact, FactKind, found
 from fastness.models.scan.keras_config import keras_facts, may_be_config
 from fastness.models.scan.protobuf import LENGTH, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS
-from fastness.models.scan.tensorflow_paths import KEPT, Node, chosen_paths
+from fastness.models.scan.tensorflow_paths import KEPT, KEPT_INPUTS, Node, chosen_paths
 from fastness.models.scan.tensorflow_schema import WIRES, schema
 
 UNKNOWN_FIELD = Rule(
@@ -29,7 +29,7 @@ UNKNOWN_FIELD = Rule(
 
 MAX_NESTING = 100
 KEPT_TEXT = 4096
-KEPT_TEXTS = 64
+KEPT_TEXTS = 1025
 KEPT_PARTS = 4096
 DOMAIN = "tensorflow"
 _OWN_FILES = frozenset({"vocab_file", "filename", "file_pattern", "vocabulary_file", "checkpoint_path", "file_prefix",
@@ -212,7 +212,7 @@ class Walk:
             self._attribute(key, value, kept.start)
         if op in KEPT and self.open_scopes:
             texts = _constant(values.get("value")) if op == "Const" else ()
-            self.open_scopes[-1][kept.text(1)] = Node(op, tuple(kept.texts.get(3, ())[:64]), texts, kept.start)
+            self.open_scopes[-1][kept.text(1)] = Node(op, tuple(kept.texts.get(3, ())[:KEPT_INPUTS]), texts, kept.start)
 
     def _attribute(self, key: str, value: Kept, offset: int) -> None:
         """Attributes that are paths by themselves, of operators that compute otherwise."""
