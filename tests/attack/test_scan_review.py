@@ -3,6 +3,7 @@
 Success rate of the attacks: 0 of those below. Payloads are inert, and no model is loaded.
 """
 
+import gzip
 import json
 from pathlib import Path
 
@@ -204,6 +205,13 @@ def test_graphs_that_save_where_they_are_told_pass(tmp_path: Path) -> None:
     )
     graph = saved_model(graph_def(*COMPUTES, *old, *given, functions=function("f", *body)))
     assert decision_of(tmp_path / "saved_model.pb", graph) is Decision.ALLOW
+
+
+@pytest.mark.parametrize("name", ["words.txt.gz", "data.csv.gz", "data.TSV.gz"])
+def test_compressed_text_passes_and_what_is_no_text_does_not(name: str, tmp_path: Path) -> None:
+    assert decision_of(tmp_path / name, gzip.compress(b"a,b\n1,2\n")) is Decision.ALLOW
+    assert decision_of(tmp_path / name, gzip.compress(b"\x80\x02cos\nsystem\n(S'id'\ntR.")) is Decision.DENY
+    assert decision_of(tmp_path / name, gzip.compress(bytes(range(256)))) is not Decision.ALLOW
 
 
 def decision_of(path: Path, content: str | bytes) -> Decision:

@@ -6,6 +6,7 @@ zstandard need a library; without it they are refused by name.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -58,6 +59,7 @@ _OLD, _OLD_HEAD = b"ZF0x", 21
 _SKIPPED = 64
 BOMB_BYTES = 64 << 20
 BOMB_RATIO = 200
+_TEXTS = frozenset({".txt", ".csv", ".tsv", ".md", ".log", ".vocab"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class CompressedReader:
             return
         free, before = allowance(source, source.size), _before(source, codec)
         packed = Part(source, source.name, before, source.size - before) if before else source
-        inner = Inflated(packed, f"{source.name}!{codec}", codec, budget, allowance=free)
+        inner = Inflated(packed, f"{source.name}!{codec}{_inner_suffix(source.name)}", codec, budget, allowance=free)
         partly = bool(inner.problem) or before + inner.consumed < source.size
         if codec in _WEAK and partly and not inner.size:
             return
@@ -91,6 +93,13 @@ class CompressedReader:
         yield span(source.name, 0, min(before + inner.consumed, source.size))
         if inner.size or not inner.problem:
             yield Member(inner)
+
+
+def _inner_suffix(name: str) -> str:
+    """Of plain text, whose name is all that tells it from other bytes: `.txt` for `words.txt.gz`."""
+    stem, suffix = posixpath.splitext(name)
+    inner = posixpath.splitext(stem)[1].lower()
+    return inner if suffix.lower() in READER.suffixes and inner in _TEXTS else ""
 
 
 def _told(source: RandomAccess, inner: Inflated, stop: int) -> Iterator[Finding]:
