@@ -233,7 +233,7 @@ def test_members_that_cost_more_than_the_bound_to_read_again_are_undecided_and_t
     report = report_of(zip_of(EVIL_MEMBER, *filler), "m.zip", inflated_bytes=100 << 20)
     assert {"budget-spent", "pickle-dangerous-call"} <= rules_of(report), report.verdict.findings
     assert report.outcome is Outcome.BLOCK
-    assert report_of(zip_of(*filler), "m.zip", inflated_bytes=100 << 20).outcome is Outcome.INCOMPLETE
+    assert report_of(zip_of(*filler), "m.zip", inflated_bytes=100 << 20).outcome is Outcome.BLOCK
 
 
 QUINE = base64.b64decode(

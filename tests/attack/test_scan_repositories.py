@@ -35,7 +35,7 @@ ATTACKS: dict[str, tuple[dict[str, bytes | str], Outcome]] = {
     "a pickle of letters called text": ({"vocab.txt": b"cos\nsystem\n(S'true'\ntR."}, Outcome.BLOCK),
     "a pickle of letters called a licence": ({"LICENSE": b"cos\nsystem\n(S'true'\ntR."}, Outcome.BLOCK),
     "a pickle in a card": ({"README.md": f"<!-- {base64.b64encode(EVIL + bytes(60)).decode()} -->"}, Outcome.BLOCK),
-    "a pickle behind a picture": ({"logo.png": PNG + EVIL}, Outcome.INCOMPLETE),
+    "a pickle behind a picture": ({"logo.png": PNG + EVIL}, Outcome.BLOCK),
     "an archive behind a picture": ({"logo.png": PNG + b"PK\x03\x04" + bytes(60)}, Outcome.INCOMPLETE),
     "MLflow's loader": ({"MLmodel": FLAVOR.format("evil"), "code/evil.py": BAD}, Outcome.BLOCK),
     "MLflow's loader, in its function": (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
@@ -61,6 +63,10 @@ app.add_typer(audit.app, name="audit")
 app.command("push")(models.push)
 
 
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+_IO_ERROR = 74  # EX_IOERR of sysexits.h
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit status."""
     given = hoist(sys.argv[1:] if arguments is None else arguments)
@@ -72,3 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        sys.stderr.write(f"refused: the output cannot be written: {error.strerror}\n")
+        os._exit(_IO_ERROR)  # what is left of the output cannot be written at the end either

@@ -20,7 +20,6 @@ from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, rule_of
 from fastness.models.scan.facts import Fact, FactKind, Facts, Layout, Look, Member, Reader, Told, found
 from fastness.models.scan.magics import guess
-from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import (
     BUDGET_SPENT,
@@ -288,6 +287,8 @@ def _left_over(source: RandomAccess, own: Facts, budget: Budget) -> Iterator[Fac
 
     What the file begins with is a matter for the readers of that.
     """
+    from fastness.models.scan.payloads import search_payloads  # numpy: who only asks for a scan need not load it
+
     for start, stop in islice(own.gaps(source.size), SEARCHED_GAPS):
         yield from (fact for fact in search_payloads(source, start, stop, budget) if fact.offset)
 

@@ -303,3 +303,13 @@ def test_packages_are_held_against_a_snapshot_of_advisories(run: Run, tmp_path: 
     assert (status, "advisories-stale" in out) == (3, True)
     (tmp_path / "known.jsonl").write_text("{}")
     assert run(*line)[0] == 65
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="host: it has no device that is always full")
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "fastness", "scan", str(tmp_path)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 74
+    assert done.stderr.decode() == "refused: the output cannot be written: No space left on device\n"

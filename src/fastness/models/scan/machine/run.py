@@ -62,6 +62,7 @@ def walk(machine: Machine, depth: int, short: Sprint) -> Trace:
     try:
         _go(machine, depth, short)
     except (TooLarge, MemoryError) as spent:
+        spent.__traceback__ = None  # its frames hold what the instruction had taken from the stack
         machine.stack.clear()
         machine.marks.clear()
         machine.memo.clear()
