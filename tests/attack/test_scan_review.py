@@ -214,6 +214,17 @@ def test_compressed_text_passes_and_what_is_no_text_does_not(name: str, tmp_path
     assert decision_of(tmp_path / name, gzip.compress(bytes(range(256)))) is not Decision.ALLOW
 
 
+@pytest.mark.parametrize(
+    "name", ["_call_linear_np", "_call_spline", "_evaluate", "__init__", "_call_linear_np.__globals__"]
+)
+def test_interpolations_name_how_they_compute_and_nothing_else(name: str, tmp_path: Path) -> None:
+    """Honest pickles of scipy.interpolate.interp1d hold one of its own methods, under a dotted name."""
+    path = f"\x8c\x1escipy.interpolate._interpolate\x8c{chr(9 + len(name))}interp1d.{name}\x93".encode("latin-1")
+    honest = name in {"_call_linear_np", "_call_spline"}
+    assert (decision_of(tmp_path / "x.pkl", b"\x80\x04" + path + b".") is Decision.ALLOW) == honest
+    assert decision_of(tmp_path / "x.pkl", b"\x80\x04" + path + b"K\x01\x85R.") is not Decision.ALLOW
+
+
 def decision_of(path: Path, content: str | bytes) -> Decision:
     """The decision on one file of that content."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
