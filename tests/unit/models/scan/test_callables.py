@@ -68,7 +68,9 @@ def test_each_group_is_exact_and_says_why(group: dict[str, Any]) -> None:
     assert modules
     assert names
     assert all(MODULE.fullmatch(module) for module in modules)
-    parts = [name.split(".") if group["use"] == Use.NAME else [name] for name in names]  # a method may be named, no more
+    parts = [
+        name.split(".") if group["use"] == Use.NAME else [name] for name in names
+    ]  # a method may be named, no more
     assert all(NAME.fullmatch(part) for name in parts for part in name)
     assert len(group["why"]) > 4
     assert len(group["source"]) > 3
