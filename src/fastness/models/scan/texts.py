@@ -11,7 +11,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
@@ -37,6 +37,8 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SELDOM = 50
 """Text has at most one control character in so many; packed scripts have a few."""
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f]")
+_TAGS = re.compile("[\U000e0020-\U000e007e]{12,}")
+"""A text within the text: flags take six of these at most."""
 _METADATA = re.compile(
     r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
 )
@@ -67,6 +69,11 @@ class Told:
             self._once(Fact(FactKind.URL, name, offset, match[0], {"runs": "use"}), match[0])
         if small and (match := _DIRECTIONS.search(text)):
             self._once(found(INVISIBLE, name, offset, f"the character {match[0]!a}"), "invisible")
+        if match := _TAGS.search(text):
+            hidden = found(
+                INVISIBLE, name, offset, f"{len(match[0])} tag characters in a row, which only programs read"
+            )
+            self._once(replace(hidden, severity=Severity.MEDIUM), "tags")
         for match in _PAYLOAD.finditer(text):
             if self.payloads < _MOST_PAYLOADS and (inner := hidden_file(match[0])):
                 self.payloads += 1
