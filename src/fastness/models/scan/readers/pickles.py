@@ -11,7 +11,7 @@ bytes are stepped over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import ClassVar
@@ -178,11 +178,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
             yield found(TRAILING, source.name, start, f"{source.size - start} bytes follow the last pickle")
             yield from _search(source, start, budget)
             return
-        try:
-            trace = run(cursor, budget, dialect, memo=None if start else memo)
-        except Spent as spent:  # what stands before the bound is done by then
-            yield from told(source.name, spent.trace.events)
-            raise
+        trace = yield from _followed(source.name, cursor, budget, dialect, None if start else memo)
         if not (start or strong) and _is_no_pickle(trace, cursor):
             return
         worst = _worst(trace)
@@ -198,6 +194,17 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         if trace.broken >= 0:
             yield from _search(source, trace.broken + 1, budget)
             return
+
+
+def _followed(
+    name: str, cursor: Cursor, budget: Budget, dialect: Dialect, memo: dict[int, object] | None
+) -> Generator[Fact | Finding, None, Trace]:
+    """The trace of a stream; where a bound is met, what stands before it is told, for a loader has done it by then."""
+    try:
+        return run(cursor, budget, dialect, memo=memo)
+    except Spent as spent:
+        yield from told(name, spent.trace.events)
+        raise
 
 
 def _pieces(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Member]:
