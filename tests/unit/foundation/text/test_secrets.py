@@ -1,6 +1,7 @@
 """Each form of secret is told by kind and place; placeholders, names and the texts of honest models are not."""
 
 import base64
+import hashlib
 import json
 import random
 import string
@@ -182,3 +183,11 @@ def test_no_secret_is_shorter_than_said() -> None:
 @pytest.mark.timeout(10)
 def test_texts_made_to_be_slow_are_not(text: str) -> None:
     assert secrets_in(text) == []
+
+
+def test_secrets_in_hexadecimal_digits_are_found_and_digests_are_not() -> None:
+    token = "ghp_" + SECRETS["GitHub token"][0].rpartition("ghp_")[2][:36]
+    for shown in (token.encode().hex(), token.encode().hex().upper(), f'{{"x": "{("a=" + token).encode().hex()}0"}}'):
+        assert first_secret(shown) == "GitHub token in hexadecimal digits"
+    digests = "\n".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(200))
+    assert first_secret(digests) == ""
