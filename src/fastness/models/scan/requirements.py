@@ -42,7 +42,7 @@ def demand(name: str, offset: int, text: str) -> Fact | None:
         return elsewhere(name, offset, bare)
     try:
         asked = Requirement(bare)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):  # markers may nest as deep as they like
         return _odd(name, offset, bare)
     if asked.url is not None:
         return elsewhere(name, offset, asked.url, asked.name)
