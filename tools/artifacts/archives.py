@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools.artifacts import Sample, file_of, stream_of
 
@@ -190,7 +191,12 @@ def npz() -> Iterator[Sample]:
     import numpy as np
 
     record = np.zeros(3, [("a", "<i4"), ("b", "S5"), ("c", "<f8", (2, 2)), ("d", "M8[ns]")])
-    arrays = {"w": np.ones((4, 5), "f4"), "record": record, "empty": np.zeros((0, 3)), "text": np.array(["a", "bcd"])}
+    arrays: dict[str, Any] = {
+        "w": np.ones((4, 5), "f4"),
+        "record": record,
+        "empty": np.zeros((0, 3)),
+        "text": np.array(["a", "bcd"]),
+    }
     yield "npz", {"w.npz": stream_of(np.savez, **arrays)}
     yield "npz-compressed", {"w.npz": stream_of(np.savez_compressed, **arrays)}
     yield "npy-several", {"w.npy": b"".join(stream_of(np.save, after=(array,)) for array in arrays.values())}

@@ -86,7 +86,9 @@ def test_a_dangerous_call_names_offset_callee_arguments_and_what_to_do() -> None
     assert finding.where == "model.pkl@22"
     assert finding.message == "REDUCE at byte 22 would run os.system('true')"
     assert {**finding.evidence, "chain": ""} == {"offset": 22, "opcode": "REDUCE", "callee": "os.system", "chain": ""}
-    assert "1. byte 22, REDUCE: calls os.system('true'), imported at byte 14; dangerous" in str(finding.evidence["chain"])
+    assert "1. byte 22, REDUCE: calls os.system('true'), imported at byte 14; dangerous" in str(
+        finding.evidence["chain"]
+    )
     assert "safetensors" in report.table()[0].fix
 
 
