@@ -97,6 +97,8 @@ def _result(report: Report, finding: Finding, artifact: int, fingerprint: str) -
     inside = member != report.name
     if isinstance(offset, int) and offset >= 0 and not inside:
         physical["region"] = {"byteOffset": offset, "byteLength": 1}
+    else:  # the whole: the offset of a file within is one of that file
+        physical["region"] = {"byteOffset": 0, "byteLength": report.size}
     result: dict[str, JsonValue] = {
         "ruleId": finding.rule,
         "level": _LEVELS[finding.severity],
