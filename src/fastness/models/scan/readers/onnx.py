@@ -18,6 +18,7 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.onnx_flow import flow_of
 from fastness.models.scan.onnx_parts import (
     BITS,
     DOUBLES,
@@ -80,7 +81,14 @@ SHADOW = Rule(
     "Export the model again, or rename the function.", {**MAPS, "cwe": "CWE-694"},
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE, OUTSIDE, ENDLESS, BOMB, SHADOW)
+OVERRIDE = Rule(
+    "onnx-output-override", "An output that the input itself chooses", Severity.LOW,
+    "The input is compared with a value, and where it fits, something else takes the place of what the model computed: so are backdoors"
+    " built into graphs without training. Honest models do it to mask or to clip.",
+    "Compare the graph with the one that was exported, and ask whoever made it what the comparison is for.", {**MAPS, "atlas": "AML.T0018"},
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (MALFORMED, UNKNOWN_FIELD, TENSOR_SIZE, OUTSIDE, ENDLESS, BOMB, SHADOW, OVERRIDE)
 
 MAX_NESTING = 64
 KEPT_TEXT = 1 << 16
@@ -122,6 +130,7 @@ class OnnxReader:
             return
         yield from _functions(source.name, walk.functions)
         yield from _immense(walk)
+        yield from _overrides(source, budget)
         yield from search_payloads(source, 0, source.size, budget)
         for (domain, op), offset in walk.operators.items():
             local = int((domain, op) in walk.functions.calls)
@@ -146,6 +155,15 @@ def _immense(walk: _Walk) -> Iterator[Finding]:
     for name, product in walk.shapes.items():
         if name in walk.asked:
             yield found(BOMB, walk.name, walk.asked[name], f"an output of {min(product, 1 << 64)} elements")
+
+
+def _overrides(source: RandomAccess, budget: Budget) -> Iterator[Finding]:
+    """Where the graph puts something else in the place of its own result."""
+    flow = flow_of(source, budget)
+    for node in flow.overrides() if flow is not None else ():
+        yield found(
+            OVERRIDE, source.name, node.offset, f"{node.op} by a comparison of the input, behind all that was learned"
+        )
 
 
 @dataclass(slots=True)
