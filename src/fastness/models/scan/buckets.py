@@ -62,6 +62,11 @@ class ObjectSource:
         """Length in bytes."""
         return self._listed.size
 
+    @property
+    def version(self) -> str:
+        """What the bucket calls these bytes; empty where it has no name for them."""
+        return self._listed.etag
+
     def read_at(self, offset: int, length: int) -> bytes:
         """The bytes from `offset`.
 
@@ -198,6 +203,9 @@ def _told(meta: ObjectMeta) -> Listed:
 def scan_object(bench: Bench, work: Work, bundle: Bundle) -> Seen:
     """What came of one object, with its digest; one that cannot be read is undecided, and the others go on."""
     source = bundle.source(work.path)
+    if not isinstance(source, ObjectSource) or not source.version:
+        problem = "the bucket names no version of it, so that what is scanned could be another than what is hashed"
+        return Seen(_refused(work, found(UNREADABLE, work.name, 0, problem)))
     try:
         digest = _digest(source, bench)
         key = key_of_work(bench, digest, work)
@@ -213,9 +221,9 @@ def scan_object(bench: Bench, work: Work, bundle: Bundle) -> Seen:
     return replace(seen, report=replace(seen.report, digest=digest)) if seen.report is not None else seen
 
 
-def _digest(source: RandomAccess, bench: Bench) -> Digest:
+def _digest(source: ObjectSource, bench: Bench) -> Digest:
     state = hashlib.sha256()
-    for piece in source.chunks() if isinstance(source, ObjectSource) else ():
+    for piece in source.chunks():
         if bench.stop.is_set():
             raise FastnessError("scan-stopped", "the scan was stopped")
         state.update(piece)

@@ -34,7 +34,9 @@ from fastness.models.scan.rules import PATH_CHANGED, SCANNER_CRASHED, SCANNER_TI
 
 _FORMAT = 1
 _CHECK = 32
-_LIBRARIES = ("jinja2", "lz4", "packaging", "pyyaml", "zstandard")
+JUDGING = ("core", "foundation/text", "models/scan")
+"""Packages whose sources and data a verdict rests on."""
+_LIBRARIES = ("hyperscan", "jinja2", "lz4", "packaging", "pyyaml", "zstandard")
 _PASSING = {rule.id for rule in (PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, UNREADABLE)}
 """What may be otherwise the next time, so it is not kept."""
 
@@ -167,11 +169,11 @@ def rule_set() -> str:
             state.update(f"{name} {version(name)}\n".encode())
         except PackageNotFoundError:
             state.update(f"{name} absent\n".encode())
-    scan = Path(__file__).parent
-    for folder in (scan, scan.parents[1] / "core"):
-        for path in sorted(folder.rglob("*")):
+    root = Path(__file__).parents[2]
+    for folder in JUDGING:
+        for path in sorted((root / folder).rglob("*")):
             if path.suffix in {".py", ".json"} and path.is_file():
-                state.update(path.relative_to(scan.parents[1]).as_posix().encode() + b"\0")
+                state.update(path.relative_to(root).as_posix().encode() + b"\0")
                 state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
 

@@ -95,8 +95,10 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
                     work, f"{status.st_size} bytes, of which {status.st_blocks * 512} are stored: holes are not read"
                 )
             before = _settled(source.fileno())
-            seen = _digested(bench, source, work, bundle, source.fileno())
+            seen, key = _digested(bench, source, work, bundle, source.fileno())
             same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
+            if same and key and bench.cache is not None:  # else the digest may be of other bytes than were scanned
+                bench.cache.keep(key, seen)
             seen = _with_links(seen, status.st_nlink)
     except OSError as error:
         return Seen(unreadable(work.name, error))
@@ -143,19 +145,21 @@ def scan_source(bench: Bench, source: RandomAccess, expected: Digest) -> Report:
     return replace(report_in(seen), digest=expected)
 
 
-def _digested(bench: Bench, source: FileSource, work: Work, bundle: Bundle | None, file: int) -> Seen:
-    """Scan and hash at once; where results are kept, hash first, for then there may be nothing to scan."""
+def _digested(bench: Bench, source: FileSource, work: Work, bundle: Bundle | None, file: int) -> tuple[Seen, str]:
+    """Scan and hash at once; where results are kept, hash first, for then there may be nothing to scan.
+
+    Beside what came of it stands the key under which it may be kept once the file is known not to have changed.
+    """
     place = Place(bundle, work.path, work.readers) if bundle is not None else None
     if bench.cache is not None:
         digest = _digest(source, bench)
         key = key_of_work(bench, digest, work)
         seen = bench.cache.take(key, work.name, bundle)
-        if seen is None:
-            seen = bench.scanner.scan_placed(source, bench.bounds, place, file)
-            bench.cache.keep(key, seen)
-        return _with_digest(seen, digest)
+        if seen is not None:
+            return _with_digest(seen, digest), ""
+        return _with_digest(bench.scanner.scan_placed(source, bench.bounds, place, file), digest), key
     if source.size <= _AT_ONCE:
-        return _with_digest(bench.scanner.scan_placed(source, bench.bounds, place, file), _digest(source, bench))
+        return _with_digest(bench.scanner.scan_placed(source, bench.bounds, place, file), _digest(source, bench)), ""
     hashing: Future[Digest] = Future()
     thread = threading.Thread(target=_fulfil, args=(hashing, source, bench), daemon=True)
     thread.start()
@@ -163,7 +167,7 @@ def _digested(bench: Bench, source: FileSource, work: Work, bundle: Bundle | Non
         seen = bench.scanner.scan_placed(source, bench.bounds, place, file)
     finally:
         thread.join()
-    return _with_digest(seen, hashing.result())
+    return _with_digest(seen, hashing.result()), ""
 
 
 def _fulfil(hashing: Future[Digest], source: FileSource, bench: Bench) -> None:

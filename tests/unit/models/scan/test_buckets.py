@@ -6,6 +6,7 @@ import json
 import pickle
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,7 +18,9 @@ from obstore.store import MemoryStore
 from fastness.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fastness.interfaces.cli import main
 from fastness.models.scan import Outcome, Report, RunSettings, Scanner, pool
-from fastness.models.scan.buckets import Listed, ObjectSource
+from fastness.models.scan.buckets import Listed, ObjectSource, scan_object
+from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.files import Work
 from tests.unit.models.scan.artifacts import EVIL, onnx_model, rules_of
 
 PLAIN = pickle.dumps({"lr": 0.1})
@@ -152,3 +155,14 @@ def test_an_object_that_cannot_be_read_is_undecided_and_the_others_go_on(
     found = scanned("s3://models/a")
     assert rules_of(found["s3://models/a/plain.pkl"]) == {"path-changed"}
     assert found["s3://models/a/evil.pkl"].outcome is Outcome.BLOCK
+
+
+def test_an_object_without_a_version_is_undecided() -> None:
+    """Its digest and its scan could be of two different objects."""
+    store = MemoryStore()
+    obstore.put(store, "m", PLAIN)
+    bundle = Bundle("memory", {"m": ObjectSource(store, Listed("m", len(PLAIN), ""), "memory/m")})
+    with Scanner(RunSettings(jobs=1)) as scanner:
+        seen = scan_object(pool.Bench(scanner), Work(Path(), "memory/m", "m"), bundle)
+    assert seen.report is not None
+    assert (seen.report.outcome, rules_of(seen.report)) == (Outcome.INCOMPLETE, {"path-unreadable"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from fastness.core.errors import Invalid
 from fastness.core.sources import BytesSource
 from fastness.models.scan import Outcome, Report, RunSettings, Scanner, ScanSettings, pool
 from fastness.models.scan.bundles import Bundle
-from fastness.models.scan.cache import Cache, key_of, rule_set
+from fastness.models.scan.cache import JUDGING, Cache, key_of, rule_set
 from fastness.models.scan.isolated import Seen
+from tests.needs import ROOT
 from tests.unit.models.scan.artifacts import EVIL, report_of
 
 DIGEST = Digest(f"sha256:{'a' * 64}")
@@ -159,3 +161,13 @@ def test_a_full_disk_costs_only_the_next_scan(tmp_path: Path) -> None:
     (tmp_path / "kept" / "ab").write_text("a file where a folder should be")
     cache.keep("ab" * 32, seen(report_of(EVIL)))
     assert cache.take("ab" * 32, "model.pkl", None) is None
+
+
+def test_the_version_of_the_rules_covers_every_package_that_judges() -> None:
+    """What scanning imports of other packages judges too, unless it only isolates, signs or carries bytes."""
+    sources = (ROOT / "src" / "fastness" / "models" / "scan").rglob("*.py")
+    imported = {
+        found for path in sources for found in re.findall(r"^from fastness\.(\w+(?:\.\w+)?)", path.read_text(), re.MULTILINE)
+    }
+    packages = {"core" if name.startswith("core.") else name.replace(".", "/") for name in imported}
+    assert packages - {"foundation/crypto", "foundation/sandbox", "models"} <= set(JUDGING)
