@@ -167,7 +167,9 @@ def test_the_version_of_the_rules_covers_every_package_that_judges() -> None:
     """What scanning imports of other packages judges too, unless it only isolates, signs or carries bytes."""
     sources = (ROOT / "src" / "fastness" / "models" / "scan").rglob("*.py")
     imported = {
-        found for path in sources for found in re.findall(r"^from fastness\.(\w+(?:\.\w+)?)", path.read_text(), re.MULTILINE)
+        found
+        for path in sources
+        for found in re.findall(r"^from fastness\.(\w+(?:\.\w+)?)", path.read_text(), re.MULTILINE)
     }
     packages = {"core" if name.startswith("core.") else name.replace(".", "/") for name in imported}
     assert packages - {"foundation/crypto", "foundation/sandbox", "models"} <= set(JUDGING)
