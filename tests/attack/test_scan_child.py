@@ -1,7 +1,7 @@
 """A reader is taken over by the file that it reads: what it can reach from its process, and what its lies are worth.
 
 The code that would run there is run there on purpose, after the locks are set as for any file. Success rate of what is
-attempted: 0 of 12 acts; 0 of 13 lies change the verdict on another file, or make an impossible report.
+attempted: 0 of 12 acts; 0 of 15 lies change the verdict on another file, or make an impossible report.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from fastness.core.errors import Corrupt
 from fastness.core.findings import Severity
 from fastness.core.sources import BytesSource, FileSource
 from fastness.foundation.sandbox import Channel, ChannelError
-from fastness.models.scan import Outcome, RunSettings, Scanner, isolated, pool
+from fastness.models.scan import Outcome, Report, RunSettings, Scanner, isolated, pool
 from fastness.models.scan.bundles import Bundle
-from fastness.models.scan.messages import Done, Has, Read, Sizes, Task, read_said
+from fastness.models.scan.messages import Done, Has, Noted, Read, Sizes, Task, read_said
 from fastness.models.scan.records import MOST_BYTES, FindingRecord, ReportRecord, encode, report_of
 from tests.needs import ROOT, need_host
 from tests.unit.foundation.sandbox.grounds import can_isolate
@@ -104,6 +104,50 @@ def test_the_acts_are_possible_where_nothing_is_locked(tmp_path: Path) -> None:
         )  # fmt: skip
         victim.communicate(b"\n")
     assert {"read a file", "write a file", "open a socket", "signal its thread"} <= set(json.loads(run.stdout))
+
+
+HOLDS = """
+import array, json, os, socket, sys, tempfile
+from fastness.models.scan import child
+from fastness.models.scan.messages import ORDER
+ours, control = socket.socketpair()
+def look(channel, file):
+    channel.send(json.dumps({fd: os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")
+                             if os.path.exists("/proc/self/fd/" + fd)}).encode())
+child.serve_one = look
+child.confine = child.limit = lambda *_: None
+if not os.fork():
+    ours.close()
+    os.dup2(control.fileno(), 0)
+    child._Forker(control, confined=True).serve()
+    os._exit(0)
+control.close()
+told = []
+for _ in range(2):  # the first still runs: its pipe is open where the second is forked
+    answer, theirs = socket.socketpair()
+    read, status = os.pipe()
+    with tempfile.TemporaryFile() as file:
+        socket.send_fds(ours, [ORDER.pack(1, 1 << 30, 60.0)], [theirs.fileno(), status, file.fileno()])
+    theirs.close()
+    os.close(status)
+    told.append(json.loads(child.Channel(answer, 1 << 20).receive()))
+ours.close()
+print(json.dumps(told))
+"""
+
+
+def test_what_takes_a_reader_over_holds_its_file_and_its_answer_and_nothing_of_others() -> None:
+    """Over the socket of the one that forks come the files of other scans; whoever holds it takes them, or shuts it."""
+    run = subprocess.run(
+        [sys.executable, "-c", HOLDS], capture_output=True, text=True, check=False, timeout=60,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    for held in json.loads(run.stdout):
+        kinds = sorted(
+            link.partition(":")[0] if ":" in link else "file" for link in held.values() if link != "/dev/null"
+        )
+        assert kinds in (["file", "socket"], ["file", "file", "socket"]), held  # the list of descriptors is one
 
 
 BOMBED = """
@@ -249,6 +293,95 @@ def test_a_report_about_files_that_were_not_there_is_refused() -> None:
         said = encode(done)
         with pytest.raises(Corrupt):
             converse(partial(Channel.send, payload=said))
+
+
+def test_questions_without_end_are_no_memory_of_the_parent() -> None:
+    answers = isolated._Answers(None, Bundle("m", {}))
+    with pytest.raises(Corrupt):
+        answers.answer(Has("x" * 100_000))
+    with pytest.raises(Corrupt):
+        for number in range(10_000):
+            answers.answer(Has(f"{number}" + "x" * 15_000))
+    assert sum(map(len, answers.asked)) <= MOST_BYTES
+    assert answers.answer(Has(next(iter(answers.asked)))) == b"\x000"  # what was asked already is free
+
+
+def test_what_could_not_be_read_is_not_passed_over() -> None:
+    """A scan that goes on as if it had read everything is not believed."""
+
+    class Failing(BytesSource):
+        def read_at(self, offset: int, length: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with Scanner() as scanner, pytest.MonkeyPatch.context() as patch:
+
+        def goes_on(_: Channel, __: Task, answers: isolated._Answers, ___: float) -> Done:
+            answers.answer(Read("", 0, 4))
+            return Done(record())
+
+        patch.setattr(isolated, "_converse", goes_on)
+        with pytest.raises(OSError, match="Input/output error"):
+            scanner.scan(Failing("a.pkl", PLAIN))
+
+
+NOTED = FindingRecord("pickle-dangerous-call", int(Severity.CRITICAL), "a@0", "would run posix.system")
+
+
+def refused(say: Callable[[Channel], object]) -> Report:
+    """The report on a file whose scan says something, and dies."""
+    ours, theirs = socket.socketpair()
+    answers = isolated._Answers(BytesSource("a.pkl", PLAIN), None)
+    task = Task("a.pkl", len(PLAIN))
+    told, status = os.pipe()
+    os.write(status, b"R-11")
+    os.close(status)
+
+    def other() -> None:
+        channel = Channel(theirs, MOST_BYTES)
+        channel.receive()
+        say(channel)
+        theirs.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        with pytest.raises((ChannelError, Corrupt)) as caught:
+            isolated._converse(Channel(ours, MOST_BYTES), task, answers, time.monotonic() + 5)
+        return isolated._report(task, *isolated._ending(told, 1.0, caught.value), answers.noted)
+    finally:
+        ours.close()
+        os.close(told)
+        thread.join(10)
+
+
+def test_what_was_found_before_the_reader_died_counts() -> None:
+    def say(channel: Channel) -> None:
+        channel.send(encode(Noted(NOTED)))
+        assert channel.receive() == b"\0"
+
+    report = refused(say)
+    assert (report.outcome, rules_of(report)) == (Outcome.BLOCK, {"pickle-dangerous-call", "scanner-crashed"})
+    assert "signal 11" in "".join(finding.message for finding in report.verdict.findings)
+    assert refused(lambda _: None).outcome is Outcome.INCOMPLETE
+
+
+def test_an_impossible_note_is_refused() -> None:
+    answers = isolated._Answers(None, None)
+    with pytest.raises(Corrupt):
+        answers.answer(Noted(msgspec.structs.replace(NOTED, rule="all-is-well")))
+    with pytest.raises(Corrupt):
+        for _ in range(10_000):
+            answers.answer(Noted(msgspec.structs.replace(NOTED, message="x" * 15_000)))
+    assert len(answers.noted) < 2000
+
+
+def test_what_a_pickle_does_before_its_reader_is_killed_blocks() -> None:
+    """A call, and behind it hours of work."""
+    slow = b"\x80\x04" + b"(cbuiltins\nlist\no0" * 400_000 + b"N."
+    with Scanner(RunSettings(timeout_s=2.0)) as scanner:
+        report = scanner.scan(BytesSource("a.pkl", EVIL + slow))
+    assert report.outcome is Outcome.BLOCK
+    assert "pickle-dangerous-call" in rules_of(report)
 
 
 @pytest.mark.parametrize(

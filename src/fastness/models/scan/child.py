@@ -32,6 +32,7 @@ from pathlib import Path
 
 import msgspec
 
+from fastness.core.findings import Finding
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.foundation.sandbox import Channel, ChannelError, Guest, LockError
 from fastness.models import scan as package
@@ -41,20 +42,25 @@ from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers,
 from fastness.models.scan.facts import Fact, Facts
 from fastness.models.scan.frame import Job, Tree, scan_job, scan_tree
 from fastness.models.scan.messages import (
+    BROKE,
     FAILED,
     HELLO,
+    LONGEST_PATH,
+    NO_LOCK,
+    NO_PROCESS,
     ORDER,
     OVERDUE,
     PIECE,
     RAN,
     Done,
     Has,
+    Noted,
     Read,
     Sizes,
     Stopped,
     Task,
 )  # fmt: skip
-from fastness.models.scan.records import MOST_BYTES, encode, record_of
+from fastness.models.scan.records import MOST_BYTES, encode, finding_record, record_of
 from fastness.models.scan.report import Report
 
 LATE = (
@@ -73,7 +79,6 @@ _PDEATHSIG, _SIGKILL = 1, 9
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 32 << 20  # malloc.h; the most that glibc takes
 _FILES = 64
 _FEW = 100
-_LOCK_FAILED = 96
 
 
 # --- in the one that forks ------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def _confinable() -> bool:
         try:
             Guest(-1, {}, -1, 0).lock_down()
         except BaseException:  # whatever the reason, it does not hold
-            os._exit(_LOCK_FAILED)
+            os._exit(NO_LOCK)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
 
@@ -215,10 +220,14 @@ class _Forker:
             return False
         given, memory, seconds = ORDER.unpack(data)
         answer, status, *file = handed
-        pid = os.fork()
-        if not pid:
-            self._become(answer, file[0] if given else -1, memory)
-        self._running[pid] = _Running(status, time.monotonic() + seconds)
+        try:
+            pid = os.fork()
+        except OSError:  # no room for another one now: that is the end of this scan, not of those that run
+            _tell(status, RAN, NO_PROCESS)
+        else:
+            if not pid:
+                self._become(answer, file[0] if given else -1, memory)
+            self._running[pid] = _Running(status, time.monotonic() + seconds)
         os.close(answer)
         for descriptor in file:
             os.close(descriptor)
@@ -230,9 +239,7 @@ class _Forker:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._control.close()
-            for running in self._running.values():
-                os.close(running.status)
+            _keep_only(answer, file)
             if self._confined:
                 confine(memory, self._base)
             else:
@@ -240,9 +247,9 @@ class _Forker:
             serve_one(Channel(socket.socket(fileno=answer), MOST_BYTES), file)
             status = 0
         except LockError:
-            status = _LOCK_FAILED
+            status = NO_LOCK
         except BaseException:  # a traceback would be lost; the parent is told by the status that it ended so
-            status = 70
+            status = BROKE
         finally:
             os._exit(status)
 
@@ -252,10 +259,7 @@ class _Forker:
             if not pid:
                 return
             ended = self._running.pop(pid)
-            word = OVERDUE if ended.overdue else RAN
-            with contextlib.suppress(OSError):
-                os.write(ended.status, word + str(os.waitstatus_to_exitcode(status)).encode())
-            os.close(ended.status)
+            _tell(ended.status, OVERDUE if ended.overdue else RAN, os.waitstatus_to_exitcode(status))
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
@@ -267,6 +271,25 @@ class _Forker:
     def _patience_ms(self) -> float | None:
         waiting = [running.deadline for running in self._running.values() if not running.overdue]
         return max(0.0, min(waiting) - time.monotonic()) * 1000 + 1 if waiting else None
+
+
+def _tell(status: int, word: bytes, code: int) -> None:
+    """Say how a fork ended; whoever asked may be gone."""
+    with contextlib.suppress(OSError):
+        os.write(status, word + str(code).encode())
+    os.close(status)
+
+
+def _keep_only(*kept: int) -> None:
+    """Close every other descriptor: over the socket of the one that forks come the files of other scans."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    begin = 3
+    for descriptor in sorted(one for one in kept if one >= begin):
+        os.closerange(begin, descriptor)
+        begin = descriptor + 1
+    os.closerange(begin, max(begin, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def _base() -> tuple[int, int]:
@@ -340,13 +363,13 @@ def _file(task: Task, parent: _Parent, file: int) -> Done:
     source: RandomAccess = _Given(task, file) if task.given else _Asked(task.name, task.size, "", parent)
     tree = Tree(Bundle(task.folder, _Files(task.folder, parent)), ()) if task.path else None
     job = Job(source, 0, tree, task.path, frozenset(task.readers))
-    report = scan_job(job, ScanSettings(**task.bounds))
+    report = scan_job(job, ScanSettings(**task.bounds), parent.note)
     return Done(record_of(report), {}, tuple(sorted(tree.referenced)) if tree is not None else ())
 
 
 def _whole(task: Task, parent: _Parent) -> Done:
     tree = Tree(Bundle(task.name, _Files(task.name, parent)))
-    report: Report | None = scan_tree(tree, ScanSettings(**task.bounds))
+    report: Report | None = scan_tree(tree, ScanSettings(**task.bounds), parent.note)
     told = {path: tuple(sorted(tree.readers(path))) for path in tree.bundle} if tree.layouts else {}
     return Done(
         record_of(report) if report is not None else None,
@@ -361,7 +384,11 @@ class _Parent:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def ask(self, question: Read | Has | Sizes) -> memoryview:
+    def note(self, finding: Finding) -> None:
+        """Tell what blocks, as soon as it is found."""
+        self.ask(Noted(finding_record(finding)))
+
+    def ask(self, question: Read | Has | Sizes | Noted) -> memoryview:
         """The answer.
 
         Raises:
@@ -421,7 +448,7 @@ class _Files(Mapping[str, RandomAccess]):
     def __contains__(self, path: object) -> bool:
         if self._sizes is not None:
             return path in self._sizes
-        if not isinstance(path, str):
+        if not isinstance(path, str) or len(path) > LONGEST_PATH:
             return False
         if path not in self._known:
             self._known[path] = bytes(self._parent.ask(Has(path))) == b"1"

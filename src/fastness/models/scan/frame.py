@@ -8,7 +8,7 @@ what stands between files.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -30,6 +30,8 @@ from fastness.models.scan.rules import (
     READER_FAILED,
 )  # fmt: skip
 
+Tell = Callable[[Finding], object]
+
 KEPT_PER_RULE = 50
 SEARCHED_GAPS = 1000
 _BOMB = "CWE-409"
@@ -37,6 +39,11 @@ LISTED, LONGEST_NAME = 1000, 200
 RAW = "raw"
 ALONE = frozenset({RAW, "torchscript", "torch-export"})
 """Readers of what no other one reads as well: that it looks like something else is no news to its loader."""
+_ACTS = frozenset({FactKind.CALL, FactKind.IMPORT, FactKind.TAMPER, FactKind.EXECUTABLE})
+
+
+def _nobody(_: Finding) -> None:
+    """Hears nothing."""
 
 
 class Tree:
@@ -84,9 +91,15 @@ class Job:
 
 @dataclass(slots=True)
 class _Scan:
-    """What gathers while one file is scanned."""
+    """What gathers while one file is scanned.
+
+    Attributes:
+        tell: is told of what blocks as soon as it is found; what ends the process later does not undo it.
+    """
 
     budget: Budget
+    tell: Tell
+    foreseen: set[tuple[FactKind, str]] = field(default_factory=set)
     findings: dict[tuple[str, Severity], list[Finding]] = field(default_factory=dict)
     formats: list[str] = field(default_factory=list)
     seen: set[tuple[str, str, str]] = field(default_factory=set)
@@ -113,6 +126,19 @@ class _Scan:
             return
         self.seen.add(key)
         kept.append(finding)
+        self._tell(finding)
+
+    def foresee(self, fact: Fact) -> None:
+        """Tell what an act comes to before all is read and judged: reading on may be what ends the process."""
+        key = (fact.kind, fact.name)
+        if fact.kind in _ACTS and self.tell is not _nobody and key not in self.foreseen:
+            self.foreseen.add(key)
+            for finding in _judged(Facts((fact,)), fact.source):
+                self._tell(finding)
+
+    def _tell(self, finding: Finding) -> None:
+        if finding.severity >= Severity.HIGH and not rule_of(finding.rule).incomplete:
+            self.tell(finding)
 
     def report(self, name: str, size: int, explained: int) -> Report:
         """All of it, the worst first."""
@@ -131,14 +157,17 @@ def scan(source: RandomAccess, settings: ScanSettings | None = None) -> Report:
     return scan_job(Job(source), settings)
 
 
-def scan_job(job: Job, settings: ScanSettings | None = None) -> Report:
+def scan_job(job: Job, settings: ScanSettings | None = None, tell: Tell = _nobody) -> Report:
     """The report on one file, alone or in its bundle.
+
+    Args:
+        tell: is told of what blocks as soon as it is found.
 
     Raises:
         OSError: the source cannot be read.
         FastnessError: the source cannot be trusted, such as Corrupt from an encrypted one.
     """
-    state = _Scan(Budget(settings or ScanSettings()))
+    state = _Scan(Budget(settings or ScanSettings()), tell)
     explained = _look_at(job, state)
     while state.waiting:
         _look_at(state.waiting.popleft(), state)
@@ -155,11 +184,15 @@ def scan_job(job: Job, settings: ScanSettings | None = None) -> Report:
     return state.report(job.source.name, job.source.size, explained)
 
 
-def scan_tree(tree: Tree, settings: ScanSettings | None = None) -> Report | None:
-    """What stands between the files of a folder; None where no layout knows it. The files are scanned by themselves."""
+def scan_tree(tree: Tree, settings: ScanSettings | None = None, tell: Tell = _nobody) -> Report | None:
+    """What stands between the files of a folder; None where no layout knows it. The files are scanned by themselves.
+
+    Args:
+        tell: is told of what blocks as soon as it is found.
+    """
     if not tree.layouts:
         return None
-    state = _Scan(Budget(settings or ScanSettings()))
+    state = _Scan(Budget(settings or ScanSettings()), tell)
     _lay_out(tree, "", state)
     return state.report(tree.bundle.name, 0, 0)
 
@@ -173,9 +206,13 @@ def _condemn_bombs(state: _Scan) -> None:
 
 
 def _referenced(state: _Scan) -> list[Job]:
-    known = [job for job in state.unknown if job.tree is not None and job.tree.late_readers(job.path)]
-    state.unknown = [job for job in state.unknown if job not in known]
-    return [Job(job.source, job.depth, job.tree, job.path, frozenset({RAW})) for job in known]
+    known: list[Job] = []
+    unknown: list[Job] = []
+    for job in state.unknown:
+        late = job.tree.late_readers(job.path) if job.tree is not None else frozenset()
+        (known if late else unknown).append(replace(job, readers=late) if late else job)
+    state.unknown = unknown
+    return known
 
 
 def _guessed(source: RandomAccess) -> str:
@@ -207,31 +244,51 @@ def _examine(job: Job, state: _Scan) -> int:
         return 0
     best, formats = 0, []
     facts = Facts(present=lambda location: job.tree is not None and job.tree.refer(job.path, location))
-    for reader in _claimants(job):
-        explained = _read(reader, job, state, facts)
-        if explained is not None:
-            formats.append(reader.name)
-            best = max(best, explained)
-    state.formats += formats
-    if not formats:
-        _search("payloads", source, Facts(), state, facts)
-        state.unknown.append(job)
-    _judge(facts, state)
+    try:
+        for reader in _claimants(job, state):
+            explained = _read(reader, job, state, facts)
+            if explained is not None:
+                formats.append(reader.name)
+                best = max(best, explained)
+        state.formats += formats
+        if not formats:
+            _search("payloads", source, Facts(), state, facts)
+            state.unknown.append(job)
+    finally:  # what was read before something failed counts all the same
+        _judge(facts, source.name, state)
     return best
 
 
-def _claimants(job: Job) -> list[Reader]:
+def _claimants(job: Job, state: _Scan) -> list[Reader]:
     if alone := job.readers & ALONE:
         return [reader for reader in all_readers() if reader.name in alone]
     look = Look(job.source, job.readers)
-    return [reader for reader in all_readers() if reader.name in job.readers or reader.claims(look)]
+    return [reader for reader in all_readers() if reader.name in job.readers or _claims(reader, look, state)]
 
 
-def _judge(facts: Facts, state: _Scan) -> None:
+def _claims(reader: Reader, look: Look, state: _Scan) -> bool:
+    """Whether a reader claims a file; one that fails to say refuses it, and the others read it all the same."""
+    try:
+        return reader.claims(look)
+    except (OSError, FastnessError):
+        raise
+    except Exception as error:  # the boundary: a plug-in that fails on hostile bytes
+        state.add(found(READER_FAILED, look.name, 0, f"{reader.name}: {type(error).__name__}"))
+        return False
+
+
+def _judge(facts: Facts, name: str, state: _Scan) -> None:
     state.enlist(facts)
+    for finding in _judged(facts, name):
+        state.add(finding)
+
+
+def _judged(facts: Facts, name: str) -> Iterator[Finding]:
+    """What the checks say; one that fails refuses the file, and the others judge all the same."""
     for check in all_checks():
-        for finding in check.check(facts) if facts.some(check.wants) else ():
-            state.add(finding)
+        for item in _guarded(check.name, name, check.check(facts)) if facts.some(check.wants) else ():
+            if isinstance(item, Finding):
+                yield item
 
 
 def _promised(name: str, formats: list[str]) -> str:
@@ -253,6 +310,7 @@ def _read(reader: Reader, job: Job, state: _Scan, facts: Facts) -> int | None:
         told = True
         if isinstance(item, Fact):
             (own if item.kind is FactKind.SPAN else facts).add(item)
+            state.foresee(item)
         elif isinstance(item, Member):
             readers = frozenset({item.reader} - {""})
             state.waiting.append(Job(item.source, job.depth + 1, readers=readers))
@@ -303,7 +361,7 @@ def _lay_out(tree: Tree, name: str, state: _Scan) -> None:
                 facts.add(item)
             elif isinstance(item, Finding):
                 state.add(item)
-    _judge(facts, state)
+    _judge(facts, name or tree.bundle.name, state)
 
 
 def _reading(reader: Reader, job: Job, budget: Budget) -> Iterator[Told]:
@@ -314,7 +372,9 @@ def _reading(reader: Reader, job: Job, budget: Budget) -> Iterator[Told]:
         yield item
 
 
-def _guarded(plugin: str, name: str, items: Iterator[Told] | Iterator[Fact | Finding]) -> Iterator[Told]:
+def _guarded(
+    plugin: str, name: str, items: Iterator[Told] | Iterator[Fact | Finding] | Iterator[Finding]
+) -> Iterator[Told]:
     """What a plug-in yields; a spent budget or a failure ends it with a finding that refuses the file.
 
     Raises:

@@ -17,35 +17,41 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from fastness.core.errors import Corrupt, FastnessError, Unavailable
-from fastness.core.findings import Rule, judge
+from fastness.core.errors import Corrupt, FastnessError, Invalid, Unavailable
+from fastness.core.findings import Finding, Rule, judge
 from fastness.core.sources import RandomAccess
 from fastness.foundation.sandbox import Channel, ChannelError
 from fastness.models.scan.budget import ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.facts import found
 from fastness.models.scan.messages import (
+    BROKE,
     FAILED,
     HELLO,
+    LONGEST_PATH,
+    NO_LOCK,
+    NO_PROCESS,
     OK,
     ORDER,
     OVERDUE,
     PIECE,
     Done,
     Has,
+    Noted,
     Read,
     Sizes,
     Stopped,
     Task,
     read_said,
 )  # fmt: skip
-from fastness.models.scan.records import MOST_BYTES, encode, report_of
+from fastness.models.scan.records import MOST_BYTES, encode, finding_of, report_of
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import SCANNER_CRASHED, SCANNER_TIMEOUT, UNREADABLE
 from fastness.models.scan.settings import RunSettings
@@ -59,6 +65,10 @@ main()
 _ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _START_S = 60.0
 _GRACE_S = 5.0
+_MOST_ASKED = 100_000
+_ENDINGS = {
+    BROKE: "it broke", NO_PROCESS: "no process could be started for it", NO_LOCK: "it could not lock itself in",
+}  # fmt: skip
 _SIGNALS = {9: "killed", 11: "a fault of memory", 24: "its processor time was spent", 6: "aborted", 7: "a bus error"}
 
 
@@ -190,26 +200,37 @@ class Scanner:
                 os.close(status)
             try:
                 done = _converse(Channel(ours, MOST_BYTES), task, answers, time.monotonic() + seconds + _GRACE_S)
+                if answers.problem is not None:  # whatever it made of what it could not read
+                    raise answers.problem
                 return _seen(done, task, answers, isolation)
             except (ChannelError, Corrupt) as error:
                 if answers.problem is not None:
                     raise answers.problem from error
                 ours.close()
-                return Seen(replace(_refused(task, told, seconds, error), isolation=isolation))
+                rule, how = _ending(told, seconds, error)
+                return Seen(replace(_report(task, rule, how, answers.noted), isolation=isolation))
             finally:
                 os.close(told)
 
 
 class _Answers:
-    """What a scan may ask for: bytes of its file, and of the files of its folder."""
+    """What a scan may ask for: bytes of its file, and of the files of its folder; and what it notes on the way.
+
+    Attributes:
+        asked: paths that it asked about, with the answers.
+        noted: what blocks, as far as it was found.
+        problem: why something could not be read; then the scan says nothing.
+    """
 
     def __init__(self, source: RandomAccess | None, bundle: Bundle | None) -> None:
         self._source = source
         self._bundle = bundle
         self.asked: dict[str, bool] = {}
-        self.problem: FastnessError | None = None
+        self.noted: list[Finding] = []
+        self.problem: FastnessError | OSError | None = None
+        self._room = MOST_BYTES
 
-    def answer(self, question: Read | Has | Sizes) -> bytes:
+    def answer(self, question: Read | Has | Sizes | Noted) -> bytes:
         """The answer; one that begins with FAILED where it cannot be read.
 
         Raises:
@@ -220,11 +241,14 @@ class _Answers:
                 return OK + self._read(question)
             if isinstance(question, Has):
                 return OK + (b"1" if self._has(question.path) else b"0")
-            return self._sizes()
+            if isinstance(question, Noted):
+                return OK + self._note(question)
+            return OK + self._sizes()
         except OSError as error:
+            self.problem = self.problem or error
             return FAILED + (error.strerror or type(error).__name__).encode("utf-8", "replace")
-        except Corrupt:
-            raise
+        except _Untrue as lie:
+            raise lie.error from None
         except FastnessError as error:
             self.problem = error
             return FAILED + error.code.encode()
@@ -234,31 +258,61 @@ class _Answers:
         return self._bundle is not None and path in self._bundle
 
     def _has(self, path: str) -> bool:
-        if len(self.asked) < 100_000:
+        if path not in self.asked:
+            if len(path) > LONGEST_PATH or len(self.asked) >= _MOST_ASKED:
+                raise _Untrue("a scan asks about more than a file refers to")
+            self._take(len(path))
             self.asked[path] = self.holds(path)
-        return self.holds(path)
+        return self.asked[path]
+
+    def _note(self, noted: Noted) -> bytes:
+        self._take(len(encode(noted)))
+        try:
+            self.noted.append(finding_of(noted.finding))
+        except Corrupt as error:
+            raise _Untrue(error.message) from error
+        return b""
+
+    def _take(self, room: int) -> None:
+        """What it says is kept, so it has a bound."""
+        self._room -= room
+        if self._room < 0:
+            raise _Untrue("a scan says more than it may")
 
     def _read(self, question: Read) -> bytes:
         if not 0 < question.length <= PIECE or question.offset < 0:
-            raise Corrupt("scan-record", "a scan asks for more than it may at once")
+            raise _Untrue("a scan asks for more than it may at once")
         if question.path:
             if not self.holds(question.path) or self._bundle is None:
-                raise Corrupt("scan-record", "a scan asks for a file that is not there")
+                raise _Untrue("a scan asks for a file that is not there")
             return self._bundle.source(question.path).read_at(question.offset, question.length)
         if self._source is None:
-            raise Corrupt("scan-record", "a scan asks for a file that it was not given")
-        try:
-            return self._source.read_at(question.offset, question.length)
-        except FastnessError as error:
-            self.problem = error
-            raise OSError(0, error.code) from error
+            raise _Untrue("a scan asks for a file that it was not given")
+        return self._source.read_at(question.offset, question.length)
 
     def _sizes(self) -> bytes:
         if self._bundle is None:
-            raise Corrupt("scan-record", "a scan asks for a folder that it was not given")
-        sizes = {path: self._bundle.source(path).size for path in self._bundle}
-        packed = OK + msgspec.msgpack.encode(sizes)
-        return packed if len(packed) <= MOST_BYTES else FAILED + b"the folder holds too many files"
+            raise _Untrue("a scan asks for a folder that it was not given")
+        packed = msgspec.msgpack.encode({path: _size(self._bundle.source(path)) for path in self._bundle})
+        if len(packed) >= MOST_BYTES:
+            raise OSError(0, "the folder holds too many files")
+        return packed
+
+
+class _Untrue(Exception):
+    """It asks for what no scan asks for, or says what none says."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.error = Corrupt("scan-record", what)
+
+
+def _size(source: RandomAccess) -> int:
+    """Bytes of a file of the folder; none of one that cannot be read: it has a report of its own that says so."""
+    try:
+        return source.size
+    except (OSError, Invalid):
+        return 0
 
 
 def _converse(channel: Channel, task: Task, answers: _Answers, deadline: float) -> Done:
@@ -291,28 +345,35 @@ def _seen(done: Done, task: Task, answers: _Answers, isolation: str) -> Seen:
     return Seen(shown, frozenset(done.referenced), tuple(sorted(answers.asked.items())), readers)
 
 
-def _refused(task: Task, told: int, seconds: float, error: Exception) -> Report:
-    """The report of a scan that did not come to its end."""
-    word = os.read(told, 64) if _ends(told) else b""
-    if word[:1] == OVERDUE or not word:
-        return _report(task, SCANNER_TIMEOUT, f"the scan was ended after {seconds:g} s")
-    code = int(word[1:] or b"0")
+def _ending(told: int, seconds: float, error: Exception) -> tuple[Rule, str]:
+    """How a scan that did not come to its end ended."""
     if isinstance(error, Corrupt):
-        how = error.message
+        return SCANNER_CRASHED, f"the process that scanned it was ended, for {error.message}"
+    ends = _ends(told)
+    word = os.read(told, 64) if ends else b""
+    if word[:1] == OVERDUE or not ends:
+        return SCANNER_TIMEOUT, f"the scan was ended after {seconds:g} s"
+    code = int(word[1:]) if word else 0
+    if not word:
+        how = "the one that started it is gone"
     elif code < 0:
         how = f"signal {-code} ({_SIGNALS.get(-code, 'ended')})"
     else:
-        how = f"it ended with {code}"
-    return _report(task, SCANNER_CRASHED, f"the process that scanned it did not come to its end: {how}")
+        how = _ENDINGS.get(code, f"it ended with {code}")
+    return SCANNER_CRASHED, f"the process that scanned it did not come to its end: {how}"
 
 
 def _ends(told: int) -> bool:
     """Wait until the helper says how the process ended; it ends what is overdue by itself."""
-    return bool(select.select([told], [], [], _GRACE_S)[0])
+    waiting = select.poll()  # not select: its descriptors end at 1024
+    waiting.register(told, select.POLLIN)
+    return bool(waiting.poll(_GRACE_S * 1000))
 
 
-def _report(task: Task, rule: Rule, message: str) -> Report:
-    return Report(task.name, task.size, (), judge([found(rule, task.name, 0, message)]), 0)
+def _report(task: Task, rule: Rule, message: str, noted: Iterable[Finding]) -> Report:
+    """The report of such a scan; what it had found by then stands."""
+    findings = sorted((found(rule, task.name, 0, message), *noted), key=lambda finding: -finding.severity)
+    return Report(task.name, task.size, (), judge(findings), 0)
 
 
 def unreadable(name: str, error: OSError) -> Report:

@@ -6,7 +6,7 @@ import struct
 
 import msgspec
 
-from fastness.models.scan.records import ReportRecord, unpacked
+from fastness.models.scan.records import FindingRecord, ReportRecord, unpacked
 
 PIECE = 4 << 20
 """The most that one answer holds."""
@@ -14,6 +14,10 @@ ORDER = struct.Struct("<QQd")
 """What the parent tells the one that forks, with descriptors: 1 if a file is among them, bytes of memory, seconds."""
 HELLO, RAN, OVERDUE = b"H", b"R", b"T"
 OK, FAILED = b"\0", b"\1"
+BROKE, NO_PROCESS, NO_LOCK = 70, 71, 96
+"""How a process that scans ends by itself, other than well: it broke, it could not be started, or not lock itself in."""
+LONGEST_PATH = 20_000
+"""No file of a folder has a longer one."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +60,12 @@ class Sizes(msgspec.Struct, frozen=True, tag="sizes", array_like=True):
     """Asks for the files of the folder with their sizes."""
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted", array_like=True):
+    """Tells what blocks, as soon as it is found: it counts where the scan does not come to its end."""
+
+    finding: FindingRecord
+
+
 class Done(msgspec.Struct, frozen=True, tag="done", array_like=True):
     """The end of a scan.
 
@@ -76,7 +86,7 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped", array_like=True):
     message: str
 
 
-Said = Read | Has | Sizes | Done | Stopped
+Said = Read | Has | Sizes | Noted | Done | Stopped
 
 _DECODER: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 

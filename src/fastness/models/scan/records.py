@@ -46,13 +46,14 @@ class ReportRecord(msgspec.Struct, frozen=True, array_like=True):
 
 def record_of(report: Report) -> ReportRecord:
     """`report` as data."""
-    kept = tuple(
-        FindingRecord(
-            f.rule, int(f.severity), _cut(f.where), _cut(f.message), {k: _cut(v) for k, v in f.evidence.items()}
-        )
-        for f in report.verdict.findings
-    )
+    kept = tuple(map(finding_record, report.verdict.findings))
     return ReportRecord(report.formats, report.explained_bytes, report.dropped, kept, report.contents)
+
+
+def finding_record(finding: Finding) -> FindingRecord:
+    """`finding` as data."""
+    evidence = {name: _cut(value) for name, value in finding.evidence.items()}
+    return FindingRecord(finding.rule, int(finding.severity), _cut(finding.where), _cut(finding.message), evidence)
 
 
 def report_of(record: ReportRecord, name: str, size: int) -> Report:
@@ -65,7 +66,7 @@ def report_of(record: ReportRecord, name: str, size: int) -> Report:
         raise _untrue("bytes that are not there")
     if len(record.findings) > _MOST_FINDINGS or len(record.formats) + len(record.contents) > _MOST_NAMES:
         raise _untrue("more than a scan tells")
-    findings = [_finding(one) for one in record.findings]
+    findings = [finding_of(one) for one in record.findings]
     contents = tuple((_text(kind), _text(what), _text(about)) for kind, what, about in record.contents)
     formats = tuple(_text(form) for form in record.formats)
     return Report(name, size, formats, judge(findings), record.explained_bytes, record.dropped, contents=contents)
@@ -91,7 +92,12 @@ def unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | bytearray | memo
         raise _untrue("no record") from error
 
 
-def _finding(record: FindingRecord) -> Finding:
+def finding_of(record: FindingRecord) -> Finding:
+    """The finding that a record tells of.
+
+    Raises:
+        Corrupt: no scan says that.
+    """
     try:
         rule, severity = rule_of(record.rule), Severity(record.severity)
     except (KeyError, ValueError):
