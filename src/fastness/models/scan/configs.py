@@ -7,10 +7,11 @@ under a repeated key is judged like the one that wins. The walk is iterative and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from fastness.core.findings import Finding, Rule, Severity
+from fastness.models.scan.commands import told_of
 from fastness.models.scan.facts import Fact, FactKind, found
 from fastness.models.scan.rules import MAPS
 
@@ -19,6 +20,19 @@ TRUSTS_CODE = Rule(
     "The setting makes the loader run the code of a repository without asking.",
     "Set trust_remote_code to false, and decide it where the model is loaded.", {**MAPS, "cwe": "CWE-829"},
 )  # fmt: skip
+
+READS_SECRET = Rule(
+    "config-reads-secret", "A configuration that takes a secret out of the environment", Severity.LOW,
+    "Whoever loads it hands a key or password of the machine to whatever the value is for; within an address it leaves the machine.",
+    "Compare what the value is for with the documentation of the model.", {**MAPS, "cwe": "CWE-526"},
+)  # fmt: skip
+RUNS_TEXT = Rule(
+    "config-runs-text", "A configuration with code in a value that is worked out", Severity.HIGH,
+    "A resolver such as `eval` runs the text as Python while the configuration is read.",
+    "Do not load it. Write the value itself.", {**MAPS, "cwe": "CWE-95", "atlas": "AML.T0011.000"},
+)  # fmt: skip
+
+RULES = (TRUSTS_CODE, READS_SECRET, RUNS_TEXT)
 
 Scalar = str | int | float | bool | None
 
@@ -61,6 +75,150 @@ def tell_config(source: str, tree: Tree) -> Iterator[Told]:
             yield from judge(Place(source, file, key), value)
         elif key.endswith("chat_template"):
             yield from _template(Place(source, file, key), value)
+        else:
+            yield from _by_sort_of_key(Place(source, file, key), value)
+    yield from _by_file(source, file, tree)
+    if not file.endswith(".ipynb"):
+        for text in dict.fromkeys(text for text in _texts(tree) if "{" in text):
+            yield from tell_value(source, text)
+
+
+_NAMING = frozenset(
+    {"()", "type", "_type_", "class", "_class", "cls", "class_name", "classname", "__class__", "callable", "function", "func", "fn", "factory", "handler", "module",
+     "import", "entry_point", "entrypoint", "loader", "constructor", "builder", "hook", "hooks", "callback", "callbacks", "resolver", "object", "obj", "name",
+     "python_function", "_fn_", "__fn__", "method", "__init__", "init", "target_class", "loss_fn", "transform", "collate_fn", "_call_", "runnable"}
+)  # fmt: skip
+_COMMANDS = frozenset(
+    {"cmd", "command", "commands", "entry", "entrypoint", "run", "script", "scripts", "setup_script", "exec", "shell", "args", "postinstall", "preinstall",
+     "before_script", "after_script", "pre_run", "post_run", "build_command", "start_command", "startcommand", "bash", "hook", "hooks", "poststart", "prestop"}
+)  # fmt: skip
+_REGISTRIES = frozenset(
+    {f"@{name}" for name in ("architectures", "annotation_setters", "augmenters", "batchers", "callbacks", "datasets", "encoder_loaders", "factories",
+                             "initializers", "layers", "lemmatizers", "llm_backends", "llm_misc", "llm_models", "llm_queries", "llm_tasks", "loggers", "losses",
+                             "misc", "model_loaders", "models", "ops", "optimizers", "readers", "schedules", "scorers", "span_getters", "tokenizers", "vectors")}
+)  # fmt: skip
+"""Those of spaCy, as its configurations name them."""
+_TRITON = frozenset({"tensorrt", "tensorrt_plan", "onnxruntime", "onnxruntime_onnx", "tensorflow", "tensorflow_savedmodel", "tensorflow_graphdef", "pytorch",
+                     "pytorch_libtorch", "openvino", "fil", "tensorrtllm", "identity", "ensemble"})  # fmt: skip
+
+
+def _by_sort_of_key(place: Place, value: Tree) -> Iterator[Told]:
+    """Keys that in some program name what is called, or what is run: only what is known to be dangerous is told."""
+    key = place.key.lower()
+    if key in _REGISTRIES and isinstance(value, str):
+        yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "spacy"})
+    if key == "_type" and isinstance(value, str):
+        yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "langchain", "only": "dangerous"})
+    for text in _direct(value) if key in _NAMING else ():
+        if _NAMED.fullmatch(text):
+            yield Fact(FactKind.CLASS, place.source, 0, text, {"vocabulary": "named", "only": "dangerous"})
+    if key in _COMMANDS:
+        yield from told_of(place.source, "\n".join((" ".join(_direct(value)), *_direct(value))))
+
+
+def _folder(place: Place, value: Tree) -> Iterator[Told]:
+    if isinstance(value, str) and value:
+        yield _code(place, f"{place.key} names the folder {value[:60]}, which fairseq imports")
+
+
+def _included(place: Place, value: Tree) -> Iterator[Told]:
+    for text in _texts(value):
+        yield _code(place, f"{place.key} names {text}", "load")
+
+
+_NAMED = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+")
+
+
+def _direct(value: Tree) -> list[str]:
+    """A text, or the texts of a list."""
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+
+
+def _by_file(source: str, file: str, tree: Tree) -> Iterator[Told]:
+    """What only files of one name, or of one build, say."""
+    members = dict(tree.members) if isinstance(tree, Pairs) else {}
+    if "dataset_reader" in members and {"model", "trainer"} & members.keys():
+        yield from _allennlp(source, tree)
+    if file in {"bento.yaml", "bentofile.yaml"} and isinstance(service := members.get("service"), str):
+        yield _code(Place(source, file, "service"), f"service names {service}", "use")
+    if file == "config.pbtxt":
+        yield from _triton(Place(source, file, "backend"), members.get("backend") or members.get("platform"))
+    if "nlp" in members:
+        yield from _spacy_components(source, members)
+    for node in _objects(tree):
+        yield from _langchain(source, dict(node.members))
+
+
+def _triton(place: Place, backend: Tree) -> Iterator[Told]:
+    if isinstance(backend, str) and backend and backend not in _TRITON:
+        yield _code(place, f"the backend {backend[:40]!a} of Triton runs code of the model")
+
+
+def _langchain(source: str, fields: Mapping[str, Tree]) -> Iterator[Told]:
+    """Objects that LangChain makes out of JSON, and secrets that it reads (CVE-2025-68664)."""
+    name = fields.get("id")
+    if "lc" in fields and fields.get("type") == "constructor" and isinstance(name, list):
+        yield Fact(FactKind.CLASS, source, 0, ".".join(_direct(name)), {"vocabulary": "langchain"})
+    elif "lc" in fields and fields.get("type") == "secret":
+        yield found(READS_SECRET, source, 0, f"{' '.join(_direct(name))[:60]!a} is read")
+
+
+def _spacy_components(source: str, members: Mapping[str, Tree]) -> Iterator[Told]:
+    """The factory of each component: another name than spaCy's own is registered by code beside the model."""
+    for section, value in members.items():
+        for key, factory in value.members if isinstance(value, Pairs) and section.count(".") == 1 else ():
+            if section.startswith("components.") and key == "factory" and isinstance(factory, str):
+                yield Fact(FactKind.CLASS, source, 0, factory, {"vocabulary": "spacy"})
+
+
+def _objects(tree: Tree) -> Iterator[Pairs]:
+    waiting: list[Tree] = [tree]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Pairs | list) and id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node, Pairs):
+                yield node
+            waiting.extend(inner(node))
+
+
+def _allennlp(source: str, tree: Tree) -> Iterator[Told]:
+    """Experiments of AllenNLP import what a `type` with dots names."""
+    for key, value in _members(tree):
+        if key == "type" and isinstance(value, str) and re.search(r"[.:]", value):
+            yield Fact(FactKind.CLASS, source, 0, value, {"vocabulary": "allennlp"})
+
+
+_SECRET_NAME = re.compile(
+    r"\$\{\s*(?:oc\.)?env:\s*[\"']?(\w*(?:KEY|TOKEN|SECRET|PASS(?:WORD|WD)?|CREDENTIAL\w*)\w*)", re.IGNORECASE
+)
+_RESOLVED = re.compile(
+    r"\$\{\s*(?:eval|exec|python|py|lambda|expr|calc|shell|sh|cmd|system|import|call|fn|func)\s*:([^\n]{1,2000})",
+    re.IGNORECASE,
+)
+_ACTS = re.compile(
+    r"__\w+__|\bimport\b|\bopen\s*\(|\b(?:exec|eval|compile|getattr|system|popen|subprocess|globals|locals|breakpoint)\b"
+)
+_TEMPLATE_ESCAPE = re.compile(
+    r"__\s*(?:class|mro|bases?|subclasses|globals|builtins|init|import|dict|getattribute|getitem|code|func|self|reduce\w*|loader|call|module)\s*__"
+    r"|\|\s*(?:attr|map)\b|\\x5f|\\u005f|\b(?:cycler|joiner|lipsum|get_flashed_messages|url_for|namespace|config|request|self)\b\s*[.\[|]"
+)
+_LONGEST_TEMPLATE = 1 << 16
+
+
+def tell_value(source: str, text: str) -> Iterator[Told]:
+    """What a text within a configuration, or a prompt, does when it is worked out: templates that escape, resolvers."""
+    if "${" in text:
+        for match in _RESOLVED.finditer(text):
+            if _ACTS.search(match[1]):
+                yield found(RUNS_TEXT, source, 0, f"it holds {match[0][:80]!a}")
+        if (secret := _SECRET_NAME.search(text)) is not None:
+            leaves = re.search(r"://[^\s]*\$\{\s*(?:oc\.)?env:", text, re.IGNORECASE)
+            told = found(READS_SECRET, source, 0, f"{secret[1][:60]!a} is read{' into an address' if leaves else ''}")
+            yield replace(told, severity=Severity.MEDIUM) if leaves else told
+    if ("{{" in text or "{%" in text) and len(text) <= _LONGEST_TEMPLATE and _TEMPLATE_ESCAPE.search(text):
+        yield Fact(FactKind.TEMPLATE, source, 0, "a text", {"text": text, "only": "escape"})
 
 
 def _members(tree: Tree) -> Iterator[tuple[str, Tree]]:
@@ -256,6 +414,9 @@ JUDGES: dict[str, Callable[[Place, Tree], Iterator[Told]]] = {
     "weight_map": _shards,
     "auto_mapping": _adapted,
     "megatron_core": _megatron,
+    "user_dir": _folder,
+    "include_package": _included,
+    "include_packages": _included,
     "chat_template": _template,
     "chat_templates": _template,
 }

@@ -80,6 +80,20 @@ def parse(text: str | bytes) -> Document:
         raise NotJson(f"not JSON at {getattr(error, 'pos', 0)}") from error
 
 
+_COMMENTS = re.compile(r'("(?:[^"\\\n]|\\.)*+")|//[^\n]*+|/\*.*?(?:\*/|\Z)', re.DOTALL)
+_LAST_COMMA = re.compile(r'("(?:[^"\\\n]|\\.)*+")|,(?=\s*+[}\]])')
+
+
+def parse_relaxed(text: str) -> Document:
+    """A small document with comments and commas before closing brackets, as settings of editors have them.
+
+    Raises:
+        NotJson: it is none.
+    """
+    plain = _COMMENTS.sub(lambda match: match[1] or " ", text)
+    return parse(_LAST_COMMA.sub(lambda match: match[1] or " ", plain))
+
+
 def parse_lines(text: str) -> Document:
     """Documents one on each line, as tables of examples are often saved under the name of JSON; a list of them.
 

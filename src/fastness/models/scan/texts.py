@@ -1,7 +1,7 @@
 """Text in a model, whatever it is written in: its encoding, credentials, files that are hidden in it, invisible characters.
 
-Read in pieces, so that a vocabulary or a table may be of any length. Misses: payloads cut into short pieces or encoded in
-other ways than base64 and hexadecimal digits.
+Read in pieces, so that a vocabulary or a table may be of any length. Misses: payloads cut into short pieces, and those
+encoded in other ways than base64, base32, base85 and hexadecimal digits, packed with gzip or zlib within.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import base64
 import binascii
 import codecs
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
+from fastness.models.scan.commands import dangerous_command
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.facts import Fact, FactKind, Member, found
+from fastness.models.scan.python_code import is_hard, reach_of
 from fastness.models.scan.rules import MAPS
 
 INVISIBLE = Rule(
@@ -42,7 +45,12 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{12,}")
 _METADATA = re.compile(
     r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
 )
-_PAYLOAD = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{80,}+={0,2}|(?:\\x[0-9a-fA-F]{2}){24,}+")
+_PAYLOAD = re.compile(
+    r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{36,}+={0,6}|(?:\\x[0-9a-fA-F]{2}){12,}+"
+    r"|(?<![!-~])(?:[A-Za-z0-9+/]{32,76}={0,2}(?:\\r)?(?:\\n|\s)[ \t]{0,40}){2,}+[A-Za-z0-9+/]{0,76}={0,2}"
+)
+_DENSE = re.compile(r"(?<![0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-])[0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]{50,}+(?![\\./:,])")
+_MOST_DENSE = 64
 _MOST_PAYLOADS = 32
 _LONGEST_PAYLOAD = 4 << 20
 
@@ -74,10 +82,10 @@ class Told:
                 INVISIBLE, name, offset, f"{len(match[0])} tag characters in a row, which only programs read"
             )
             self._once(replace(hidden, severity=Severity.MEDIUM), "tags")
-        for match in _PAYLOAD.finditer(text):
-            if self.payloads < _MOST_PAYLOADS and (inner := hidden_file(match[0])):
+        for inner, suffix in hidden_files(text):
+            if self.payloads < _MOST_PAYLOADS:
                 self.payloads += 1
-                self.facts.append(Member(BytesSource(f"{name}!encoded{self.payloads}", inner), offset))
+                self.facts.append(Member(BytesSource(f"{name}!encoded{self.payloads}{suffix}", inner), offset))
 
     def _once(self, item: Fact | Finding, key: str) -> None:
         if key not in self.kinds:
@@ -145,26 +153,88 @@ def whole(source: RandomAccess) -> str:
     return "".join(text for _, text in pieces(source))
 
 
-_MAGICS = (b"\x7fELF", b"MZ", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\xcf\xfa\xed\xfe",
-           b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!/")  # fmt: skip
+_MAGICS = (
+    b"\x7fELF",
+    b"PK\x03\x04",
+    b"7z\xbc\xaf",
+    b"\xcf\xfa\xed\xfe",
+    b"\xce\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+    b"#!/",
+)
+_PACKED = ((b"\x1f\x8b\x08", 31), (b"\x78\x01", 15), (b"\x78\x5e", 15), (b"\x78\x9c", 15), (b"\x78\xda", 15))
+_PACKED_OTHERWISE = (b"BZh", b"\xfd7zXZ")
+_MOST_UNPACKED = 4 << 20
+_PLAIN = re.compile(rb"[\t\n\r\x20-\x7e]{24,}")
+_HINTS = re.compile(
+    r"exec|eval|system|popen|subprocess|socket|__import__|spawn|urlopen|importlib|marshal|ctypes|curl|wget|/dev/tcp|iex|base64"
+)
 
 
-def hidden_file(text: str) -> bytes:
-    """The program, archive or pickle that a run of digits encodes; empty for anything else."""
+def hidden_files(text: str) -> Iterator[tuple[bytes, str]]:
+    """The programs, archives, pickles and scripts that runs of digits encode, each with a suffix for its name."""
+    for match in _PAYLOAD.finditer(text):
+        if found := hidden_file(match[0]):
+            yield found
+    tried = 0
+    for match in _DENSE.finditer(text):
+        if tried < _MOST_DENSE and not match[0].isalnum():
+            tried += 1
+            if found := _hidden(_from_base85(match[0])):
+                yield found
+
+
+def hidden_file(text: str) -> tuple[bytes, str] | None:
+    """What one run of digits encodes, in base64, base32 or hexadecimal, with the suffix its name takes; None for nothing."""
     if len(text) > _LONGEST_PAYLOAD:
+        return None
+    return next((found for decode in (_from_base64, _from_hex, _from_base32) if (found := _hidden(decode(text)))), None)
+
+
+def _hidden(data: bytes, depth: int = 0) -> tuple[bytes, str] | None:
+    is_pickle = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data.rstrip(b"\0").endswith(b".")
+    if is_pickle or (data[:2] == b"MZ" and b"PE\0\0" in data[:4096]) or data.startswith((*_MAGICS, *_PACKED_OTHERWISE)):
+        return data, _suffix(data)
+    for magic, window in _PACKED if depth < _DEEPEST else ():
+        if data.startswith(magic):
+            return _hidden(_unpacked(data, window), depth + 1)
+    return _source(data, depth)
+
+
+def _suffix(data: bytes) -> str:
+    """Of the name that a script takes, so that its reader reads it."""
+    first = data.partition(b"\n")[0] if data.startswith(b"#!/") else b""
+    return ".py" if b"python" in first else ".sh" if b"sh" in first else ""
+
+
+_DEEPEST = 3
+
+
+def _source(data: bytes, depth: int) -> tuple[bytes, str] | None:
+    """Python or commands that act; text that only tells of them is left alone, and so is what is no text."""
+    if data[1:2] == b"\0" and data[3:4] == b"\0":  # as PowerShell takes it
+        data = data.decode("utf-16-le", "ignore").encode()
+    text = data.decode("utf-8", "replace")
+    if not _PLAIN.match(data) or not _HINTS.search(text):
+        return hidden_file(text) if depth < _DEEPEST and _AGAIN.fullmatch(data) else None
+    if dangerous_command(text):
+        return data, ".sh"
+    reach = reach_of(text)
+    return (data, ".py") if any(map(is_hard, (*reach.at_import, *reach.in_calls))) else None
+
+
+_AGAIN = re.compile(rb"[A-Za-z0-9+/_-]{36,}={0,2}\s*")
+
+
+def _unpacked(data: bytes, window: int) -> bytes:
+    try:
+        return zlib.decompressobj(window).decompress(data, _MOST_UNPACKED)
+    except zlib.error:
         return b""
-    for decode in (_from_base64, _from_hex):
-        data = decode(text)
-        is_pickle = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data.rstrip(b"\0").endswith(b".")
-        if is_pickle or (data[:2] == b"MZ" and b"PE\0\0" in data[:4096]):
-            return data
-        if not data.startswith(b"MZ") and data.startswith(_MAGICS):
-            return data
-    return b""
 
 
 def _from_base64(text: str) -> bytes:
-    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    plain = _BREAK.sub("", text).replace("-", "+").replace("_", "/").rstrip("=")
     plain = plain[: len(plain) - (len(plain) % 4 == 1)]
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4))
@@ -172,8 +242,32 @@ def _from_base64(text: str) -> bytes:
         return b""
 
 
+_BREAK = re.compile(r"(?:\\r)?\\n|\s+")
+_BASE32 = re.compile(r"[A-Z2-7]+={0,6}")
+
+
 def _from_hex(text: str) -> bytes:
     try:
-        return bytes.fromhex(text.replace("\\x", ""))
+        return bytes.fromhex(_BREAK.sub("", text.replace("\\x", "")))
     except ValueError:
         return b""
+
+
+def _from_base32(text: str) -> bytes:
+    if not _BASE32.fullmatch(text):
+        return b""
+    plain = text.rstrip("=")
+    try:
+        return base64.b32decode(plain + "=" * (-len(plain) % 8))
+    except binascii.Error:
+        return b""
+
+
+def _from_base85(text: str) -> bytes:
+    try:
+        return base64.b85decode(text[:_MOST_BASE85])
+    except (ValueError, binascii.Error):
+        return b""
+
+
+_MOST_BASE85 = 50_000  # a multiple of five: it is decoded in Python

@@ -81,7 +81,11 @@ class Refused(Exception):
         self.rule, self.at = rule, at
 
 
-_BEFORE = re.compile(rb"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<!DOCTYPE.*|<!-*\Z|<\Z", re.DOTALL)
+_BEFORE = re.compile(
+    rb"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<!DOCTYPE(?:[^>\[\"']|\"[^\"]*\"|'[^']*')*+>|<!DOCTYPE.*|<!-*\Z|<\Z",
+    re.DOTALL,
+)
+"""A type that declares nothing of its own ends with its bracket, as that of every web page does."""
 
 
 def may_begin(head: bytes) -> bool:

@@ -205,6 +205,6 @@ def test_what_is_no_yaml_raises_its_own_error(text: str) -> None:
 
 
 def test_plain_words_are_no_hidden_files() -> None:
-    assert hidden_file("A" * 4000) == b""
-    assert hidden_file("abcdefgh" * 100) == b""
-    assert hidden_file(base64.b64encode(b"MZ" + bytes(200)).decode()) == b""
+    assert hidden_file("A" * 4000) is None
+    assert hidden_file("abcdefgh" * 100) is None
+    assert hidden_file(base64.b64encode(b"MZ" + bytes(200)).decode()) is None

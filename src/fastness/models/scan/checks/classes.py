@@ -67,7 +67,7 @@ class Classes:
                 continue
             elif leads_to_danger(fact.name):
                 yield found(DANGEROUS, fact.source, fact.offset, f"{whose[:40]} names {shown}", name=shown)
-            else:
+            elif fact.detail.get("only") != "dangerous":
                 yield found(UNKNOWN, fact.source, fact.offset, f"{whose[:40]} names {shown}", name=shown)
 
 

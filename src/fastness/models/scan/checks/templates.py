@@ -81,6 +81,10 @@ class Templates:
 
         for fact in facts.of(FactKind.TEMPLATE):
             met = sorted(look_at(str(fact.detail.get("text", ""))), key=lambda one: -_RULE_OF[one.sin].severity)
+            if (
+                fact.detail.get("only") == "escape"
+            ):  # a text that may be no template: braces alone are nobody's business
+                met = [one for one in met if one.sin == "escape"]
             for one in met[:_MOST]:
                 message = f"{ascii(fact.name[:80])[1:-1]}, line {one.line}: {one.what}"
                 yield found(_RULE_OF[one.sin], fact.source, fact.offset, message, line=one.line)

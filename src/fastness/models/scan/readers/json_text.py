@@ -14,9 +14,10 @@ from typing import ClassVar
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.configs import JUDGES, TRUSTS_CODE, tell_config
+from fastness.models.scan.configs import JUDGES, tell_config
+from fastness.models.scan.configs import RULES as CONFIG_RULES
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
-from fastness.models.scan.jsons import SMALL, Document, NotJson, parse, parse_lines, scan
+from fastness.models.scan.jsons import SMALL, Document, NotJson, parse, parse_lines, parse_relaxed, scan
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.texts import NotText, tell_text, whole
 
@@ -29,12 +30,17 @@ REPEATED = Rule(
     "Readers differ in which of the two they take. Both were looked at.", "Remove one of them.", {**MAPS, "cwe": "CWE-694"},
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, REPEATED, TRUSTS_CODE)
+RULES: tuple[Rule, ...] = (MALFORMED, REPEATED, *CONFIG_RULES)
 
 SUFFIXES = (".json", ".ipynb", ".jsonld", ".geojson", ".webmanifest")
 _BEGINS = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*(?:[\[{"]|\]|-?[0-9]+\s*[,\]]))')
 _OTHERS = (".txt", ".md", ".py", ".yaml", ".yml", ".jsonl", ".ndjson", ".jinja", ".jinja2", ".j2", ".toml", ".cfg", ".vocab",
            ".merges", ".csv", ".tsv", ".html", ".js", ".ts", ".sh", ".rst", ".log")  # fmt: skip
+
+_RELAXED = re.compile(
+    r"(?:^|[/\\!])(?:\.vscode[/\\][\w.-]+\.json|\.?devcontainer\.json|[tj]sconfig[\w.-]*\.json|\.\w+rc\.json|[\w.-]*settings\.json)\Z"
+)
+"""Files whose programs take comments."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _document(source: RandomAccess, budget: Budget) -> Document:
         try:
             return parse(text)
         except NotJson:
-            return parse_lines(text)
+            return parse_relaxed(text) if _RELAXED.search(source.name) else parse_lines(text)
     if source.name.lower().endswith(("modules.json", "model_index.json")):
         raise NotJson(f"{source.size} bytes, and such a file has a few hundred")
     if marked:

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Rule
+from fastness.core.findings import Finding, Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
+from fastness.models.scan.configs import tell_config, tell_value
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.readers.json_text import bounded
 from fastness.models.scan.rules import undecided
+from fastness.models.scan.settings_text import LONGEST, tree_of
+from fastness.models.scan.settings_text import SUFFIXES as SETTINGS
 from fastness.models.scan.texts import INVISIBLE, NotText, tell_text, whole
 
 NOT_TEXT = undecided(
@@ -31,6 +35,7 @@ SUFFIXES = (
     ".csv", ".tsv", ".jsonl", ".ndjson", ".merges", ".vocab", ".bpe", ".codes", ".tiktoken", ".lst", ".labels", ".names", ".lex", ".dict",
     ".html", ".htm", ".css", ".js", ".mjs", ".ts", ".tex", ".bib", ".bibtex", ".cff", ".lock", ".proto", ".gitattributes",
     ".gitignore", ".gitmodules", ".gitkeep", ".dockerignore", ".editorconfig", ".in", ".template", ".prompt", ".srt", ".vtt",
+    ".tmpl", ".tpl", ".mustache", ".hbs", ".jsonnet", ".libsonnet", ".jsonc", ".json5", ".hcl",
     ".cpp", ".cc", ".c", ".h", ".hpp", ".cu", ".cuh", ".rs", ".go", ".java", ".swift", ".kt", ".cmake", ".mk", ".typed",
     *TEMPLATES,
 )  # fmt: skip
@@ -43,6 +48,13 @@ _NAMES = re.compile(
 _BINARY = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".onnx", ".h5", ".safetensors", ".gguf", ".ckpt", ".npy", ".npz", ".json",
            ".yaml", ".yml", ".py", ".zip", ".tar", ".gz", ".model", ".msgpack", ".joblib", ".xml", ".pb", ".sh", ".png", ".jpg",
            ".db", ".dat", ".data", ".whl", ".pdf", ".jsonl", ".keras", ".tflite", ".nemo", ".mar", ".parquet", ".ipynb")  # fmt: skip
+_DOCUMENTS = (".md", ".markdown", ".mdx", ".rst", ".html", ".htm", ".tex", ".bib")
+_CODE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,}).*?(?:^[ \t]*\1|\Z)|`[^`\n]{1,300}`|^(?: {4,}|\t)[^\n]*$|\{%-?\s*raw.*?endraw\s*-?%\}",
+    re.DOTALL | re.MULTILINE,
+)
+"""Examples of code within documents, which tell of templates and are none."""
+_LONGEST_PROMPT = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,9 @@ class PlainTextReader:
     def claims(self, look: Look) -> bool:
         """By the name."""
         last = re.split(r"[/\\!]", look.name)[-1]
-        return look.named(*SUFFIXES) or (_NAMES.fullmatch(last) is not None and not look.named(*_BINARY))
+        return look.named(*SUFFIXES, "config.pbtxt") or (
+            _NAMES.fullmatch(last) is not None and not look.named(*_BINARY)
+        )
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """What the text holds that matters.
@@ -69,10 +83,21 @@ class PlainTextReader:
             if source.name.lower().endswith(self.suffixes):
                 yield found(NOT_TEXT, source.name, 0, str(problem))
             return
-        if source.name.lower().endswith(TEMPLATES):
-            budget.require("header_bytes", source.size)
-            yield Fact(FactKind.TEMPLATE, source.name, 0, "the template", {"text": whole(source)})
+        yield from bounded(_meaning(source, budget), budget)
         yield span(source.name, 0, source.size)
+
+
+def _meaning(source: RandomAccess, budget: Budget) -> Iterator[Fact | Finding]:
+    """What the text does in the hands of the program it is for: a template, settings, or a prompt that is a template."""
+    name = source.name.lower()
+    if name.endswith(TEMPLATES):
+        budget.require("header_bytes", source.size)
+        yield Fact(FactKind.TEMPLATE, source.name, 0, "the template", {"text": whole(source)})
+    elif name.endswith(SETTINGS) and source.size <= LONGEST:
+        yield from tell_config(source.name, tree_of(name, whole(source)))
+    elif source.size <= _LONGEST_PROMPT:
+        text = whole(source)
+        yield from tell_value(source.name, _CODE.sub(" ", text) if name.endswith(_DOCUMENTS) else text)
 
 
 READER = PlainTextReader

@@ -39,6 +39,7 @@ TAG = Rule(
 RULES: tuple[Rule, ...] = (MALFORMED, BOMB, TAG)
 
 SUFFIXES = (".yaml", ".yml")
+_NAMES = frozenset({"MLmodel", "MLproject", ".condarc", "dvc.lock"})
 _CORE = "tag:yaml.org,2002:"
 _PLAIN = frozenset("null bool int float binary timestamp omap pairs set str seq map merge value yaml".split())  # noqa: SIM905
 _DATA = frozenset("none bool str unicode bytes int long float complex list tuple dict".split())  # noqa: SIM905
@@ -56,7 +57,7 @@ class YamlReader:
 
     def claims(self, look: Look) -> bool:
         """By the name."""
-        return look.named(*SUFFIXES) or re.split(r"[/\\!]", look.name)[-1] == "MLmodel"
+        return look.named(*SUFFIXES, ".dvc") or re.split(r"[/\\!]", look.name)[-1] in _NAMES
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """Tags, what keys hold that matters, and what any text may hold.
