@@ -72,7 +72,6 @@ CASES = {
     "a method of a reviewed object, held": (call("builtins", "getattr", INSTANCE, text("run")), "review", "pickle-unusual-call"),
     "an attribute of a class with underscores": (call("builtins", "getattr", ORDERED, text("__init__")), "block", "pickle-dangerous-call"),
     "an attribute of a module": (call("builtins", "getattr", stack_global("lib", "os"), text("system")) + ARG + b"R", "block", "pickle-dangerous-call"),
-    "a partial of a reviewed function, held": (call("functools", "partial", HELD), "review", "pickle-unusual-call"),
     "a partial of a reviewed function, called": (call("functools", "partial", HELD) + b")R", "block", "pickle-computed-call"),
     "a partial of something dangerous": (call("functools", "partial", stack_global("os", "system")), "block", "pickle-dangerous-call"),
     "a partial that is given its function later": (call("functools", "partial", HELD) + b"(" + stack_global("os", "system") + b")}Ntb", "block", "pickle-dangerous-global"),
@@ -125,6 +124,7 @@ def test_case(body: bytes, outcome: str, rule: str) -> None:
 
 
 HONEST = {
+    "a partial of a reviewed function, held": call("functools", "partial", HELD),
     "many parts that point back to their list": b"]\x94(" + b"e(".join(b"]h\x00a" * 1000 for _ in range(6)) + b"e",
     "many parts that point back to their dictionary": b"}\x94(" + b"u(".join(b"".join(b"M" + bytes([i & 255, i >> 8]) + b"]h\x00a" for i in range(1000)) for _ in range(6)) + b"u",
     "parts that point back, put in one by one": b"]\x94" + b"]h\x00aa" * 12_000,

@@ -29,7 +29,7 @@ RUNS_CODE = """
     timeit.timeit cProfile.run pdb.run code.interact code.InteractiveInterpreter bdb.Bdb doctest.debug_script trace.Trace sys.modules
     sys._getframe logging.config.dictConfig multiprocessing.util.spawnv_passfds asyncio.create_subprocess_shell platform.popen uuid._popen
     uuid._get_command_stdout _osx_support._read_output _aix_support._read_cmd_output imaplib.IMAP4_stream pydoc.pipepager pip.main
-    pip._internal.main ensurepip._run_pip venv.create numpy.load numpy.memmap numpy.fromfile numpy.save numpy.loadtxt numpy.genfromtxt numpy.vectorize
+    pip._internal.main ensurepip._run_pip venv.create numpy.load numpy.memmap numpy.fromfile numpy.save numpy.loadtxt numpy.genfromtxt
     numpy.frompyfunc numpy.apply_along_axis numpy.piecewise numpy.fromfunction numpy.testing._private.utils.runstring numpy.f2py.crackfortran.myeval
     numpy.distutils.exec_command.exec_command joblib.load joblib.dump joblib.Memory joblib.memory.MemorizedFunc joblib.numpy_pickle.load
     torch.load torch.save torch.hub.load torch.jit.load torch.package.PackageImporter torch.storage._load_from_bytes
@@ -40,7 +40,7 @@ RUNS_CODE = """
     sympy.sympify keras.models.load_model tensorflow.load_library yaml.load yaml.unsafe_load zipimport.zipimporter weakref.finalize atexit.register
     copyreg.add_extension copyreg.pickle contextlib.ExitStack inspect.getattr_static io.open codecs.open _io.FileIO pathlib.Path.read_text tempfile.mkstemp
     sklearn.metrics._dist_metrics.PyFuncDistance sklearn.metrics.pairwise.pairwise_distances sklearn.utils._testing.check_skip_network
-    scipy.stats._distn_infrastructure.rv_continuous scipy.stats._distn_infrastructure.rv_generic scipy.stats._continuous_distns.norm_gen
+    scipy.stats._distn_infrastructure.rv_continuous scipy.stats._distn_infrastructure.rv_generic
     scipy.LowLevelCallable xgboost.callback.TrainingCheckPoint lightgbm.basic._InnerPredictor transformers.pipelines.pipeline
     accelerate.utils.launch.prepare_simple_launcher_cmd_env
 """.split()  # noqa: SIM905 - so that it can be read
@@ -69,8 +69,8 @@ def test_each_group_is_exact_and_says_why(group: dict[str, Any]) -> None:
     assert names
     assert all(MODULE.fullmatch(module) for module in modules)
     parts = [
-        name.split(".") if group["use"] == Use.NAME else [name] for name in names
-    ]  # a method may be named, no more
+        name.split(".") if group["use"] in {Use.NAME, Use.CALL} else [name] for name in names
+    ]  # a method may be named, or called with what is listed
     assert all(NAME.fullmatch(part) for name in parts for part in name)
     assert len(group["why"]) > 4
     assert len(group["source"]) > 3
@@ -91,7 +91,9 @@ def test_each_pattern_of_an_argument_is_understood(pattern: str) -> None:
         assert not unknown, "a pattern that no model can meet without a finding"
     elif kind != "made":
         assert (
-            pattern in {"data", "state-class", "ratio"} or pattern.startswith("=") or set(pattern.split("|")) <= KINDS
+            pattern in {"data", "state-class", "ratio", "zone"}
+            or pattern.startswith("=")
+            or set(pattern.split("|")) <= KINDS
         )
 
 

@@ -16,6 +16,7 @@ from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS
 from fastness.models.scan.machine.machine import MEMO_GAP, Machine, watch
 from fastness.models.scan.machine.opcodes import OPCODES
+from fastness.models.scan.machine.states import is_managed
 from fastness.models.scan.machine.values import (
     ARMING,
     ATOM_TYPES,
@@ -356,7 +357,13 @@ def _build(window: bytes, at: int, m: Machine) -> int:
     if len(stack) < 2 or type(stack[-1]) is not MapOf or type(stack[-2]) is not Made:
         return -1
     target = stack[-2]
-    if stack[-1].notes.armed or target.notes.armed or target.walked or target.maker in _MANAGED:
+    if (
+        stack[-1].notes.armed
+        or target.notes.armed
+        or target.walked
+        or target.maker in _MANAGED
+        or is_managed(target.maker)
+    ):
         return -1
     del stack[-1]
     return at

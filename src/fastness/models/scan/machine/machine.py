@@ -15,8 +15,11 @@ from fastness.models.scan.machine.specials import (
     CLASS_MAKERS,
     CODE_MAKERS,
     ENCODER,
+    FUNCTIONS_MADE,
+    LATE,
     LOADERS,
     SOFT,
+    attribute_of,
     code_standing,
     described,
     is_special,
@@ -25,6 +28,7 @@ from fastness.models.scan.machine.specials import (
     resolved,
 )
 from fastness.models.scan.machine.standing import Catalogue
+from fastness.models.scan.machine.states import is_managed, judged_state
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
 from fastness.models.scan.machine.values import (
     AMPLIFIED,
@@ -161,13 +165,14 @@ class Machine:
             standing = written
         if self.dialect is Dialect.TORCH and _SCRIPT.fullmatch(f"{module}.{name}"):
             standing = Standing.REVIEWED
-        kind = Loader if f"{module}.{name}" in LOADERS else Global
-        value = kind(module, name, standing)
-        if isinstance(value, Loader):
-            self.loaders.append(value)
-            return value  # told at the end, if anything holds it
-        if value.path in SOFT:
-            value.standing = min(standing, Standing.UNKNOWN)
+        path = f"{module}.{name}"
+        if path in SOFT:
+            standing = min(standing, Standing.UNKNOWN)
+        if path in LATE:
+            late = Loader(module, name, standing)
+            self.loaders.append(late)
+            return late  # told at the end, if anything holds it
+        value = Global(module, name, standing)
         self.see(Sight.IMPORT, value.path[:SHORT_NAME], value.standing)
         return value
 
@@ -180,8 +185,7 @@ class Machine:
         if isinstance(callee, Global):
             standing, name = self._standing(callee, args, new=new), callee.path[:SHORT_NAME]
         elif isinstance(callee, Made):
-            by_value = new and callee.maker in CLASS_MAKERS  # its own code is judged where it stands
-            standing = Standing.UNKNOWN if by_value else _OF_RESULT.get(callee.standing, Standing.COMPUTED)
+            standing = _standing_of_result(callee, new=new)
             name = f"the result of {callee.maker}"[:SHORT_NAME]
         elif callee is OPAQUE:
             # Behind a broken instruction nothing is known any more, and that is told already.
@@ -199,11 +203,10 @@ class Machine:
             standing = code_standing(args)
             self.see(Sight.CODE, described(args)[:SHORT_NAME], standing, "use")
             return min(standing, Standing.UNKNOWN)
-        if isinstance(callee, Loader) and (piece := piece_of(args)) is not None:
-            callee.called += 1
-            self.trace.pieces.append(piece)
-            self.budget.require("members", len(self.trace.pieces))
-            return Standing.REVIEWED
+        if isinstance(callee, Loader):
+            standing = _late(self, callee, args)
+            callee.called += standing is not Standing.DANGEROUS
+            return standing
         special = judged(callee, args)
         if special is not None:
             return special
@@ -233,6 +236,10 @@ class Machine:
         self.called_attribute(target, "__setstate__", state)
         if armed := arming(state):
             noted(target).armed |= armed
+        if is_managed(target.maker):
+            standing = judged_state(self.catalogue, target.maker, state)
+            if standing is not Standing.REVIEWED:
+                self.see(Sight.CALL, f"{target.maker}.__setstate__"[:SHORT_NAME], standing, state)
         if SLOT_ATTRIBUTES & target.notes.armed:
             self.see(Sight.TAMPER, f"the class of {target.maker}"[:SHORT_NAME], target.standing, state)
         if target.walked and isinstance(state, Items):
@@ -258,7 +265,7 @@ class Machine:
 
 def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], args: object) -> Made | Global:
     name, standing = call
-    if isinstance(callee, Global) and (found := resolved(callee, args)) is not None:
+    if isinstance(callee, Global) and (found := _found(catalogue, callee, args)) is not None:
         return found
     if name in REBUILDERS and isinstance(args, Items) and args.kept and isinstance(args.kept[0], Global):
         inner = args.kept[0]
@@ -267,6 +274,39 @@ def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], ar
     if name in WALKED and isinstance(args, Items):
         repeat(made, [args])
     return made
+
+
+def _late(m: Machine, callee: Loader, args: object) -> Standing:
+    """The standing of a call of what is told at the end only where something holds it."""
+    if callee.path in LOADERS:
+        piece = piece_of(args)
+        if piece is None:
+            return callee.standing
+        m.trace.pieces.append(piece)
+        m.budget.require("members", len(m.trace.pieces))
+        return Standing.REVIEWED
+    if (found := attribute_of(callee, args)) and m.catalogue.standing_of(*found) is Standing.REVIEWED:
+        return Standing.REVIEWED
+    standing = judged(callee, args)
+    if standing is None and isinstance(args, Items) and args.count == len(args.kept):
+        return m.catalogue.partial(args.kept)
+    return Standing.DANGEROUS if standing is None else standing
+
+
+def _found(catalogue: Catalogue, callee: Global, args: object) -> Global | None:
+    """What is known by its name, though the stream names it by a call."""
+    if (named := attribute_of(callee, args)) and catalogue.standing_of(*named) is Standing.REVIEWED:
+        return Global(*named, Standing.REVIEWED)
+    return resolved(callee, args)
+
+
+def _standing_of_result(callee: Made, *, new: bool) -> Standing:
+    """The standing of a call of what another call gave."""
+    if new and callee.maker in CLASS_MAKERS:
+        return Standing.UNKNOWN  # its own code is judged where it stands
+    if callee.maker in FUNCTIONS_MADE and callee.standing is not Standing.DANGEROUS:
+        return Standing.COMPUTED
+    return _OF_RESULT.get(callee.standing, Standing.COMPUTED)
 
 
 def tell_held(m: Machine) -> None:

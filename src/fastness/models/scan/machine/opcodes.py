@@ -17,6 +17,9 @@ NUMBER_LINE = 8192
 NAME_LINE = 1 << 16
 TEXT_LINE = 32 << 20
 NUMBER_LIMIT = 4300
+_TEMPLATE = "\ndef _parse_args(self, "
+_LEGACY = "\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How torch's files of before archives begin; the place of one that protocol 2 writes as a text is kept, though it be short."""
 
 
 class BadArgument(Exception):
@@ -97,7 +100,12 @@ def _quoted_line(cursor: Cursor) -> str | Text:
 
 
 def _kept(value: str) -> str | Text:
-    return value if len(value) <= SHORT_TEXT else Text(len(value), value[:HEAD])
+    return value if len(value) <= SHORT_TEXT or _is_template(value) else Text(len(value), value[:HEAD])
+
+
+def _is_template(value: str) -> bool:
+    """Whether it looks like the text that scipy's distributions run, which is kept for being judged."""
+    return value.startswith(_TEMPLATE) and len(value) <= SHORT_TEXT * 4
 
 
 def _counted(width: int, *, signed: bool = False) -> Callable[[Cursor], tuple[int, bytes]]:
@@ -126,7 +134,8 @@ def _text(width: int) -> Callable[[Cursor], str | Text]:
             text = head.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise BadArgument("a text that is not UTF-8") from error
-        return text if len(text) <= SHORT_TEXT else Text(len(text), text[:HEAD], at, length)
+        whole = not text.startswith(_LEGACY) if len(text) <= SHORT_TEXT else _is_template(text)
+        return text if whole else Text(len(text), text[:HEAD], at, length)
 
     return read
 

@@ -39,6 +39,13 @@ _TENSORS = _paths(("torch._utils",), "_rebuild_tensor", "_rebuild_tensor_v2")
 ENCODER = "_codecs.encode"
 LOADERS = frozenset({"torch.storage._load_from_bytes"})
 """What they are given is a file of its own, in the format of torch before it used archives."""
+PARTIAL = frozenset({"functools.partial", "_functools.partial"})
+_ITEMS = frozenset({"operator.itemgetter", "_operator.itemgetter"})
+FUNCTIONS_MADE = PARTIAL | _ITEMS
+"""What they make is a function: calling it calls something that the stream does not name there."""
+FINDERS = frozenset({"builtins.getattr", "dill._dill._get_attr"})
+LATE = LOADERS | FUNCTIONS_MADE | FINDERS | _TYPE
+"""Told as imports only where something holds them, beside their calls, which are judged one by one."""
 SOFT = CODE_MAKERS | FUNCTION_MAKERS | _TYPE_FINDERS | _TYPE
 """Held without being called, they are no more than unknown."""
 
@@ -81,10 +88,27 @@ def judged(callee: Global, args: object) -> Standing | None:
 
 def resolved(callee: Global, args: object) -> Global | None:
     """The type that a finder of types gives by its name, which is then as if it were imported."""
+    name = _first(args)
+    if callee.path in _TYPE and len(_parts(args)) == 1:
+        return Global("builtins", "NoneType", Standing.REVIEWED) if name is None else None
     if callee.path not in _TYPE_FINDERS:
         return None
-    name = _first(args)
     return Global("types", name, Standing.UNKNOWN) if isinstance(name, str) and name.isidentifier() else None
+
+
+def attribute_of(callee: Global, args: object) -> tuple[str, str] | None:
+    """Module and qualified name of what `getattr` finds in a class that is named, or in an object of one."""
+    parts = _parts(args)
+    if callee.path not in FINDERS or len(parts) != 2 or not isinstance(parts[1], str):
+        return None
+    owner = parts[0]
+    if isinstance(owner, Made) and owner.standing is Standing.REVIEWED:
+        module, _, name = owner.maker.rpartition(".")
+    elif isinstance(owner, Global):
+        module, name = owner.module, owner.name
+    else:
+        return None
+    return module, f"{name}.{parts[1]}"
 
 
 def code_standing(args: object) -> Standing:
@@ -158,35 +182,42 @@ def _import(args: object) -> Standing:
     return Standing.DANGEROUS if reaches else Standing.UNKNOWN
 
 
+def _plain_name(value: object) -> bool:
+    """Whether it may be the name of an attribute of a model: none that leads to code, modules or the machine."""
+    return isinstance(value, str) and value.isidentifier() and not value.startswith("__") and value not in _REACHING
+
+
 def _get_attribute(args: object) -> Standing:
     """A method of a reviewed object, which is how pickle writes bound methods; not called yet."""
     parts = _parts(args)
-    if (
-        len(parts) != 2
-        or not isinstance(parts[1], str)
-        or parts[1].startswith("__")
-        or parts[1] in _REACHING
-        or not parts[1].isidentifier()
-    ):
+    if len(parts) != 2 or not _plain_name(parts[1]):
         return Standing.DANGEROUS
     owner = parts[0]
+    if isinstance(owner, str):
+        return Standing.MISUSED
     if isinstance(owner, Global | Made) and owner.standing <= Standing.UNKNOWN:
         return max(Standing.MISUSED, owner.standing)
     return Standing.DANGEROUS
 
 
-def _partial(args: object) -> Standing:
-    """A function with some of its arguments; not called yet."""
+def _partial(args: object) -> Standing | None:
+    """A function with some of its arguments; not called yet. None where the reviewed data says more of it."""
     function = _first(args)
+    if isinstance(function, Global) and function.standing is Standing.REVIEWED:
+        return None
     if isinstance(function, Global | Made) and function.standing <= Standing.UNKNOWN:
         return max(Standing.MISUSED, function.standing)
     return Standing.DANGEROUS
 
 
 def _item_getter(args: object) -> Standing:
+    """Which items it takes; not called yet."""
     parts = _parts(args)
-    plain = bool(parts) and all(isinstance(part, str | int) for part in parts)
-    return Standing.MISUSED if plain else Standing.DANGEROUS
+    return Standing.REVIEWED if parts and all(_is_plain(part) for part in parts) else Standing.DANGEROUS
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, Made) and value.maker == "builtins.slice")
 
 
 def _set_attribute(args: object) -> Standing:
@@ -213,6 +244,8 @@ def _tensor_of_type(args: object) -> Standing | None:
 
 
 def _type_of(args: object) -> Standing:
+    if len(_parts(args)) == 1 and _first(args) is None:
+        return Standing.REVIEWED
     return Standing.UNKNOWN if len(_parts(args)) == 1 else Standing.DANGEROUS
 
 
@@ -226,9 +259,9 @@ _RULES: dict[str, Callable[[object], Standing | None]] = {
     **dict.fromkeys(_TYPE_FINDERS, _find_type),
     **dict.fromkeys(_IMPORTERS, _import),
     **dict.fromkeys(_TYPE, _type_of),
-    **dict.fromkeys(("functools.partial", "_functools.partial"), _partial),
-    **dict.fromkeys(("operator.itemgetter", "_operator.itemgetter"), _item_getter),
-    **dict.fromkeys(("builtins.getattr", "dill._dill._get_attr"), _get_attribute),
+    **dict.fromkeys(PARTIAL, _partial),
+    **dict.fromkeys(_ITEMS, _item_getter),
+    **dict.fromkeys(FINDERS, _get_attribute),
     "builtins.setattr": _set_attribute,
     **dict.fromkeys(_TENSORS, _tensor),
     "torch._tensor._rebuild_from_type_v2": _tensor_of_type,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
-from fastness.models.scan.machine.values import Global, Items, Made, Standing, Text
+from fastness.models.scan.machine.values import Global, Items, Made, Standing, Text, container
 
 DATA = Path(__file__).with_name("callables.json")
 
@@ -89,6 +89,20 @@ class Catalogue:
             return callee.standing
         return Standing.REVIEWED if entry.use in {Use.MAKE, Use.STATE} else Standing.MISUSED
 
+    def partial(self, parts: Sequence[object]) -> Standing:
+        """The standing of a function with some of its arguments, given as (function, arguments ...), whatever it is called with."""
+        callee = parts[0] if parts else None
+        if not isinstance(callee, Global):
+            return Standing.DANGEROUS
+        if callee.standing is Standing.REVIEWED and self._use(callee) is Use.NAME:
+            restricted = any(self._use(part) is Use.CALL for part in parts[1:])  # it may call what it is given
+            return Standing.MISUSED if restricted else Standing.REVIEWED
+        return self.calls(callee, container("tuple", list(parts[1:])))
+
+    def _use(self, value: object) -> Use | None:
+        entry = self.reviewed.get((value.module, value.name)) if isinstance(value, Global) else None
+        return None if entry is None else entry.use
+
     def _dotted(self, module: str, name: str) -> Standing:
         """Attribute walks are refused; one that ends in a dangerous global is called that."""
         parts = f"{module}.{name}".split(".")
@@ -120,7 +134,10 @@ class Catalogue:
         return _kind(value) in pattern.split("|")
 
 
-_FORMS = {"ratio": re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?")}
+_FORMS = {
+    "ratio": re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?"),
+    "zone": re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,63}(?:/[A-Za-z0-9_+-]{1,64}){0,3}"),
+}
 
 # Modules of functions only, all of which act on the machine: there is no harmless data class in them.
 _WHOLLY_DANGEROUS = frozenset(
