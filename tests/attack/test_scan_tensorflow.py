@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastness.models.scan import Outcome
-from fastness.models.scan.paths import scan_paths
+from fastness.models.scan import Outcome, scan_paths
 from tests.unit.models.scan.artifacts import EVIL, proto, report_of, rules_of
 from tests.unit.models.scan.keras_bytes import (
     COMPUTES,

@@ -10,7 +10,7 @@ from fastness.models.scan.catalogue import rules
 from fastness.models.scan.cyclonedx import to_cyclonedx
 from fastness.models.scan.frame import scan
 from fastness.models.scan.isolated import Scanner
-from fastness.models.scan.paths import scan_paths
+from fastness.models.scan.pool import scan_paths
 from fastness.models.scan.report import Outcome, Report, to_json
 from fastness.models.scan.reviewed import reviewed_globals
 from fastness.models.scan.sarif import to_sarif

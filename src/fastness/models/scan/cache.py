@@ -1,16 +1,19 @@
 """Results of scans as plain files, by what was scanned, by which rules, and within which bounds.
 
 A result is taken again only where everything that it rests on is the same: the bytes (by digest), the name's last part,
-the readers that a folder asked for, the bounds, the rules with their data, and what the folder answered. An interrupted
-scan of a store goes on where it stopped, for what is done is found here. Nothing secret stands in it.
+its place in a folder or that it stands alone, the readers that a folder asked for, the bounds, the rules with their data,
+and what the folder answered. An interrupted scan of a store goes on where it stopped, for what is done is found here.
+Nothing secret stands in it.
 
-What it misses: who can write the folder can write a result; so a folder that others can write is refused.
+What it misses: who can write the folder can write a result; so a folder or result that others can write is refused, and
+the folder must not be a part of what is scanned.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import stat
@@ -32,11 +35,11 @@ from fastness.models.scan.records import ReportRecord, encode, record_of, report
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, UNREADABLE
 
-_FORMAT = 1
+_FORMAT = 2
 _CHECK = 32
 JUDGING = ("core", "foundation/text", "models/scan")
 """Packages whose sources and data a verdict rests on."""
-_LIBRARIES = ("hyperscan", "jinja2", "lz4", "packaging", "pyyaml", "zstandard")
+_LIBRARIES = ("hyperscan", "jinja2", "lz4", "numpy", "packaging", "pyyaml", "zstandard")
 _PASSING = {rule.id for rule in (PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, UNREADABLE)}
 """What may be otherwise the next time, so it is not kept."""
 
@@ -79,7 +82,7 @@ class Cache:
         self._entropy = entropy
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
-        if status.st_uid not in {os.geteuid(), 0} or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
+        if not _own(status) or not stat.S_ISDIR(status.st_mode):
             raise Invalid(
                 "cache-exposed", f"others can write results into {folder}", f"Name a folder of your own: chmod go-w {folder}"
             )  # fmt: skip
@@ -112,9 +115,12 @@ class Cache:
         with contextlib.suppress(OSError):  # a full disk costs only the next scan
             path.parent.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(body).digest() + body)
-            temporary.replace(path)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(hashlib.sha256(body).digest() + body)
+                temporary.replace(path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
 
     def prune(self) -> int:
         """Remove the oldest results until the rest fits; how many went."""
@@ -142,7 +148,7 @@ class Cache:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read()
+                data = file.read() if _own(os.fstat(descriptor)) else b""
         except OSError:
             return None
         entry = _whole(data)
@@ -153,11 +159,20 @@ class Cache:
         return entry if (entry.form, entry.key) == (_FORMAT, key) else None
 
 
-def key_of(digest: Digest, name: str, readers: frozenset[str], bounds: Mapping[str, int]) -> str:
-    """What a result rests on, as 64 hex digits."""
+def key_of(digest: Digest, name: str, path: str, readers: frozenset[str], bounds: Mapping[str, int]) -> str:
+    """What a result rests on, as 64 hex digits.
+
+    Args:
+        path: its place in a folder, from where what it refers to is looked up; empty where it stands alone.
+    """
     last = name.replace("\\", "/").rpartition("/")[2]
-    parts = [rule_set(), digest, last, *sorted(readers), *(f"{bound}={most}" for bound, most in sorted(bounds.items()))]
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    parts = [rule_set(), digest, last, path, sorted(readers), sorted(bounds.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _own(status: os.stat_result) -> bool:
+    """Whether nobody else, but root, can have written it."""
+    return status.st_uid in {os.geteuid(), 0} and not status.st_mode & 0o022
 
 
 @cache

@@ -73,7 +73,7 @@ _ENCODINGS = (
     "ascii", "cp437", "cp1252", "idna", "latin-1", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "utf-8",
     "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le",
 )  # fmt: skip
-_PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "isolated", "pool", "sarif", "waivers"}
+_PARENTS = {"cache", "child", "cluster", "cyclonedx", "files", "inprocess", "isolated", "pool", "sarif", "waivers"}
 _NOBODY = 65534
 _PDEATHSIG, _SIGKILL = 1, 9
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 32 << 20  # malloc.h; the most that glibc takes

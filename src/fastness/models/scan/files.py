@@ -26,6 +26,7 @@ from fastness.models.scan.budget import ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.cache import Cache, key_of
 from fastness.models.scan.facts import found
+from fastness.models.scan.inprocess import InProcess
 from fastness.models.scan.isolated import Place, Scanner, Seen, unreadable
 from fastness.models.scan.paths import refused
 from fastness.models.scan.report import Report
@@ -64,7 +65,7 @@ class Bench:
         stop: set where what is begun need not be ended.
     """
 
-    scanner: Scanner
+    scanner: Scanner | InProcess
     bounds: ScanSettings = field(default_factory=ScanSettings)
     cache: Cache | None = None
     advance: Advance = field(default=lambda _: None)
@@ -73,11 +74,6 @@ class Bench:
 
 Many = Callable[[Bench, list[Work], Bundle | None], Iterator[Seen]]
 """Scans many files and gives the results in their order: the pool here, or a cluster."""
-
-
-def shown(path: Path) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 are written out."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
@@ -91,9 +87,8 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
             _go_on(bench)
             status = os.fstat(source.fileno())
             if _hollow(status):
-                return _refused(
-                    work, f"{status.st_size} bytes, of which {status.st_blocks * 512} are stored: holes are not read"
-                )
+                problem = f"{status.st_size} bytes, of which {status.st_blocks * 512} are stored: holes are not read"
+                return Seen(refused(work.name, BUDGET_SPENT, problem))
             before = _settled(source.fileno())
             seen, key = _digested(bench, source, work, bundle, source.fileno())
             same = before == _stamp(os.fstat(source.fileno())) == _stamp(work.file.lstat())
@@ -103,17 +98,13 @@ def scan_file(bench: Bench, work: Work, bundle: Bundle | None) -> Seen:
     except OSError as error:
         return Seen(unreadable(work.name, error))
     except Invalid as error:  # it was a file when the folder was walked
-        return Seen(replace(refused(work.file, PATH_SPECIAL, error.message), name=work.name))
+        return Seen(refused(work.name, PATH_SPECIAL, error.message))
     return seen if same else _changed(seen, "its size, its times or the file itself are not what they were")
 
 
 def _hollow(status: os.stat_result) -> bool:
     """Whether a file says that it is immense and stores next to nothing; to hash its holes would take hours."""
     return status.st_size > _HOLLOW_BYTES and status.st_blocks * 512 < status.st_size // _HOLLOW_SHARE
-
-
-def _refused(work: Work, problem: str) -> Seen:
-    return Seen(replace(refused(work.file, BUDGET_SPENT, problem), name=work.name))
 
 
 def _with_links(seen: Seen, links: int) -> Seen:
@@ -205,7 +196,7 @@ def _pieces(source: RandomAccess) -> Iterator[bytes]:
 def key_of_work(bench: Bench, digest: Digest, work: Work) -> str:
     """Under which the result for these bytes, scanned so, is kept."""
     bounds = {name: int(value) for name, value in vars(bench.bounds).items()}
-    return key_of(digest, work.name, work.readers, bounds | {"memory": bench.scanner.settings.memory_bytes})
+    return key_of(digest, work.name, work.path, work.readers, bounds | {"memory": bench.scanner.settings.memory_bytes})
 
 
 def _settled(file: int) -> tuple[int, ...]:
@@ -237,4 +228,4 @@ def _changed(seen: Seen, how: str) -> Seen:
 
 def report_in(seen: Seen) -> Report:
     """The report of a file, which there always is."""
-    return seen.report or refused(Path(), UNREADABLE, "the scan came back without a report")
+    return seen.report or refused("", UNREADABLE, "the scan came back without a report")

@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from fastness.core.clock import Instant
+from fastness.core.errors import Conflict, NotFound
 from fastness.models.scan.advisories import Advisories, advise
+from fastness.models.scan.budget import ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.cache import Cache
-from fastness.models.scan.files import Bench, Many, Work, report_in, scan_file, scan_source, shown
+from fastness.models.scan.files import Bench, Many, Work, report_in, scan_file, scan_source
 from fastness.models.scan.frame import RAW
+from fastness.models.scan.inprocess import InProcess
 from fastness.models.scan.isolated import Seen, unreadable
-from fastness.models.scan.paths import OnDemand, refused, walk
+from fastness.models.scan.paths import OnDemand, refused, shown, walk
 from fastness.models.scan.report import Report
-from fastness.models.scan.rules import FORMAT_UNKNOWN, UNREADABLE
+from fastness.models.scan.rules import FORMAT_UNKNOWN, PATH_CHANGED, UNREADABLE
 from fastness.models.scan.settings import RunSettings
 
 __all__ = [
     "Bench", "Work", "engine", "in_order", "in_threads", "jobs_of", "open_cache", "scan_file", "scan_folders", "scan_source",
-    "sizes",
+    "shown", "sizes",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -44,11 +47,20 @@ def scan_folders(paths: Iterable[Path], bench: Bench, many: Many | None = None) 
         yield from walk(path, path, 0, gathered)
         files = {shown(Path(place)): file for place, file in gathered.items()}
         for twice in set(gathered.values()) - set(files.values()):
-            yield refused(twice, UNREADABLE, "its name is no UTF-8, and written out it is that of another file")
+            yield refused(shown(twice), UNREADABLE, "its name is no UTF-8, and written out it is that of another file")
         if list(files) == ["."]:
             yield from _reports(chosen(bench, [Work(path, shown(path))], None))
         elif files:
             yield from _scan_folder(path, files, bench, chosen)
+
+
+def scan_paths(paths: Iterable[Path], settings: ScanSettings | None = None) -> Iterator[Report]:
+    """The same in the process that calls, one file after the other: for tests and measures."""
+
+    def one_by_one(bench: Bench, works: list[Work], bundle: Bundle | None) -> Iterator[Seen]:
+        return (scan_file(bench, work, bundle) for work in works)
+
+    yield from scan_folders(paths, Bench(InProcess(), settings or ScanSettings()), one_by_one)
 
 
 def scan_bucket(url: str, bench: Bench) -> Iterator[Report]:
@@ -204,14 +216,22 @@ def _whole(bench: Bench, bundle: Bundle) -> Seen:
         return bench.scanner.scan_whole(bundle, bench.bounds)
     except OSError as error:
         return Seen(unreadable(bundle.name, error))
+    except (Conflict, NotFound) as error:  # an object of a bucket is another one by now, or gone
+        return Seen(refused(bundle.name, PATH_CHANGED, error.message))
 
 
 def _digest_of_folder(digests: dict[str, str]) -> str:
     """SHA-256 of the lines that `sha256sum` prints for its files, by path; empty where one could not be read."""
     if not all(digests.values()):
         return ""
-    lines = "".join(f"{digests[path].removeprefix('sha256:')}  {path}\n" for path in sorted(digests))
+    lines = "".join(_line(digests[path].removeprefix("sha256:"), path) for path in sorted(digests))
     return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def _line(digest: str, path: str) -> str:
+    """A line of `sha256sum`, which begins with a backslash where the name needs some: no name makes lines of its own."""
+    plain = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if plain == path else chr(92)}{digest}  {plain}\n"
 
 
 def _reports(many: Iterator[Seen]) -> Iterator[Report]:

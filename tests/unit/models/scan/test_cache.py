@@ -77,15 +77,17 @@ def test_what_was_scanned_is_not_scanned_again(
 
 
 def test_a_key_changes_with_everything_that_a_result_rests_on() -> None:
-    base = key_of(DIGEST, "a.pkl", NO_READERS, BOUNDS)
-    assert base == key_of(DIGEST, "elsewhere/a.pkl", NO_READERS, BOUNDS)
+    base = key_of(DIGEST, "a.pkl", "", NO_READERS, BOUNDS)
+    assert base == key_of(DIGEST, "elsewhere/a.pkl", "", NO_READERS, BOUNDS)
     others = [
-        key_of(Digest(f"sha256:{'b' * 64}"), "a.pkl", NO_READERS, BOUNDS),
-        key_of(DIGEST, "b.pkl", NO_READERS, BOUNDS),
-        key_of(DIGEST, "a.pkl", frozenset({"raw"}), BOUNDS),
-        key_of(DIGEST, "a.pkl", NO_READERS, {"depth": 9}),
+        key_of(Digest(f"sha256:{'b' * 64}"), "a.pkl", "", NO_READERS, BOUNDS),
+        key_of(DIGEST, "b.pkl", "", NO_READERS, BOUNDS),
+        key_of(DIGEST, "a.pkl", "", frozenset({"raw"}), BOUNDS),
+        key_of(DIGEST, "a.pkl", "", NO_READERS, {"depth": 9}),
+        key_of(DIGEST, "a.pkl", "a.pkl", NO_READERS, BOUNDS),
+        key_of(DIGEST, "a.pkl", "b/a.pkl", NO_READERS, BOUNDS),
     ]
-    assert len({base, *others}) == 5
+    assert len({base, *others}) == 7
     assert len(rule_set()) == 64
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastness.core.sources import BytesSource
-from fastness.models.scan import Outcome
+from fastness.models.scan import Outcome, scan_paths
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.checks.classes import leads_to_danger, vocabulary
@@ -14,7 +14,6 @@ from fastness.models.scan.facts import Fact, FactKind
 from fastness.models.scan.keras_config import keras_facts
 from fastness.models.scan.layouts.keras import Keras
 from fastness.models.scan.marshalled import references
-from fastness.models.scan.paths import scan_paths
 from tests.needs import ROOT
 from tests.unit.models.scan.artifacts import EVIL, npy, report_of, rules_of
 from tests.unit.models.scan.keras_bytes import (

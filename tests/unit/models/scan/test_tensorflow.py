@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from fastness.core.sources import BytesSource
-from fastness.models.scan import Outcome
+from fastness.models.scan import Outcome, scan_paths
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.checks.operators import acting_operators, known_operators, running_operators
 from fastness.models.scan.facts import Look
 from fastness.models.scan.layouts.savedmodel import SavedModel
-from fastness.models.scan.paths import scan_paths
 from fastness.models.scan.readers.tensorflow_graph import TensorflowGraphReader
 from fastness.models.scan.readers.tensorflow_text import TensorflowTextReader
 from fastness.models.scan.report import Report

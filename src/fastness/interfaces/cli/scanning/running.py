@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import os
 import re
 import shutil
 import sys
@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from fastness.core.clock import SystemClock
+from fastness.core.clock import SystemClock, system_entropy
 from fastness.core.digests import Digest
 from fastness.core.errors import Invalid, NotFound
 from fastness.core.findings import Decision
 from fastness.core.sources import FileSource
 from fastness.interfaces.cli.context import Format, Options
 from fastness.interfaces.cli.output import console
-from fastness.interfaces.cli.scanning.verdicts import print_reports
+from fastness.interfaces.cli.scanning.verdicts import as_text, print_reports, printable
 from fastness.models.scan import (
     Outcome,
     Report,
@@ -70,12 +68,12 @@ class Request:
 
 def run(options: Options, request: Request) -> int:
     """Scan, print, and give the exit status."""
-    _require(request.paths)
+    _require(request)
     now = SystemClock().now()
     trusted = {waivers.key_id(pem): pem for pem in map(_read, request.trust)}  # a missing key is told before the work
     given = waivers.read_waivers(_read(request.waivers), trusted, now) if request.waivers else waivers.Waivers()
     snapshot = _read(request.advisories) if request.advisories else b""
-    witnesses = [(path.name, _read(path)) for path in request.imported]
+    witnesses = [(pool.shown(Path(path.name)), _read(path)) for path in request.imported]
     reports: list[Report] = []
     with Scanner(request.settings) as scanner, _progress(options, request) as advance:
         scanner.start()
@@ -113,9 +111,10 @@ def digest_of(path: Path, rule: str) -> Digest:
     return Digest(found[0].digest)
 
 
-def _require(paths: tuple[str, ...]) -> None:
+def _require(request: Request) -> None:
     """Refuse what cannot be scanned before any work is done."""
-    for path in paths:
+    kept = request.cache.resolve() if request.cache else None
+    for path in request.paths:
         if _BUCKET.match(path):
             continue
         if _REMOTE.match(path):
@@ -128,6 +127,11 @@ def _require(paths: tuple[str, ...]) -> None:
                           "Write ./store for the path, or go to another folder.")  # fmt: skip
         if path not in {STORE, INPUT} and not Path(path).exists() and not Path(path).is_symlink():
             raise NotFound("path-missing", f"there is no {path[:200]!a}", "Name a file or folder that exists.")
+        if kept is not None and path not in {STORE, INPUT} and kept.is_relative_to(Path(path).resolve()):
+            raise Invalid(
+                "cache-inside", f"the cache {str(kept)!a} is a part of what is scanned, which could bring its own results",
+                "Name a folder elsewhere.",
+            )  # fmt: skip
 
 
 def _scanned(options: Options, request: Request, bench: pool.Bench) -> list[Report]:
@@ -187,9 +191,11 @@ def _printed(path: Path | None) -> Iterator[Callable[[str], object]]:
     if path is None:
         yield sys.stdout.write
         return
-    temporary = path.with_name(f".{path.name}.{hashlib.sha256(str(path).encode('utf-8', 'replace')).hexdigest()[:8]}")
+    # Nobody can have laid a link under this name: the folder may be one that others fill, such as a checkout.
+    temporary = path.with_name(f".{path.name[:200]}.{system_entropy(8).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with open(os.open(temporary, flags, 0o666), "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - a descriptor
             yield file.write
         temporary.replace(path)
     except OSError as error:
@@ -209,10 +215,10 @@ def _write(
         Format.SARIF: lambda: to_sarif(reports),
         Format.CYCLONEDX: lambda: to_cyclonedx(reports, SystemClock().now()),
     }
-    out(msgspec.json.format(msgspec.json.encode(documents[options.form]()), indent=2).decode() + "\n")
+    out(as_text(documents[options.form]()) + "\n")
     if options.form is not Format.JSON:
         for note in notes:
-            sys.stderr.write(f"{note}\n")
+            sys.stderr.write(f"{printable(note)}\n")
 
 
 def _console(output: Path | None, out: Callable[[str], object]) -> Console:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fastness.core.findings import Finding, Severity
+import msgspec
+
+from fastness.core.findings import Finding, Rule, Severity
 from fastness.interfaces.cli.output import SEVERITY_STYLE
 from fastness.models.scan import Outcome, Report, rules
 
@@ -16,8 +20,10 @@ if TYPE_CHECKING:
 _STYLE = {Outcome.PASS: "green", Outcome.REVIEW: "yellow", Outcome.INCOMPLETE: "bold red", Outcome.BLOCK: "bold red"}
 _RANK = {Outcome.BLOCK: 0, Outcome.INCOMPLETE: 1, Outcome.REVIEW: 2, Outcome.PASS: 3}
 _WORDS = {Outcome.BLOCK: "blocked", Outcome.REVIEW: "for review", Outcome.INCOMPLETE: "undecided", Outcome.PASS: "pass"}
+_ODD = re.compile(r"[\x7f-\U0010ffff]")
 _ALIKE = 5
-_PASSING = 30
+# Beyond so many of one outcome with the same rules, files are counted; what is blocked is always listed.
+_LISTED = {Outcome.PASS: 30, Outcome.INCOMPLETE: 100, Outcome.REVIEW: 100}
 
 
 def print_reports(out: Console, reports: Sequence[Report], notes: Sequence[str], *, explain: bool) -> None:
@@ -25,12 +31,18 @@ def print_reports(out: Console, reports: Sequence[Report], notes: Sequence[str],
     ranked = sorted(
         reports, key=lambda r: (_RANK[r.outcome], -max((f.severity for f in r.verdict.findings), default=0))
     )
-    plain = [report for report in ranked if report.outcome is Outcome.PASS and not _told(report)]
+    catalogue = {rule.id: rule for rule in rules()}
+    listed: Counter[tuple[Outcome, frozenset[str]]] = Counter()
     for report in ranked:
-        if report not in plain[_PASSING:]:
-            _print_report(out, report, explain=explain)
-    if len(plain) > _PASSING:
-        out.print(f"[green]pass[/green]       and {len(plain) - _PASSING} more files without any finding")
+        kind = (report.outcome, frozenset(finding.rule for finding in report.verdict.findings))
+        listed[kind] += 1
+        if listed[kind] <= _LISTED.get(report.outcome, len(ranked)) or report.waived:
+            _print_report(out, report, catalogue, explain=explain)
+    for (outcome, found), count in listed.items():
+        if (more := count - _LISTED.get(outcome, count)) > 0:
+            why = f"with {', '.join(sorted(found))}; --format json has them all" if found else "without any finding"
+            style = _STYLE[outcome]
+            out.print(f"[{style}]{outcome.value:<10}[/{style}] and {more} more files {_plain(why)}", soft_wrap=True)
     for note in notes:
         out.print(f"[yellow]note[/yellow]       {_plain(note)}", soft_wrap=True)
     if any(report.isolation == "limits" for report in reports):
@@ -38,19 +50,29 @@ def print_reports(out: Console, reports: Sequence[Report], notes: Sequence[str],
     _print_totals(out, ranked)
 
 
-def _plain(text: str) -> str:
+def printable(text: str) -> str:
     """Text of others, as it is: it makes no lines, colours or directions of its own here."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def as_text(document: object) -> str:
+    """JSON to read or to keep; in its texts, too, nothing stands that a terminal acts on."""
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return text if text.isascii() and "\x7f" not in text else _ODD.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    return char if char.isprintable() else json.dumps(char)[1:-1] if char != "\x7f" else r"\u007f"
+
+
+def _plain(text: str) -> str:
     from rich.markup import escape
 
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return escape(shown)
+    return escape(printable(text))
 
 
-def _told(report: Report) -> bool:
-    return bool(report.verdict.findings or report.waived)
-
-
-def _print_report(out: Console, report: Report, *, explain: bool) -> None:
+def _print_report(out: Console, report: Report, catalogue: Mapping[str, Rule], *, explain: bool) -> None:
     style, word = _STYLE[report.outcome], report.outcome.value
     formats = ", ".join(report.formats) or "unknown format"
     out.print(
@@ -60,7 +82,7 @@ def _print_report(out: Console, report: Report, *, explain: bool) -> None:
     for finding in report.verdict.findings:
         alike[finding.rule, finding.severity] += 1
         if alike[finding.rule, finding.severity] <= _ALIKE:
-            _print_finding(out, finding, explain=explain)
+            _print_finding(out, finding, catalogue[finding.rule], explain=explain)
     for (rule, severity), count in alike.items():
         if count > _ALIKE:
             more = f"and {count - _ALIKE} more {severity.name.lower()} findings of {_plain(rule)}"
@@ -75,8 +97,7 @@ def _print_report(out: Console, report: Report, *, explain: bool) -> None:
         )
 
 
-def _print_finding(out: Console, finding: Finding, *, explain: bool) -> None:
-    rule = {rule.id: rule for rule in rules()}[finding.rule]
+def _print_finding(out: Console, finding: Finding, rule: Rule, *, explain: bool) -> None:
     name = finding.severity.name.lower()
     style = SEVERITY_STYLE[name]
     out.print(f"  [{style}]{name:<8}[/{style}] {_plain(finding.rule)}: {_plain(finding.message)}", soft_wrap=True)
