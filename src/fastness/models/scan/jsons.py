@@ -143,11 +143,13 @@ class _Scanner:
         """Read on; whether there was more."""
         start = self.base + len(self.buffer)
         more = self.source.read_at(start, _WINDOW)
+        if not more:
+            return False
         self.buffer = self.buffer[self.at :] + more
         self.base += self.at
         self.at, self.marked = 0, -1
         self.budget.require("header_bytes", len(self.buffer) - _WINDOW)
-        return bool(more)
+        return True
 
     def document(self) -> bool:
         """Take in one document; whether another one begins on a line behind it."""

@@ -35,8 +35,7 @@ WEBP = fixture("repositories", "card-with-pictures", "assets/picture.webp")
 WAV = fixture("repositories", "card-with-pictures", "assets/tone.wav")
 SPM = fixture("repositories", "sentencepiece-bpe", "tokenizer.model")
 OGG = b"OggS\0\x02" + bytes(20) + b"\x01\x03abc"
-PARQUET = b"PAR1" + bytes(8) + b"meta" + struct.pack("<I", 4) + b"PAR1"
-ARROW = b"ARROW1\0\0" + bytes(8) + b"meta" + struct.pack("<I", 4) + b"ARROW1"
+PARQUET = fixture("data_tables", "parquet-plain", "a.parquet")
 
 PASSES: dict[str, tuple[str, bytes | str]] = {
     "an object": ("config.json", '{"a": 1}'),
@@ -69,7 +68,6 @@ PASSES: dict[str, tuple[str, bytes | str]] = {
     "a PNG": ("a.png", PNG), "a JPEG": ("a.jpg", JPEG), "a GIF": ("a.gif", GIF), "a WebP": ("a.webp", WEBP), "a sound": ("a.wav", WAV),
     "an Ogg": ("a.ogg", OGG), "an SVG": ("a.svg", "<svg xmlns='x'><path d='M0 0'/></svg>"), "a paper": ("a.pdf", b"%PDF-1.4\n1 0 obj\n%%EOF\n"),
     "a tokenizer": ("tokenizer.model", SPM), "ranks": ("tokenizer.model", "IQ== 0\nIg== 1\n"), "ranks by name": ("a.tiktoken", "IQ== 0\n"),
-    "Parquet": ("a.parquet", PARQUET), "Arrow": ("a.arrow", ARROW),
     "long digits": ("hashes.txt", "0123456789abcdef" * 40),
     "a picture within a card": ("README.md", f"![a](data:image/png;base64,{base64.b64encode(PNG * 4).decode()})"),
 }  # fmt: skip
@@ -130,9 +128,9 @@ TOLD: dict[str, tuple[str, bytes | str, str, Outcome]] = {
     "a script in a paper": ("a.pdf", b"%PDF-1.4\n/JavaScript (x)\n%%EOF\n", "media-script", Outcome.REVIEW),
     "an unknown field of a tokenizer": ("tokenizer.model", SPM + proto(9, b"x"), "sentencepiece-unknown-field", Outcome.REVIEW),
     "half a tokenizer": ("tokenizer.model", SPM[:-3], "sentencepiece-malformed", Outcome.INCOMPLETE),
-    "a column of a Python type": ("a.parquet", PARQUET[:4] + b"arrow.py_extension_type" + PARQUET[4:], "table-python-type", Outcome.BLOCK),
-    "half a table": ("a.parquet", PARQUET[:-2], "table-malformed", Outcome.INCOMPLETE),
-    "a table whose footer is too long": ("a.parquet", PARQUET[:-8] + b"\xff\xff\xff\x7fPAR1", "table-malformed", Outcome.INCOMPLETE),
+    "a column of a Python type": ("a.parquet", PARQUET.replace(b"pandas", b"arrow.py_extension_type", 1), "table-python-type", Outcome.BLOCK),
+    "half a table": ("a.parquet", PARQUET[:-2], "parquet-malformed", Outcome.INCOMPLETE),
+    "a table whose footer is too long": ("a.parquet", PARQUET[:-8] + b"\xff\xff\xff\x7fPAR1", "parquet-malformed", Outcome.INCOMPLETE),
     "source": ("model.py", "x = 1\n", "code-in-model", Outcome.REVIEW),
     "source that runs at once": ("model.py", "import os\nos.system('x')\n", "code-dangerous", Outcome.BLOCK),
     "source in another encoding": ("model.py", "# coding: utf-7\nx = 1\n", "python-deceptive", Outcome.REVIEW),
