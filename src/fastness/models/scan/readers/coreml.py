@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.findings import Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
-from fastness.models.scan.credentials import SHORTEST, credential_in
+from fastness.models.scan.credentials import SHORTEST
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.decoded import Row, Walk, schema_of
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.onnx_parts import code_in
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, VARINT, Field, NotProtobuf, fields
@@ -104,7 +105,7 @@ class _Model:
 
     name: str
     budget: Budget
-    told: list[Fact | Finding] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     operations: set[str] = field(default_factory=set)
 
     def take(self, row: Row) -> None:
@@ -126,13 +127,13 @@ class _Model:
             self._tell(Fact(FactKind.OPERATOR, self.name, row.at, row.text("type"), {"domain": "coreml", "local": 0}))
 
     def _text(self, text: str, at: int) -> None:
-        if len(text) >= SHORTEST and (kind := credential_in(text)):
-            self._tell(Fact(FactKind.CREDENTIAL, self.name, at, kind))
+        for item in tell_free_text(self.name, "", text, at) if len(text) >= SHORTEST else ():
+            self._tell(item)
         if len(text) > 8 and code_in(text):
             detail: dict[str, str | int] = {"language": "text", "runs": "use"}
             self._tell(Fact(FactKind.CODE, self.name, at, "a text that holds a program", detail))
 
-    def _tell(self, told: Fact | Finding) -> None:
+    def _tell(self, told: Told) -> None:
         self.budget.spend("facts")
         self.told.append(told)
 

@@ -19,6 +19,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Part, Truncated
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
+from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -130,7 +131,7 @@ class _Walk:
     source: RandomAccess
     cursor: Cursor
     budget: Budget
-    told: list[Fact | Finding] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     order: str = "<"
     version: int = 3
     tensor_count: int = 0
@@ -221,7 +222,7 @@ class _Walk:
         if kind in _WIDTHS:
             self._scalar(key, kind, at)
         elif kind == _TEXT:
-            self._told_text(key, self._text(self.budget.settings.header_bytes), at)
+            self._told_text(key, self._text(self.budget.settings.header_bytes), at, alone=not depth)
         elif kind == _LIST:
             self._list(key, at, depth)
         else:
@@ -248,8 +249,8 @@ class _Walk:
         for _ in range(count):
             self._value(key, kind, depth + 1)
 
-    def _told_text(self, key: str, data: bytes, at: int) -> None:
-        """Tell what a text is for."""
+    def _told_text(self, key: str, data: bytes, at: int, *, alone: bool) -> None:
+        """Tell what a text is for; those in lists are tokens and names."""
         lowered = key.lower()
         if "template" in lowered and lowered != "tokenizer.chat_templates":  # that one is a list of names
             self.budget.spend("facts")
@@ -259,6 +260,11 @@ class _Walk:
             self.told.append(Fact(FactKind.REFERENCE, self.source.name, at, data.decode("utf-8", "replace")))
         elif lowered in {"general.license", "general.license.name"}:
             self.told.append(Fact(FactKind.LICENCE, self.source.name, at, data.decode("utf-8", "replace")[:200]))
+        elif alone:
+            for item in tell_free_text(self.source.name, key, data.decode("utf-8", "replace"), at):
+                self.budget.spend("facts")
+                self.told.append(item)
+            return
         if len(data) >= SHORTEST and (kind := credential_in(data.decode("utf-8", "replace"))):
             self.budget.spend("facts")
             self.told.append(Fact(FactKind.CREDENTIAL, self.source.name, at, kind))

@@ -17,9 +17,10 @@ from typing import ClassVar
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
-from fastness.models.scan.credentials import SHORTEST, credential_in
+from fastness.models.scan.credentials import SHORTEST
 from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
+from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.hdf5 import SIGNATURE, Attribute, Image, NotHdf5, Objects, superblock
 from fastness.models.scan.inflate import Inflated
 from fastness.models.scan.keras_config import MALFORMED as BROKEN
@@ -157,7 +158,7 @@ class _Visit:
 
     source: RandomAccess
     budget: Budget
-    told: list[Fact | Finding] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     seen: set[tuple[str, str]] = field(default_factory=set)
 
     def attribute(self, one: Attribute) -> None:
@@ -179,8 +180,10 @@ class _Visit:
         self._once("odd", what, found(UNFOLLOWED, self.source.name, place, what))
 
     def text(self, value: bytes, place: int) -> None:
-        if len(value) >= SHORTEST and (kind := credential_in(value.decode("utf-8", "replace"))):
-            self._once("credential", kind, Fact(FactKind.CREDENTIAL, self.source.name, place, kind))
+        if len(value) < SHORTEST:
+            return
+        for item in tell_free_text(self.source.name, "", value.decode("utf-8", "replace"), place):
+            self._once("text", repr(item), item)
 
     def packed(self, place: int, length: int, filters: tuple[int, ...]) -> None:
         """Values that can be anything, behind deflate: a program in them is as good as one in plain sight."""
@@ -195,7 +198,7 @@ class _Visit:
         for fact in search_payloads(inner, 0, inner.size, self.budget):
             self.told.append(Fact(fact.kind, f"{self.source.name}!chunk", fact.offset, fact.name, fact.detail))
 
-    def _once(self, kind: str, name: str, told: Fact | Finding) -> None:
+    def _once(self, kind: str, name: str, told: Told) -> None:
         if (kind, name) not in self.seen:
             self.budget.spend("facts")
             self.seen.add((kind, name))

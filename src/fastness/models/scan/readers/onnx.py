@@ -18,6 +18,7 @@ from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.onnx_flow import flow_of
 from fastness.models.scan.onnx_parts import (
     BITS,
@@ -187,7 +188,7 @@ class _Walk:
     name: str
     cursor: Cursor
     budget: Budget
-    told: list[Fact | Finding] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     operators: dict[tuple[str, str], int] = field(default_factory=dict)
     functions: Functions = field(default_factory=Functions)
     names: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -251,6 +252,10 @@ class _Walk:
         if key == "value" and not kept.texts.get("key", "").startswith("pkg.torch.onnx.") and code_in(text):
             detail: dict[str, str | int] = {"language": "text", "runs": "use"}
             self.told.append(Fact(FactKind.CODE, self.name, one.start, "a property that holds a program", detail))
+        if key == "value" and "key" in kept.texts:
+            for item in tell_free_text(self.name, kept.texts["key"], text, one.start):
+                self.budget.spend("facts")
+                self.told.append(item)
 
     def _tensor_field(self, one: Field, kept: _Message) -> None:
         if one.number == 1 and len(kept.dims) <= MAX_DIMS:

@@ -18,6 +18,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.numbers import Tensor, odd_weights
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
@@ -86,9 +87,12 @@ class SafetensorsReader:
         except _Wrong as wrong:
             yield found(wrong.rule, source.name, 8, str(wrong))
             return
-        for value in (*metadata, *metadata.values()):
-            if kind := credential_in(value):
+        for key, value in metadata.items():
+            if kind := credential_in(key):
                 yield Fact(FactKind.CREDENTIAL, source.name, 8, kind)
+            for item in tell_free_text(source.name, key, value, 8):
+                budget.spend("facts")
+                yield item
         yield span(source.name, 0, source.size)
         yield from search_payloads(source, start, source.size, budget)
         yield from odd_weights(source, [replace(one, start=start + one.start) for one in tensors])

@@ -1,0 +1,138 @@
+"""Ways past the scanner that a second review found, each as the class it is. Nothing here is ever loaded.
+
+Success rate of the attacks: 0 of those below.
+"""
+
+import base64
+import json
+import struct
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+
+from fastness.models.scan import Outcome
+from tests.unit.models.scan.artifacts import EVIL, report_of, rules_of
+from tests.unit.models.scan.written import fixture
+
+CODE = "__import__('os').system('true')"
+
+
+def exported(**changes: str) -> bytes:
+    """An exported program of torch with an input more, whose size or value is what `changes` say."""
+    made = BytesIO()
+    with zipfile.ZipFile(BytesIO(fixture("torch", "exported", "model.pt2"))) as old, zipfile.ZipFile(made, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("models/model.json"):
+                data = json.dumps(json.loads(data) | {"more": changes}).encode()
+            new.writestr(entry.filename, data)
+    return made.getvalue()
+
+
+def factory(module: str, name: str) -> str:
+    context = {"default_factory_module": module, "default_factory_name": name, "dict_context": ["a"]}
+    return json.dumps([1, {"type": "collections.defaultdict", "context": context, "children_spec": []}])
+
+
+# torch.export.load hands the sizes of a graph to sympy.sympify, and texts among the inputs to a guard that it runs.
+EXPRESSIONS = {
+    "a call": CODE,
+    "within arithmetic": f"Add(Symbol('s0'), {CODE})",
+    "a text that is read again": f'Add(Symbol("s0"), "{CODE}")',
+    "an attribute": "Symbol('s0').__class__",
+    "a name": "Symbol(__import__)",
+    "a comprehension": "[exit() for _ in (1,)]",
+    "a lambda": "(lambda: exit())()",
+    "no Python": "s0 +",
+    "long": "1+" * 10_000 + "1",
+    "deep": "(" * 5_000 + ")" * 5_000,
+}
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_expressions_of_an_exported_graph(text: str) -> None:
+    report = report_of(exported(expr_str=text), "model.pt2")
+    assert report.outcome is Outcome.BLOCK
+    assert "torch-export-expression" in rules_of(report)
+
+
+def test_a_function_that_torch_does_not_write_in_an_expression() -> None:
+    assert report_of(exported(expr_str="system(Symbol('s0'))"), "model.pt2").outcome is Outcome.REVIEW
+
+
+def test_a_text_that_leaves_the_quotes_of_a_guard() -> None:
+    assert report_of(exported(as_string=f"x' or {CODE} or '"), "model.pt2").outcome is Outcome.BLOCK
+
+
+def test_a_default_whose_maker_is_imported() -> None:
+    assert report_of(exported(in_spec=factory("os", "abort")), "model.pt2").outcome is Outcome.REVIEW
+    assert report_of(exported(in_spec=factory("builtins", "list")), "model.pt2").outcome is Outcome.PASS
+
+
+HONEST = {
+    "a symbol": "Symbol('s77', positive=True, integer=True)",
+    "arithmetic": "Mul(Integer(2), Symbol('s77', positive=True, integer=True))",
+    "as older versions": "2*s0 + 1",
+    "a division": "FloorDiv(Add(Symbol('s1'), Integer(-1)), Integer(2))",
+    "a comparison": "Eq(Mod(s0, 8), 0) & (s1 < 4)",
+}
+
+
+@pytest.mark.parametrize("text", HONEST.values(), ids=HONEST)
+def test_honest_expressions(text: str) -> None:
+    assert report_of(exported(expr_str=text, as_string="bilinear"), "model.pt2").outcome is Outcome.PASS
+
+
+# What programs take out of the free texts of a model is judged as in a file of its own: ml-flextok, uni2ts.
+def safetensors(key: str, value: str) -> tuple[bytes, str]:
+    header = json.dumps({"__metadata__": {key: value}}).encode()
+    return struct.pack("<Q", len(header)) + header, "model.safetensors"
+
+
+def gguf(key: str, value: str) -> tuple[bytes, str]:
+    texts = [struct.pack("<Q", len(text.encode())) + text.encode() for text in (key, value)]
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + texts[0] + struct.pack("<I", 8) + texts[1], "model.gguf"
+
+
+def onnx(key: str, value: str) -> tuple[bytes, str]:
+    entry = b"".join(bytes([tag]) + length(len(text)) + text.encode() for tag, text in ((10, key), (18, value)))
+    return fixture("onnx_files", "types", "model.onnx") + b"\x72" + length(len(entry)) + entry, "model.onnx"
+
+
+def length(count: int) -> bytes:
+    return bytes([count & 127 | 128, count >> 7]) if count > 127 else bytes([count])
+
+
+CARRIERS = {"safetensors": safetensors, "gguf": gguf, "onnx": onnx}
+TEXTS = {
+    "a target of Hydra in Python's notation": ("config", "{'net': {'_target_': 'os.system', 'scale': 0.5}}"),
+    "a target of Hydra in JSON": ("config", json.dumps({"net": {"_target_": "builtins.eval", "x": 1.5}})),
+    "a target of Hydra in YAML": ("config", "net:\n  _target_: subprocess.Popen\n  args: id\n"),
+    "a class path": ("hparams", json.dumps({"class_path": "subprocess.Popen", "init_args": {}})),
+    "a template": ("chat_template", "{{ cycler.__init__.__globals__ }}"),
+    "a pickle": ("extra", base64.b64encode(EVIL.ljust(40, b"\0")).decode()),
+    "code of another repository": ("config", json.dumps({"auto_map": {"AutoModel": "other/name--modeling.Model"}})),
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize(("key", "value"), TEXTS.values(), ids=TEXTS)
+def test_free_texts(carrier: Callable[[str, str], tuple[bytes, str]], key: str, value: str) -> None:
+    assert report_of(*carrier(key, value)).outcome in {Outcome.BLOCK, Outcome.REVIEW}
+
+
+PLAIN = {
+    "a description": ("description", "A model; see https://example.org. It does not eval or exec anything."),
+    "settings": ("config", json.dumps({"lr": 0.1, "model": {"_target_": "torch.nn.Linear"}, "name": "x"})),
+    "tags": ("ss_tag_frequency", json.dumps({"1girl": {"solo": 10, "class": 3}})),
+    "a call": ("ss_optimizer", "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1)"),
+    "a hash": ("sshs_model_hash", "0123456789abcdef" * 4),
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize(("key", "value"), PLAIN.values(), ids=PLAIN)
+def test_honest_free_texts(carrier: Callable[[str, str], tuple[bytes, str]], key: str, value: str) -> None:
+    assert report_of(*carrier(key, value)).outcome is Outcome.PASS
