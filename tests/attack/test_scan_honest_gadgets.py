@@ -15,6 +15,9 @@ TANH = stack_global("numpy", "tanh")
 SYSTEM = stack_global("os", "system")
 BY_NAME = stack_global("numpy._core", "_ufunc_reconstruct")
 PARTIAL = call("functools", "partial", TANH)
+SETTER = call(
+    "builtins", "getattr", stack_global("dill", "_dill"), text("_setattr"), stack_global("builtins", "setattr")
+)
 NORM = stack_global("scipy.stats._continuous_distns", "norm_gen") + b")\x81"
 BINOM = stack_global("scipy.stats._discrete_distns", "binom_gen") + b")\x81"
 
@@ -107,6 +110,15 @@ BLOCKED = {
     "a distribution with a state before its state": NORM + state(template(), __setstate__=TANH),
     "a distribution that is given a second state": NORM + state(template()) + dict_of(_parse_arg_template=string("import os")) + b"b",
     "a distribution by another way": call("copyreg", "_reconstructor", stack_global("scipy.stats._continuous_distns", "norm_gen"), stack_global("builtins", "object"), b"N") + state("import os"),
+    # ---- what dill does to fill the cells of functions
+    "setattr, held": SETTER,
+    "setattr of something else": SETTER + tuple_of(stack_global("lib", "x"), text("f"), TANH) + b"R",
+    "setattr, from a module of another name": call("builtins", "getattr", stack_global("lib", "_dill"), text("_setattr"), stack_global("builtins", "setattr")),
+    "another function of dill": call("builtins", "getattr", stack_global("dill", "_dill"), text("_import_module"), stack_global("builtins", "setattr")),
+    "another function in the place of setattr": call("builtins", "getattr", stack_global("dill", "_dill"), text("_setattr"), SYSTEM),
+    "another attribute of a cell": SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("__class__"), TANH) + b"R",
+    "something dangerous in a cell": SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), SYSTEM) + b"R",
+    "setattr, kept after filling a cell": SETTER + b"q\x07" + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), b"N") + b"R0h\x07" + tuple_of(ZONE, text("x"), TANH) + b"R",
     # ---- values
     "an exception, with something dangerous": call("builtins", "ValueError", SYSTEM),
     "a buffer that is computed": call("pyarrow.lib", "py_buffer", call("builtins", "eval", text("1"))),
@@ -121,6 +133,7 @@ def test_a_chain_to_something_else_blocks(body: bytes, protocol: int) -> None:
 
 
 REVIEWED = {
+    "a cell of a function": SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), b"K\x03") + b"R",
     "a zone that leaves its folder": UNPICKLE + tuple_of(text("../../../etc/passwd"), b"K\x01") + b"R",
     "a zone with a root": UNPICKLE + tuple_of(text("/etc/passwd"), b"K\x01") + b"R",
     "a zone with dots": UNPICKLE + tuple_of(text("Europe/.."), b"K\x01") + b"R",
@@ -147,6 +160,11 @@ REVIEWED = {
 def test_what_no_library_writes_does_not_pass(body: bytes, protocol: int) -> None:
     report = report_of(stream(body, protocol))
     assert report.outcome in {Outcome.REVIEW, Outcome.BLOCK}, report.verdict.findings
+
+
+def test_a_function_with_a_closure_is_for_review_and_not_blocked() -> None:
+    body = SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), b"K\x03") + b"R"
+    assert report_of(stream(body)).outcome is Outcome.REVIEW
 
 
 def test_the_finding_names_what_a_distribution_would_run() -> None:

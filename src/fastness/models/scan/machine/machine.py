@@ -26,6 +26,7 @@ from fastness.models.scan.machine.specials import (
     judged,
     piece_of,
     resolved,
+    setter_of,
 )
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.states import is_managed, judged_state
@@ -287,6 +288,8 @@ def _late(m: Machine, callee: Loader, args: object) -> Standing:
         return Standing.REVIEWED
     if (found := attribute_of(callee, args)) and m.catalogue.standing_of(*found) is Standing.REVIEWED:
         return Standing.REVIEWED
+    if setter_of(callee, args) is not None:
+        return Standing.UNKNOWN
     standing = judged(callee, args)
     if standing is None and isinstance(args, Items) and args.count == len(args.kept):
         return m.catalogue.partial(args.kept)
@@ -297,7 +300,7 @@ def _found(catalogue: Catalogue, callee: Global, args: object) -> Global | None:
     """What is known by its name, though the stream names it by a call."""
     if (named := attribute_of(callee, args)) and catalogue.standing_of(*named) is Standing.REVIEWED:
         return Global(*named, Standing.REVIEWED)
-    return resolved(callee, args)
+    return setter_of(callee, args) or resolved(callee, args)
 
 
 def _standing_of_result(callee: Made, *, new: bool) -> Standing:

@@ -44,7 +44,9 @@ _ITEMS = frozenset({"operator.itemgetter", "_operator.itemgetter"})
 FUNCTIONS_MADE = PARTIAL | _ITEMS
 """What they make is a function: calling it calls something that the stream does not name there."""
 FINDERS = frozenset({"builtins.getattr", "dill._dill._get_attr"})
-LATE = LOADERS | FUNCTIONS_MADE | FINDERS | _TYPE
+SETTER = "builtins.setattr"
+_CELLS = _paths(_DILL, "_create_cell")
+LATE = LOADERS | FUNCTIONS_MADE | FINDERS | _TYPE | {SETTER}
 """Told as imports only where something holds them, beside their calls, which are judged one by one."""
 SOFT = CODE_MAKERS | FUNCTION_MAKERS | _TYPE_FINDERS | _TYPE
 """Held without being called, they are no more than unknown."""
@@ -109,6 +111,16 @@ def attribute_of(callee: Global, args: object) -> tuple[str, str] | None:
     else:
         return None
     return module, f"{name}.{parts[1]}"
+
+
+def setter_of(callee: Global, args: object) -> Global | None:
+    """`setattr` itself, where dill asks for it by `getattr(dill._dill, "_setattr", setattr)`, to fill a cell of a function."""
+    parts = _parts(args)
+    if callee.path not in FINDERS or len(parts) != 3 or parts[1] != "_setattr":
+        return None
+    module, found = parts[0], parts[2]
+    named = isinstance(module, Global) and module.path in _DILL
+    return found if named and isinstance(found, Global) and found.path == SETTER else None
 
 
 def code_standing(args: object) -> Standing:
@@ -221,9 +233,10 @@ def _is_plain(value: object) -> bool:
 
 
 def _set_attribute(args: object) -> Standing:
-    owner = _first(args)
+    owner, name = (*_parts(args), None, None)[:2]
     by_value = isinstance(owner, Made) and owner.maker in CLASS_MAKERS | FUNCTION_MAKERS
-    return Standing.UNKNOWN if by_value else Standing.DANGEROUS
+    in_cell = isinstance(owner, Made) and owner.maker in _CELLS and name == "cell_contents"
+    return Standing.UNKNOWN if by_value or in_cell else Standing.DANGEROUS
 
 
 def _new_array(args: object) -> Standing | None:
@@ -262,7 +275,7 @@ _RULES: dict[str, Callable[[object], Standing | None]] = {
     **dict.fromkeys(PARTIAL, _partial),
     **dict.fromkeys(_ITEMS, _item_getter),
     **dict.fromkeys(FINDERS, _get_attribute),
-    "builtins.setattr": _set_attribute,
+    SETTER: _set_attribute,
     **dict.fromkeys(_TENSORS, _tensor),
     "torch._tensor._rebuild_from_type_v2": _tensor_of_type,
     **dict.fromkeys(_paths(("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct"), _new_array),
