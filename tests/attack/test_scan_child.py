@@ -29,6 +29,8 @@ from fastness.core.sources import BytesSource, FileSource
 from fastness.foundation.sandbox import Channel, ChannelError
 from fastness.models.scan import Outcome, Report, RunSettings, Scanner, isolated, pool
 from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.cluster import Told, seen_of
+from fastness.models.scan.files import Work
 from fastness.models.scan.messages import Done, Has, Noted, Read, Sizes, Task, read_said
 from fastness.models.scan.records import MOST_BYTES, FindingRecord, ReportRecord, encode, report_of
 from tests.needs import ROOT, need_host
@@ -324,6 +326,7 @@ def test_what_could_not_be_read_is_not_passed_over() -> None:
             scanner.scan(Failing("a.pkl", PLAIN))
 
 
+DIGEST = f"sha256:{'a' * 64}"
 NOTED = FindingRecord("pickle-dangerous-call", int(Severity.CRITICAL), "a@0", "would run posix.system")
 
 
@@ -363,6 +366,32 @@ def test_what_was_found_before_the_reader_died_counts() -> None:
     assert (report.outcome, rules_of(report)) == (Outcome.BLOCK, {"pickle-dangerous-call", "scanner-crashed"})
     assert "signal 11" in "".join(finding.message for finding in report.verdict.findings)
     assert refused(lambda _: None).outcome is Outcome.INCOMPLETE
+
+
+LIES: dict[str, object] = {
+    "nothing": b"",
+    "an object": {"a": 1},
+    "no record": b"\x93\x01\x02\x03",
+    "a rule that does not exist": Told(4, DIGEST, "sandbox", record(explained_bytes=0, findings=one(rule="x")), (), ()),
+    "more bytes than there are": Told(4, DIGEST, "sandbox", record(explained_bytes=5), (), ()),
+    "no digest": Told(4, "all is well", "sandbox", record(explained_bytes=4), (), ()),
+    "an isolation that does not exist": Told(4, DIGEST, "a fortress", record(explained_bytes=4), (), ()),
+    "a negative size": Told(-1, DIGEST, "sandbox", record(explained_bytes=0), (), ()),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_worker_of_a_cluster_that_answers_nonsense_costs_its_file_alone(lie: object) -> None:
+    answer = encode(lie) if isinstance(lie, Told) else lie
+    report = seen_of(answer, Work(Path("a.pkl"), "a.pkl"), None).report
+    assert report is not None
+    assert (report.outcome, rules_of(report)) == (Outcome.INCOMPLETE, {"scanner-crashed"})
+
+
+def test_a_worker_of_a_cluster_tells_only_of_files_that_are_there() -> None:
+    told = Told(4, DIGEST, "sandbox", record(explained_bytes=4), ("../b", "w.bin"), ())
+    seen = seen_of(encode(told), Work(Path("a"), "a"), Bundle("m", {"w.bin": BytesSource("w.bin", b"")}))
+    assert seen.referenced == {"w.bin"}
 
 
 def test_an_impossible_note_is_refused() -> None:

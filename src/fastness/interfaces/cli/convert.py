@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fastness.core.clock import system_entropy
 from fastness.core.errors import Conflict, Invalid
 from fastness.interfaces.cli.context import Format, Options
 from fastness.interfaces.cli.output import console, plain_table, print_json
@@ -49,15 +51,17 @@ def convert(
     options: Options = context.obj
     target = _target(to)
     place = out or file.with_suffix(f".{target}")
-    if place.exists() and not force:
-        raise Conflict("file-exists", f"{place} exists already", "Name another with --out, or give --force.")
+    if place.resolve() == file.resolve():
+        raise Invalid("file-itself", f"{place} is the file that is converted", "Name another with --out.")
+    if os.path.lexists(place) and not force:
+        raise _exists(place)
     home = Home(options.home)
     settings = load_settings(home, {}) if home.exists() else Settings()
     given = _rows(rows) if rows is not None else None
     with FileSource(file, str(file)) as source, console(stderr=True).status(f"converting {file.name} in the sandbox"):
         made = converted_by(source, target, Sandbox.detect(settings.sandbox), given)
     if made.agrees:
-        _write(place, made.data)
+        _write(place, made.data, force=force)
     _tell(options, made, place)
     sys.exit(0 if made.agrees else DIFFERS)
 
@@ -80,19 +84,37 @@ def _rows(path: Path) -> list[list[float]]:
     )
     try:
         if path.suffix == ".json":
-            return msgspec.json.decode(path.read_bytes(), type=list[list[float]])
-        array = np.load(path, allow_pickle=False)
+            array: object = np.array(msgspec.json.decode(path.read_bytes(), type=list[list[float]]), float)
+        else:
+            array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:  # MsgspecError is a ValueError
         raise wrong from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iufb" or not len(array):
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iufb" or not array.size:
         raise wrong
     return [[float(value) for value in row] for row in array]
 
 
-def _write(place: Path, data: bytes) -> None:
-    waiting = place.with_name(f".{place.name}.part")
-    waiting.write_bytes(data)
-    waiting.replace(place)
+def _write(place: Path, data: bytes, *, force: bool) -> None:
+    """The whole file or none of it; without `force` nothing is replaced, not even what came there meanwhile."""
+    waiting = place.with_name(f".{place.name[:200]}.{system_entropy(8).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(waiting, flags, 0o666), "wb") as file:
+            file.write(data)
+        if force:
+            waiting.replace(place)
+        else:
+            os.link(waiting, place)
+    except FileExistsError as error:
+        raise _exists(place) from error
+    except OSError as error:
+        raise Invalid("output-unwritten", f"cannot write {place}: {error.strerror}") from error
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def _exists(place: Path) -> Conflict:
+    return Conflict("file-exists", f"{place} exists already", "Name another with --out, or give --force.")
 
 
 def _tell(options: Options, made: Converted, place: Path) -> None:

@@ -21,7 +21,7 @@ from fastness.core.errors import Invalid, Unavailable
 from fastness.core.findings import Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.foundation.sandbox import EntryPoint, Limits, Sandbox, SealedFile
-from fastness.models.scan import Outcome, Report, reviewed_globals, scan
+from fastness.models.scan import Outcome, Report, Scanner, reviewed_globals
 
 _GUEST = "fastness.models.convert.guest"
 _MODULES = ("fastness.models.convert.restore",)
@@ -87,7 +87,7 @@ class Converted:
         estimator: what the pickle held.
         rows: how many rows, or tensors, were compared.
         generated: whether the rows were made up here.
-        left_out: what stood beside the tensors and is not in the result.
+        left_out: what stood beside the tensors and is not in the result; outputs that were not compared.
         report: the scan of `data`.
     """
 
@@ -102,7 +102,7 @@ class Converted:
     @property
     def agrees(self) -> bool:
         """Whether all compared rows are equal."""
-        return bool(self.compared) and all(one.equal == one.count for one in self.compared)
+        return bool(self.compared) and all(one.equal == one.count > 0 for one in self.compared)
 
 
 def convert(
@@ -118,15 +118,23 @@ def convert(
             be done, with the reason; `convert-size`.
         Unavailable: the sandbox does not hold, or a library is missing.
     """
-    _check(scan(source))
     if source.size > MOST_BYTES:
         raise Invalid("convert-size", f"{source.name} has {source.size} bytes, and {MOST_BYTES} can be converted")
-    data = source.read_at(0, source.size)
+    data = source.read_at(0, source.size)  # once: what is scanned is what is converted
+    with Scanner() as scanner:
+        _check(scanner.scan(BytesSource(source.name, data)))
+        made, said = _read(_answer(data, target, sandbox, rows))
+        report = scanner.scan(BytesSource(f"{source.name}.{target}", made))
+    return Converted(made, said.estimator, said.rows, said.generated, said.compared, said.left_out, report)
+
+
+def _answer(data: bytes, target: Target, sandbox: Sandbox, rows: Sequence[Sequence[float]] | None) -> bytes:
+    """What the guest says, to which the bytes are given."""
     with SealedFile.filled("model", len(data), lambda into: _fill(into, data)) as file:
         worker = sandbox.start(_entry(target), [file], _LIMITS)
         try:
             asked = {"target": str(target), "allowed": sorted(reviewed_globals()), "rows": rows}
-            answer = bytes(worker.call(msgspec.json.encode(asked), _TIMEOUT_S))
+            return bytes(worker.call(msgspec.json.encode(asked), _TIMEOUT_S))
         except Unavailable as error:
             why = worker.exit_reason() or error.message
             raise Invalid(
@@ -134,7 +142,6 @@ def convert(
             ) from error
         finally:
             worker.close()
-    return _converted(answer, f"{source.name}.{target}")
 
 
 def _check(report: Report) -> None:
@@ -157,11 +164,11 @@ def _entry(target: Target) -> EntryPoint:
     return EntryPoint(_GUEST, _MODULES, packages)
 
 
-def _converted(answer: bytes, name: str) -> Converted:
+def _read(answer: bytes) -> tuple[bytes, _Said]:
     head, _, made = answer.partition(b"\0")
     try:
         said = msgspec.json.decode(head, type=_Said)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Invalid("convert-failed", "the conversion gave an answer that cannot be read") from error
     if said.problem or not made:
         raise Invalid(
@@ -169,5 +176,4 @@ def _converted(answer: bytes, name: str) -> Converted:
             said.text or "nothing came out",
             "Export it where it was trained; `fastness convert --help` says what can be converted here.",
         )
-    report = scan(BytesSource(name, made))
-    return Converted(made, said.estimator, said.rows, said.generated, said.compared, said.left_out, report)
+    return made, said

@@ -11,7 +11,7 @@ import os
 import pkgutil
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +23,14 @@ from fastness.models.convert.restore import Names, Tensor, Unrestorable, restore
 
 _READ_AT_ONCE = 1 << 26
 _GENERATED_ROWS = 256
+# What a method gives, and what skl2onnx calls that output, by what it means.
+_OUTPUTS: dict[str, tuple[str, ...]] = {
+    "predict": ("label", "output_label", "variable"),
+    "predict_proba": ("probabilities", "output_probability"),
+    "decision_function": ("scores", "probabilities", "output_probability"),
+    "transform": ("variable", "transformed_column"),
+}
+_NEEDED = ("predict", "predict_proba")
 _SKIPPED = ("tests", "conftest", "__main__", "_build_utils", "datasets")
 
 
@@ -89,6 +97,10 @@ def _prepare(wanted: Wanted) -> None:
         _import(module)
     from sklearn.linear_model import LogisticRegression
 
+    with suppress(
+        ImportError, AttributeError
+    ):  # asks once which libraries are loaded, by a file; what clusters needs it
+        import_module("sklearn.utils.parallel")._get_threadpool_controller()  # noqa: SLF001 - it has no other name
     own = LogisticRegression().fit(np.array([[0.0], [1.0]]), [0, 1])
     rows = np.zeros((2, 1), np.float32)
     if wanted.target == "onnx":
@@ -120,13 +132,13 @@ def _converted(data: bytes, wanted: Wanted) -> bytes:
     made = _onnx(model, rows) if wanted.target == "onnx" else _skops(model)
     before = _predicted(model, rows)
     after = _predicted_onnx(made, rows) if wanted.target == "onnx" else _predicted(_restored_skops(made), rows)
+    compared, beside = _matched(before, after)
     said = {
         "estimator": f"{type(model).__module__}.{type(model).__qualname__}",
         "rows": len(rows),
         "generated": wanted.rows is None,
-        "compared": [
-            _compared(name, one, two) for (name, one), two in zip(before.items(), after.values(), strict=False)
-        ],
+        "compared": compared,
+        "left_out": beside,
     }
     return json.dumps(said).encode() + b"\0" + made
 
@@ -151,7 +163,7 @@ def _as_safetensors(model: object) -> bytes:
     }
     made = bytes(serialize(specs))
     found: list[tuple[str, dict[str, bytes]]] = deserialize(made)  # type: ignore[no-untyped-call]
-    same = sum(bytes(one["data"]) == tensors[name].data for name, one in found)
+    same = sum(_same(one, tensors.get(name)) for name, one in found)
     compared = {"output": "tensors", "equal": same, "count": len(tensors), "largest_difference": 0.0}
     said = {
         "estimator": "tensors",
@@ -161,6 +173,13 @@ def _as_safetensors(model: object) -> bytes:
         "left_out": others[:50],
     }
     return json.dumps(said).encode() + b"\0" + made
+
+
+def _same(one: Mapping[str, object], tensor: Tensor | None) -> bool:
+    """Whether a tensor that was read back is the one that was written."""
+    return tensor is not None and (one["dtype"], tuple(one["shape"]), bytes(one["data"])) == (  # type: ignore[arg-type, call-overload]  # as safetensors gives them
+        tensor.dtype, tensor.shape, tensor.data,
+    )  # fmt: skip
 
 
 def _long(tensor: Tensor) -> str:
@@ -191,19 +210,53 @@ def _rows(model: object, given: list[list[float]] | None) -> np.ndarray:
 
 
 def _predicted(model: object, rows: np.ndarray) -> dict[str, np.ndarray]:
-    named = {}
-    for name in ("predict", "predict_proba") if hasattr(model, "predict") else ("transform",):
-        if hasattr(model, name):
-            found = getattr(model, name)(rows)
-            named[name] = np.asarray(found.todense() if hasattr(found, "todense") else found)
+    """What each method says of the rows, as 64-bit numbers; one for each output where a method has several."""
+    named: dict[str, np.ndarray] = {}
+    wide = rows.astype(np.float64)
+    for name in _OUTPUTS:
+        with suppress(
+            *(() if name in _NEEDED else (Exception,))
+        ):  # what is only compared beside may need more than rows
+            found = getattr(model, name)(wide) if hasattr(model, name) else []
+            if isinstance(found, list):
+                named |= {f"{name}_{number}": np.asarray(one) for number, one in enumerate(found)}
+            else:
+                named[name] = np.asarray(found.todense() if hasattr(found, "todense") else found)
     return named
+
+
+def _matched(
+    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+) -> tuple[list[dict[str, object]], list[str]]:
+    """The comparisons of what means the same, and the outputs of the new model that mean nothing that was compared.
+
+    Raises:
+        Unrestorable: what the model is there for has no counterpart.
+    """
+    compared: list[dict[str, object]] = []
+    beside = dict.fromkeys(after)
+    needed = [name for name in _NEEDED if name in before] or ["transform"]
+    for name, one in before.items():
+        other = next((two for two in (name, *_OUTPUTS.get(name, ())) if two in beside), "")
+        if not other:
+            if name in needed:
+                raise Unrestorable(f"the converted model has no output that is its {name}")
+            continue
+        found = _compared(name, one, after[other])
+        if name in needed or found["equal"] == found["count"]:
+            compared.append(found)
+            del beside[other]
+    return compared, [f"{name} (an output that was not compared)" for name in beside]
 
 
 def _onnx(model: object, rows: np.ndarray) -> bytes:
     from skl2onnx import to_onnx
 
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
-    return bytes(to_onnx(model, rows[:1], options=options).SerializeToString())
+    try:
+        made = to_onnx(model, rows[:1], options={id(model): {"zipmap": False}})
+    except NameError:  # its converter has no such option: only those of classifiers make maps
+        made = to_onnx(model, rows[:1])
+    return bytes(made.SerializeToString())
 
 
 def _predicted_onnx(made: bytes, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -214,7 +267,9 @@ def _predicted_onnx(made: bytes, rows: np.ndarray) -> dict[str, np.ndarray]:
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_outputs()]
-    return dict(zip(names, session.run(None, {session.get_inputs()[0].name: rows}), strict=True))
+    said = session.run(None, {session.get_inputs()[0].name: rows})
+    plain = (one if isinstance(one, np.ndarray) else np.empty(0) for one in said)  # what is a list is not compared
+    return dict(zip(names, plain, strict=True))
 
 
 def _skops(model: object) -> bytes:
@@ -231,12 +286,18 @@ def _restored_skops(made: bytes) -> object:
 
 def _compared(name: str, one: np.ndarray, two: np.ndarray) -> dict[str, object]:
     """How far two predictions for the same rows agree: equal rows, and the largest difference relative to the size."""
-    one, two = one.reshape(len(one), -1), np.asarray(two).reshape(len(one), -1)
+    count = len(one)
+    if not count or len(two) != count or one.size != two.size:  # no broadcasting: one column is not the same as three
+        return {"output": name, "equal": 0, "count": max(count, 1), "largest_difference": 1e300}
+    one, two = one.reshape(count, -1), two.reshape(count, -1)
     if one.dtype.kind in "OUS" or two.dtype.kind in "OUS":
         equal = (one.astype(str) == two.astype(str)).all(axis=1)
         return {"output": name, "equal": int(equal.sum()), "count": len(one), "largest_difference": 0.0}
-    gap = np.abs(one.astype(float) - two.astype(float)) / np.maximum(1.0, np.abs(one.astype(float)))
     whole = one.dtype.kind in "iub"
+    one, two = one.astype(float), two.astype(float)
+    alike = (one == two) | (np.isnan(one) & np.isnan(two))
+    with np.errstate(all="ignore"):  # infinities
+        gap = np.where(alike, 0.0, np.abs(one - two) / np.maximum(1.0, np.abs(one)))
     equal = (gap == 0).all(axis=1) if whole else (gap <= 1e-4).all(axis=1)
     largest = 0.0 if whole else float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0))
     return {"output": name, "equal": int(equal.sum()), "count": len(one), "largest_difference": min(largest, 1e300)}

@@ -82,12 +82,18 @@ def restore(data: bytes, allowed: Names) -> object:
 
 
 def tensors_of(value: object, prefix: str = "") -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors in nested dicts, by dotted name, and the names of what is none."""
+    """The tensors in nested dicts, by dotted name, and the names of what is none.
+
+    Raises:
+        Unrestorable: two of them would have one name.
+    """
     if isinstance(value, Mapping):
         found: dict[str, Tensor] = {}
         others: list[str] = []
         for key, inner in value.items():
             tensors, rest = tensors_of(inner, f"{prefix}.{key}" if prefix else str(key))
+            if twice := found.keys() & tensors.keys():
+                raise Unrestorable(f"two tensors would be called {min(twice)[:100]!a}")
             found |= tensors
             others += rest
         return found, others
@@ -180,9 +186,11 @@ class _TorchArchive:
         return _Storage(dtype, width, self._zip.read(f"{self._folder}data/{pid[2]}"))
 
 
-def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object) -> Tensor:
     if not isinstance(storage, _Storage):
         raise Unrestorable("a tensor without a storage")
+    if any(isinstance(one, Mapping) and (one.get("neg") or one.get("conj")) for one in rest):
+        raise Unrestorable("a tensor whose numbers are stored negated or conjugated")
     elements = np.frombuffer(storage.data, f"V{storage.width}")
     reach = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if all(size) else 0
     if offset < 0 or any(step < 0 for step in stride) or reach >= max(1, len(elements)):

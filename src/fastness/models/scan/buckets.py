@@ -24,7 +24,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.facts import found
 from fastness.models.scan.files import Bench, Work, key_of_work
-from fastness.models.scan.isolated import Place, Seen
+from fastness.models.scan.isolated import Place, Seen, unreadable
 from fastness.models.scan.report import Report
 from fastness.models.scan.rules import PATH_CHANGED, UNREADABLE
 
@@ -138,7 +138,7 @@ class _translated:  # noqa: N801 - used like a function
         if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
             raise NotFound("object-missing", f"{self._key} is gone", "Scan the bucket again.") from error
         if isinstance(error, exceptions.BaseError):
-            said = str(error).splitlines()[0][:200]
+            said = str(error).partition("\n")[0][:200]
             raise Unavailable(
                 "bucket-unavailable", f"the bucket does not answer: {said}", "Check credentials and address."
             ) from error
@@ -218,16 +218,21 @@ def scan_object(bench: Bench, work: Work, bundle: Bundle) -> Seen:
         return Seen(_refused(work, found(PATH_CHANGED, work.name, 0, error.message)))
     except (NotFound, Unavailable) as error:
         return Seen(_refused(work, found(UNREADABLE, work.name, 0, error.message)))
+    except OSError as error:
+        return Seen(unreadable(work.name, error))
     return replace(seen, report=replace(seen.report, digest=digest)) if seen.report is not None else seen
 
 
 def _digest(source: ObjectSource, bench: Bench) -> Digest:
-    state = hashlib.sha256()
+    state, length = hashlib.sha256(), 0
     for piece in source.chunks():
         if bench.stop.is_set():
             raise FastnessError("scan-stopped", "the scan was stopped")
         state.update(piece)
+        length += len(piece)
         bench.advance(len(piece))
+    if length != source.size:
+        raise Conflict("object-changed", f"{source.name}: {length} bytes came where {source.size} were listed")
     return Digest(f"sha256:{state.hexdigest()}")
 
 

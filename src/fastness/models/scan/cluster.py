@@ -15,25 +15,28 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fastness.core.errors import Unavailable
+from fastness.core.digests import parse_digest
+from fastness.core.errors import Corrupt, Invalid, Unavailable
 from fastness.models.scan.budget import ScanSettings
 from fastness.models.scan.bundles import Bundle
 from fastness.models.scan.cache import Cache
 from fastness.models.scan.files import Bench, Many, Work, scan_file
 from fastness.models.scan.isolated import Scanner, Seen
-from fastness.models.scan.paths import OnDemand
+from fastness.models.scan.paths import OnDemand, refused
 from fastness.models.scan.records import ReportRecord, encode, record_of, report_of, unpacked
+from fastness.models.scan.rules import SCANNER_CRASHED
 from fastness.models.scan.settings import RunSettings
 
 _TRIES = 5
 _AHEAD = 4
 _KNOCK_S = 5.0
+_ISOLATIONS = {"", "sandbox", "limits"}
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -157,23 +160,34 @@ class _Ray:
 
     def _take(self, bench: Bench, one: Work, reference: Any, bundle: Bundle | None) -> Seen:
         try:
-            told = unpacked(_TOLD, self._ray.get(reference))
+            answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             raise Unavailable(
                 "ray-lost", f"the cluster did not scan {one.name!a}", "See the state of its nodes with `ray status`."
             ) from error
-        bench.advance(told.size)
+        seen = seen_of(answer, one, bundle)
+        bench.advance(seen.report.size if seen.report is not None else 0)
+        return seen
+
+
+def seen_of(answer: object, one: Work, bundle: Bundle | None) -> Seen:
+    """What a worker says of a file, held against what was asked for; what it cannot be is an undecided file."""
+    try:
+        told = unpacked(_TOLD, answer if isinstance(answer, bytes) else b"")
         report = report_of(told.report, one.name, told.size)
-        kept = frozenset(path for path in told.referenced if bundle is not None and path in bundle)
-        return Seen(replace(report, digest=told.digest, isolation=told.isolation), kept, told.asked)
+        digest = parse_digest(told.digest) if told.digest else ""
+    except (Corrupt, Invalid) as error:
+        return Seen(refused(one.name, SCANNER_CRASHED, error.message))
+    if told.isolation not in _ISOLATIONS:
+        return Seen(refused(one.name, SCANNER_CRASHED, "a worker of the cluster does not say how it was isolated"))
+    kept = frozenset(path for path in told.referenced if bundle is not None and path in bundle)
+    return Seen(replace(report, digest=digest, isolation=told.isolation), kept, told.asked)
 
 
 def work(order: bytes, terms: bytes) -> bytes:
     """Scan one file; runs in a worker of the cluster."""
-    one, shared = unpacked(_ORDER, order), unpacked(_TERMS, terms)
-    bench = _bench(terms)
-    files = {path: OnDemand(Path(file)) for path, file in shared.files.items()}
-    bundle = Bundle(shared.folder, files) if shared.folder else None
+    one = unpacked(_ORDER, order)
+    bench, bundle = _bench(terms)
     seen = scan_file(bench, Work(Path(one.file), one.name, one.path, frozenset(one.readers)), bundle)
     report = seen.report
     if report is None:
@@ -185,13 +199,15 @@ def work(order: bytes, terms: bytes) -> bytes:
     )
 
 
-@cache
-def _bench(terms: bytes) -> Bench:
-    """One for a worker process and scan; the process ends with its scanner."""
+@lru_cache(maxsize=1)
+def _bench(terms: bytes) -> tuple[Bench, Bundle | None]:
+    """What a worker process scans with, made once for a folder and not for each of its files."""
     shared = unpacked(_TERMS, terms)
     kept = Cache(Path(shared.cache), shared.cache_bytes) if shared.cache else None
     run = RunSettings(jobs=1, timeout_s=shared.timeout_s, memory_bytes=shared.memory_bytes)
-    return Bench(Scanner(run), ScanSettings(**shared.bounds), kept)
+    files = {path: OnDemand(Path(file)) for path, file in shared.files.items()}
+    bundle = Bundle(shared.folder, files) if shared.folder else None
+    return Bench(Scanner(run), ScanSettings(**shared.bounds), kept), bundle
 
 
 def _terms(bench: Bench, bundle: Bundle | None) -> Terms:
@@ -203,5 +219,7 @@ def _terms(bench: Bench, bundle: Bundle | None) -> Terms:
         str(bench.cache.folder.resolve()) if bench.cache is not None else "",
         run.cache_bytes,
         bundle.name if bundle is not None else "",
-        {path: bundle.source(path).name for path in bundle} if bundle is not None else {},
+        {path: str(one.path) for path in bundle if isinstance(one := bundle.source(path), OnDemand)}
+        if bundle is not None
+        else {},
     )

@@ -54,7 +54,7 @@ class OnDemand:
 
     def __init__(self, path: Path) -> None:
         self.name = shown(path)
-        self._path = path
+        self.path = path
 
     @property
     def size(self) -> int:
@@ -68,4 +68,4 @@ class OnDemand:
             return source.read_at(offset, length)
 
     def _opened(self) -> FileSource:
-        return FileSource(self._path, self.name)
+        return FileSource(self.path, self.name)

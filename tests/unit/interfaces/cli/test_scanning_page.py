@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,41 @@ def test_the_step_scans_and_says_how_it_ended(desk: tuple[Path, dict[str, str]],
         assert (work / "fastness.sarif").exists()
 
 
+def wheel(folder: Path) -> Path:
+    """A package whose command says that it is there."""
+    path = folder / "fastness-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("fastness.py", "def main():\n    print('installed')\n")
+        info = "fastness-1.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: fastness\nVersion: 1\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nfastness = fastness:main\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_the_step_runs_nothing_of_what_was_checked_out(tmp_path: Path) -> None:
+    """Python runs modules from where it stands: a repository with a venv.py would take over the job that scans it."""
+    (install,) = [step for step in ACTION["runs"]["steps"] if "venv" in step["run"]]
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in ("venv", "ensurepip", "pip", "fastness", "argparse", "logging"):
+        (work / f"{name}.py").write_text("open('stolen', 'w').close()\n")
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_PATH": str(tmp_path / "path"), "PACKAGE": str(wheel(tmp_path)), "PIP_NO_INDEX": "1",
+    }  # fmt: skip
+    script = install["run"] + '"$(cat "$GITHUB_PATH")/fastness"\n'
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=work, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "installed\n"), done.stderr
+    assert not (work / "stolen").exists()
+
+
 def test_inputs_never_stand_in_a_script() -> None:
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step["run"]
@@ -116,7 +152,7 @@ def test_the_job_scans(desk: tuple[Path, dict[str, str]]) -> None:
     assert len(script.splitlines()) == len(job["script"]) - 1
     for data, status in ((pickle.dumps(1), 0), (EVIL, 1)):
         (work / "model.pkl").write_bytes(data)
-        given = {**environment, **job["variables"], "FASTNESS_PATHS": "model.pkl"}
+        given = {**environment, **job["variables"]}  # the whole of the folder, which is where it runs
         done = subprocess.run(
             [need_tool("bash"), "-ec", script], cwd=work, env=given, capture_output=True, text=True, check=False
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from fastness.core.errors import Invalid
 from fastness.core.findings import Severity
-from fastness.models.scan import Outcome, Report, add_witness
+from fastness.models.scan import Outcome, Report, add_witness, to_json
 from tests.unit.models.scan.artifacts import EVIL, report_of, rules_of
 
 
@@ -61,3 +63,18 @@ def test_a_witness_only_adds() -> None:
 def test_what_is_no_report_is_refused(data: bytes) -> None:
     with pytest.raises(Invalid):
         add_witness(reports("a.pkl"), data, "said.txt")
+
+
+def test_many_findings_of_many_files_are_no_work_that_grows_with_the_square() -> None:
+    names = [f"m/{number:05}.pkl" for number in range(20_000)]
+    (plain,) = reports("x")
+    many = [replace(plain, name=name) for name in names]
+    joined = add_witness(many, trivy(*(f"home/{name}!data.pkl" for name in names)), "trivy.json")
+    assert len(joined) == len(names)
+    assert all(report.verdict.findings for report in joined)
+
+
+def test_names_that_no_program_can_write_are_written_out() -> None:
+    joined = add_witness(reports("a.pkl"), trivy("b\ud800.pkl"), "trivy.json")
+    assert [report.name for report in joined] == ["a.pkl", "b\\ud800.pkl"]
+    assert msgspec.json.encode(to_json(joined))

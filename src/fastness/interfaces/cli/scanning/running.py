@@ -113,7 +113,6 @@ def digest_of(path: Path, rule: str) -> Digest:
 
 def _require(request: Request) -> None:
     """Refuse what cannot be scanned before any work is done."""
-    kept = request.cache.resolve() if request.cache else None
     for path in request.paths:
         if _BUCKET.match(path):
             continue
@@ -127,11 +126,17 @@ def _require(request: Request) -> None:
                           "Write ./store for the path, or go to another folder.")  # fmt: skip
         if path not in {STORE, INPUT} and not Path(path).exists() and not Path(path).is_symlink():
             raise NotFound("path-missing", f"there is no {path[:200]!a}", "Name a file or folder that exists.")
-        if kept is not None and path not in {STORE, INPUT} and kept.is_relative_to(Path(path).resolve()):
-            raise Invalid(
-                "cache-inside", f"the cache {str(kept)!a} is a part of what is scanned, which could bring its own results",
-                "Name a folder elsewhere.",
-            )  # fmt: skip
+    if request.cache is not None:
+        _require_apart(request.cache.resolve(), request)
+
+
+def _require_apart(kept: Path, request: Request) -> None:
+    """Refuse a cache that is a part of what is scanned."""
+    if any(kept.is_relative_to(path.resolve()) for path in _folders(request)):
+        raise Invalid(
+            "cache-inside", f"the cache {str(kept)!a} is a part of what is scanned, which could bring its own results",
+            "Name a folder elsewhere.",
+        )  # fmt: skip
 
 
 def _scanned(options: Options, request: Request, bench: pool.Bench) -> list[Report]:

@@ -69,7 +69,8 @@ def _scan(house: House, bench: pool.Bench, name: str, file: ManifestFile) -> Rep
             ticket = house.vault.ticket(reading, file.blob)
         with house.vault.open(ticket) as segments:
             return pool.scan_source(bench, _Named(segments, name), Digest(file.sha256))
-    except FastnessError as error:
+    except (FastnessError, OSError) as error:
         unreadable = next(rule for rule in rules() if rule.id == "path-unreadable")
-        finding = Finding(unreadable.id, unreadable.severity, name, error.message)
+        why = error.message if isinstance(error, FastnessError) else error.strerror or type(error).__name__
+        finding = Finding(unreadable.id, unreadable.severity, name, why)
         return Report(name, file.size, (), judge([finding]), 0)
