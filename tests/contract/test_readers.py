@@ -25,6 +25,7 @@ HOSTILE = {
     "magics": b"\x80\x04\x93NUMPY\x01\x00PK\x03\x04GGUF\x1f\x8b\x08",
     "pickle": EVIL,
     "npy": npy("'|O'", "(1,)", EVIL),
+    "idx": b"\0\0\x08\x02\0\0\0\x02" + len(EVIL).to_bytes(4, "big") + EVIL * 2,
     "safetensors": safetensors({"w": tensor()}, bytes(16)),
     "onnx": onnx_model(),
     "many pickles": EVIL * 500,
