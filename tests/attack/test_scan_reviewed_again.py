@@ -13,7 +13,8 @@ from io import BytesIO
 import pytest
 
 from fastness.models.scan import Outcome
-from tests.unit.models.scan.artifacts import EVIL, report_of, rules_of
+from tests.unit.models.scan.artifacts import EVIL, call, report_of, rules_of, stack_global, stream, text
+from tests.unit.models.scan.packing import torch_zip
 from tests.unit.models.scan.written import fixture
 
 CODE = "__import__('os').system('true')"
@@ -136,3 +137,30 @@ PLAIN = {
 @pytest.mark.parametrize(("key", "value"), PLAIN.values(), ids=PLAIN)
 def test_honest_free_texts(carrier: Callable[[str, str], tuple[bytes, str]], key: str, value: str) -> None:
     assert report_of(*carrier(key, value)).outcome is Outcome.PASS
+
+
+# A distributed checkpoint of torch is several archives in a row: honest, and each of them hostile.
+PIECE = torch_zip(stream(b"}" + text("w") + b"K\x01s", 2))
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_payload_in_any_piece_of_a_distributed_checkpoint(at: int) -> None:
+    pieces = [PIECE] * 3
+    assert report_of(b"".join(pieces), "__0_0.distcp").outcome is Outcome.PASS
+    pieces[at] = torch_zip(EVIL)
+    assert report_of(b"".join(pieces), "__0_0.distcp").outcome is Outcome.BLOCK
+
+
+@pytest.mark.parametrize("hidden", [EVIL, b"\0" * 100, b"PK\x05\x06" + bytes(18), PIECE[:-30]], ids=ascii)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_bytes_between_the_pieces_of_a_distributed_checkpoint(hidden: bytes, at: int) -> None:
+    pieces = [PIECE, PIECE]
+    pieces.insert(at, hidden)
+    assert report_of(b"".join(pieces), "__0_0.distcp").outcome is not Outcome.PASS
+
+
+def test_the_list_of_a_distributed_checkpoint() -> None:
+    module = "torch.distributed.checkpoint.metadata"
+    listed = stack_global(module, "Metadata") + b")\x81}" + text("state_dict_metadata")
+    for payload, outcome in (b"}", Outcome.PASS), (call("os", "system", text("true")), Outcome.BLOCK):
+        assert report_of(stream(listed + payload + b"sb"), ".metadata").outcome is outcome

@@ -126,7 +126,10 @@ def _expression(text: str) -> Rule | None:
         tree = ast.parse(text.strip() if len(text) <= _LONGEST_EXPRESSION else ":", mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return EXPRESSION
-    nodes = list(ast.walk(tree))
+    return _parts(list(ast.walk(tree)))
+
+
+def _parts(nodes: list[ast.AST]) -> Rule | None:
     if not all(isinstance(node, _PARTS) for node in nodes):
         return EXPRESSION
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

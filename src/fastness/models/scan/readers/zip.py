@@ -35,6 +35,7 @@ from fastness.models.scan.readers.compressed import is_bomb
 from fastness.models.scan.readers.npy import NpyReader
 from fastness.models.scan.readers.pickles import PickleReader
 from fastness.models.scan.readers.tar import TarReader
+from fastness.models.scan.readers.torch_distributed import SUFFIX
 from fastness.models.scan.readers.torch_legacy import TorchLegacyReader
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.zip_records import (
@@ -160,6 +161,8 @@ class ZipReader:
 
     def claims(self, look: Look) -> bool:
         """By a header at the start, or an end in the tail, for bytes may stand before and behind."""
+        if look.head.startswith(LOCAL) and look.named(SUFFIX):  # several archives, which are read one by one
+            return False
         return look.head.startswith((LOCAL, END, *_SPANNED)) or plausible(look.tail)
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
