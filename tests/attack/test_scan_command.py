@@ -1,4 +1,4 @@
-"""Attacks on `fastness scan` by the names, links and numbers of what it scans. Success rate: 0 of 9."""
+"""Attacks on `fastness scan` by the names, links and numbers of what it scans. Success rate: 0 of 10."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from fastness.core.findings import Finding, Severity, judge
 from fastness.interfaces.cli.scanning.verdicts import print_reports
-from fastness.models.scan import Outcome, Report, RunSettings, Scanner, pool, rules
+from fastness.models.scan import Outcome, Report, RunSettings, Scanner, pool, rules, scan_paths
 from tests.needs import ROOT
 from tests.unit.models.scan.artifacts import EVIL, rules_of
 
@@ -99,6 +99,27 @@ def test_a_folder_is_judged_though_one_of_its_files_cannot_be_read(
     assert rules_of(reports[str(folder)]) == rules_of(whole)
     assert rules_of(reports[str(folder / "unreadable.bin")]) == {"path-unreadable"}
     assert reports[str(folder / "unreadable.bin")].outcome is Outcome.INCOMPLETE
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_walked_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "m"
+    for one in (elsewhere, folder / "sub"):
+        one.mkdir(parents=True)
+    (elsewhere / "private.pkl").write_bytes(pickle.dumps(1))
+    real = Path.lstat
+
+    def exchanged(path: Path) -> os.stat_result:
+        status = real(path)
+        if path.name == "sub" and not os.path.islink(path):  # noqa: PTH114 - that of Path is the one patched
+            path.rmdir()
+            path.symlink_to(elsewhere)
+        return status
+
+    monkeypatch.setattr(Path, "lstat", exchanged)
+    (report,) = scan_paths([folder])
+    assert (report.outcome, rules_of(report)) == (Outcome.INCOMPLETE, {"path-unreadable"})
 
 
 def many(count: int) -> list[Report]:

@@ -22,7 +22,7 @@ def walk(root: Path, path: Path, depth: int, files: dict[str, Path]) -> Iterator
     """Gather the regular files in order, by their path from `root`; refuse the rest."""
     try:
         mode = path.lstat().st_mode
-        names = sorted(one.name for one in path.iterdir()) if stat.S_ISDIR(mode) else []
+        names = _names(path) if stat.S_ISDIR(mode) and depth < MAX_FOLDERS else []
     except OSError as error:
         yield refused(shown(path), UNREADABLE, error.strerror or type(error).__name__)
         return
@@ -42,6 +42,15 @@ def walk(root: Path, path: Path, depth: int, files: dict[str, Path]) -> Iterator
 def shown(path: Path) -> str:
     """A path as text that can be written anywhere: bytes that are no UTF-8 are written out."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _names(path: Path) -> list[str]:
+    """What a folder holds; a link that was laid in its place meanwhile is no folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return sorted(os.listdir(descriptor))  # noqa: PTH208 - of a descriptor
+    finally:
+        os.close(descriptor)
 
 
 def refused(name: str, rule: Rule, problem: str) -> Report:
