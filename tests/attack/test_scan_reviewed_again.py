@@ -164,3 +164,25 @@ def test_the_list_of_a_distributed_checkpoint() -> None:
     listed = stack_global(module, "Metadata") + b")\x81}" + text("state_dict_metadata")
     for payload, outcome in (b"}", Outcome.PASS), (call("os", "system", text("true")), Outcome.BLOCK):
         assert report_of(stream(listed + payload + b"sb"), ".metadata").outcome is outcome
+
+
+# What Lightning and Hydra call by a name in the settings of a checkpoint: no global of the pickle says so.
+NAMED = {
+    "_instantiator": stream(b"}" + text("_instantiator") + text("subprocess.call") + b"s"),
+    "_target_": stream(b"}" + text("cfg") + b"}" + text("_target_") + text("builtins.exec") + b"ss"),
+    "class_path": stream(b"}(" + text("a") + b"N" + text("class_path") + text("subprocess.Popen") + b"u"),
+    "an older protocol": b"(dS'_target_'\nS'os.system'\ns.",
+    "a key from the memo": stream(text("_target_") + b"\x940}h\x00" + text("os.system") + b"s"),
+    "made at once": stream(b"(" + text("_target_") + text("os.system") + b"d"),
+}
+
+
+@pytest.mark.parametrize("data", NAMED.values(), ids=NAMED)
+def test_settings_in_a_pickle_that_name_what_is_called(data: bytes) -> None:
+    assert report_of(data).outcome is Outcome.BLOCK
+    assert report_of(torch_zip(data)).outcome is Outcome.BLOCK
+
+
+@pytest.mark.parametrize("name", ["torch.nn.Linear", "src.models.net.Net", "lightning.pytorch.cli.instantiate_module"])
+def test_honest_settings_in_a_pickle(name: str) -> None:
+    assert report_of(stream(b"}" + text("_target_") + text(name) + b"s")).outcome is Outcome.PASS

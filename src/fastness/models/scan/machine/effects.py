@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, watch
+from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, arm, watch
 from fastness.models.scan.machine.persistent import Source, made, of_torch
 from fastness.models.scan.machine.trace import Dialect, Sight
 from fastness.models.scan.machine.values import (
-    ARMING,
     MARK,
     OPAQUE,
+    WATCHED,
     Global,
     Items,
     Loader,
@@ -39,7 +39,7 @@ def _literal(m: Machine, argument: object) -> None:
 def _text(m: Machine, argument: object) -> None:
     m.stack.append(argument)
     text = argument.head if isinstance(argument, Text) else argument
-    if text in ARMING:
+    if text in WATCHED:
         m.armable = True
     if isinstance(text, str) and len(text) >= SHORTEST and (kind := credential_in(text)):
         m.see(Sight.CREDENTIAL, kind)
@@ -84,7 +84,7 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
             m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
         target.extend(items)
         if m.armable:
-            _arm(target, items)
+            _arm(m, target, items)
         watch(m, target)
     elif isinstance(target, Global):
         m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
@@ -130,12 +130,12 @@ def _dict(m: Machine, _: object) -> None:
         m.stumble("makes a dict of an odd number of keys and values")
     _push_items(m, "dict", items)
     if m.armable:
-        _arm(m.stack[-1], items)
+        _arm(m, m.stack[-1], items)
 
 
-def _arm(target: object, items: list[object]) -> None:
+def _arm(m: Machine, target: object, items: list[object]) -> None:
     if isinstance(target, MapOf):
-        target.arm(items)
+        arm(m, target, items)
 
 
 def _pop(m: Machine, _: object) -> None:

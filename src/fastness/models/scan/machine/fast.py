@@ -14,17 +14,17 @@ from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS
-from fastness.models.scan.machine.machine import MEMO_GAP, Machine, watch
+from fastness.models.scan.machine.machine import MEMO_GAP, Machine, arm, watch
 from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.states import is_managed
 from fastness.models.scan.machine.values import (
-    ARMING,
     ATOM_TYPES,
     KEPT_ITEMS,
     MARK,
     NUMBER,
     PLAIN,
     SHORT_BYTES,
+    WATCHED,
     FrozenOf,
     Global,
     ListOf,
@@ -103,7 +103,7 @@ def _short_text(window: bytes, at: int, m: Machine) -> int:
         text = window[at + 1 : end].decode()
     except UnicodeDecodeError:
         return -1
-    if text in ARMING:
+    if text in WATCHED:
         m.armable = True
     m.stack.append(text)
     if window[end] == _MEMOIZE and end < m.limit:
@@ -122,7 +122,7 @@ def _decoded(window: bytes, at: int, end: int, m: Machine) -> int:
         text = window[at:end].decode()
     except UnicodeDecodeError:
         return -1
-    if text in ARMING or (end - at >= SHORTEST and credential_in(text)):
+    if text in WATCHED or (end - at >= SHORTEST and credential_in(text)):
         return -1
     m.stack.append(text)
     return end
@@ -313,7 +313,7 @@ def _setitem(window: bytes, at: int, m: Machine) -> int:
     del stack[-2:]
     target.extend(items)
     if m.armable:
-        target.arm(items)
+        arm(m, target, items)
     if target.notes is not PLAIN:
         watch(m, target)
     return at
@@ -332,7 +332,7 @@ def _setitems(window: bytes, at: int, m: Machine) -> int:
     del stack[mark:]
     target.extend(items)
     if m.armable:
-        target.arm(items)
+        arm(m, target, items)
     if target.notes is not PLAIN:
         watch(m, target)
     return at

@@ -35,6 +35,7 @@ from fastness.models.scan.machine.values import (
     AMPLIFIED,
     DEEPEST,
     MARK,
+    NAMING_KEYS,
     OPAQUE,
     SLOT_ATTRIBUTES,
     WALKED,
@@ -42,6 +43,7 @@ from fastness.models.scan.machine.values import (
     Items,
     Loader,
     Made,
+    MapOf,
     Standing,
     arming,
     noted,
@@ -310,6 +312,14 @@ def _standing_of_result(callee: Made, *, new: bool) -> Standing:
     if callee.maker in FUNCTIONS_MADE and callee.standing is not Standing.DANGEROUS:
         return Standing.COMPUTED
     return _OF_RESULT.get(callee.standing, Standing.COMPUTED)
+
+
+def arm(m: Machine, target: MapOf, items: list[object]) -> None:
+    """Note the keys that matter among `items`, keys and values in turn, which a dict takes in."""
+    target.arm(items)
+    for key, value in zip(items[::2], items[1::2], strict=False):
+        if isinstance(key, str) and key in NAMING_KEYS and isinstance(value, str):
+            m.see(Sight.NAMED, value)
 
 
 def tell_held(m: Machine) -> None:

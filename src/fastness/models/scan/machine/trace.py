@@ -31,6 +31,7 @@ class Sight(StrEnum):
     CREDENTIAL = "credential"
     CODE = "code"
     GAP = "gap"
+    NAMED = "named"
 
 
 class Dialect(StrEnum):

@@ -23,7 +23,10 @@ CALLED_ATTRIBUTES = frozenset({"__setstate__", "append", "extend", "add", "updat
 """Attributes that instructions look up on an object and call, where its state may have put them."""
 SLOT_ATTRIBUTES = frozenset({"__class__", "__dict__"})
 """Attributes that a state of slots sets for real."""
+NAMING_KEYS = frozenset({"_target_", "__target__", "_instantiator", "class_path", "_class_path"})
+"""Keys of settings whose text names what Hydra, Lightning and their like import and call."""
 ARMING = CALLED_ATTRIBUTES | SLOT_ATTRIBUTES
+WATCHED = ARMING | NAMING_KEYS
 _UNARMED: frozenset[str] = frozenset()
 
 

@@ -243,6 +243,9 @@ def told(name: str, events: list[Event], worst: Event | None = None, chain: str 
             runs = event.arguments.strip("'")
             detail = {"language": "python", "runs": runs, "standing": int(event.standing), "opcode": event.opcode}
             yield Fact(FactKind.CODE, name, event.offset, event.name, detail)
+        elif event.sight is Sight.NAMED:
+            detail = {"vocabulary": "hydra", "only": "dangerous"}
+            yield Fact(FactKind.CLASS, name, event.offset, event.name, detail)
         elif kind is not None:
             detail = {
                 "standing": int(event.standing),
