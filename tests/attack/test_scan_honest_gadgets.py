@@ -18,6 +18,7 @@ PARTIAL = call("functools", "partial", TANH)
 SETTER = call(
     "builtins", "getattr", stack_global("dill", "_dill"), text("_setattr"), stack_global("builtins", "setattr")
 )
+CONFIG = stack_global("transformers.models.bert.configuration_bert", "BertConfig") + b")\x81"
 NORM = stack_global("scipy.stats._continuous_distns", "norm_gen") + b")\x81"
 BINOM = stack_global("scipy.stats._discrete_distns", "binom_gen") + b")\x81"
 
@@ -60,6 +61,7 @@ HONEST = {
     "a distribution with shapes": BINOM + state(template("n, p, ", "loc=0", "loc, 1")),
     "the type of None": call("builtins", "type", b"N"),
     "a method of texts": call("builtins", "getattr", stack_global("builtins", "str"), text("lower")),
+    "a configuration": CONFIG + dict_of(hidden_size=b"K\x08") + b"b",
     "an exception": call("builtins", "FileNotFoundError", b"K\x02", text("no such file")),
     "a type of Arrow": call("pyarrow.lib", "timestamp", text("ns"), b"N"),
 }  # fmt: skip
@@ -119,6 +121,8 @@ BLOCKED = {
     "another attribute of a cell": SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("__class__"), TANH) + b"R",
     "something dangerous in a cell": SETTER + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), SYSTEM) + b"R",
     "setattr, kept after filling a cell": SETTER + b"q\x07" + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), b"N") + b"R0h\x07" + tuple_of(ZONE, text("x"), TANH) + b"R",
+    # ---- configurations of transformers
+    "a configuration that looks its own methods up elsewhere": CONFIG + dict_of(attribute_map=dict_of(__setstate__=text("f")), f=TANH) + b"b" + text("x") + b"b",
     # ---- values
     "an exception, with something dangerous": call("builtins", "ValueError", SYSTEM),
     "a buffer that is computed": call("pyarrow.lib", "py_buffer", call("builtins", "eval", text("1"))),
@@ -151,6 +155,7 @@ REVIEWED = {
     "a distribution of no text": NORM + dict_of(a=b"K\x00") + b"b",
     "a distribution with a state of pairs": NORM + b"](" + tuple_of(text("a"), b"N") + b"eb",
     "a distribution, made by its own code": call("scipy.stats._continuous_distns", "norm_gen", text("x")),
+    "a configuration with slots": CONFIG + b"N" + dict_of(per_layer_config=b"N") + b"\x86b",
     "an exception, called": call("builtins", "ValueError") + b")R",
 }  # fmt: skip
 

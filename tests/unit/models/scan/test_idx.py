@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fastness.models.scan import Outcome
-from tests.unit.models.scan.artifacts import EVIL, report_of
+from tests.unit.models.scan.artifacts import EVIL, report_of, rules_of
 
 KINDS = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}
 
@@ -29,16 +29,22 @@ def test_images_and_labels_pass(kind: int, pack: Callable[[bytes], bytes]) -> No
         assert report.outcome is Outcome.PASS, report.verdict.findings
 
 
-def test_a_file_whose_lengths_do_not_come_to_its_size_is_no_idx_file() -> None:
-    whole = idx(4, 28, 28)
-    for data in (
-        whole[:-1],
-        whole + b"x",
-        whole[:11],
-        idx(2**32 - 1, 2**32 - 1, 2**32 - 1, data=b"xx"),
-        idx(4, 28, 28, data=EVIL),
-    ):
-        assert "idx" not in report_of(data, name="train-images-idx3-ubyte").formats
+WHOLE = idx(4, 28, 28)
+ODD = {
+    "cut": WHOLE[:-1],
+    "longer": WHOLE + b"x",
+    "lengths beyond measure": idx(2**32 - 1, 2**32 - 1, 2**32 - 1, data=b"xx"),
+    "a payload in the place of pixels": idx(4, 28, 28, data=EVIL),
+    "a payload behind": WHOLE + EVIL,
+}
+
+
+@pytest.mark.parametrize("data", ODD.values(), ids=ODD)
+def test_a_file_whose_lengths_do_not_come_to_its_size_does_not_pass(data: bytes) -> None:
+    named = report_of(data, name="train-images-idx3-ubyte")
+    assert named.outcome is not Outcome.PASS
+    assert "idx-size" in rules_of(named)
+    assert "idx" not in report_of(data, name="images.bin").formats
 
 
 def test_a_pickle_among_the_pixels_is_found() -> None:

@@ -3,7 +3,8 @@
 scipy's distributions run a text of their state, and call methods that the state may replace; it is honest where the text
 is the one that scipy writes, around any names of parameters, and the state holds nothing but what scipy keeps there. The
 state of a `functools.partial` is the function that it holds. Time zones and members of enumerations are shared by the whole
-process, so that a state given to one changes it for everybody.
+process, so that a state given to one changes it for everybody. Configurations of transformers look every attribute up under
+the name that their attribute_map gives it, `__setstate__` too; an honest state leaves that map to the class.
 
 Misses: distributions of people's own, which stay for review.
 
@@ -28,6 +29,10 @@ SHARED = frozenset({
     "zoneinfo.ZoneInfo._unpickle", "backports.zoneinfo.ZoneInfo._unpickle", "pytz._p", "pytz._UTC", "pytz.FixedOffset",
     "re.RegexFlag", "re._compile", "uuid.SafeUUID",
 })  # fmt: skip
+CONFIGS = re.compile(
+    r"transformers\.(?:models\.\w+\.configuration_\w+|configuration_utils|generation\.configuration_utils)\.\w+"
+)
+_REROUTING = frozenset({"attribute_map", "_heterogeneity_spec"})
 _SHAPES = r"(?P<shapes>(?:[A-Za-z_][A-Za-z0-9_]{0,39}, ){0,16})"
 _GIVEN = r"(?P<given>loc=0(?:, scale=1)?)"
 _TEMPLATE = re.compile(
@@ -46,14 +51,26 @@ _KEPT = frozenset({
 @lru_cache(1024)
 def is_managed(maker: str) -> bool:
     """Whether a state given to what `maker` made is judged here."""
-    return maker in PARTIAL or maker in SHARED or DISTRIBUTIONS.fullmatch(maker) is not None
+    by_form = DISTRIBUTIONS.fullmatch(maker) or CONFIGS.fullmatch(maker)
+    return maker in PARTIAL or maker in SHARED or by_form is not None
 
 
 def judged_state(catalogue: Catalogue, maker: str, state: object) -> Standing:
     """The standing of giving `state` to what `maker` made, where `is_managed` says that it matters."""
     if maker in SHARED:
         return Standing.DANGEROUS
-    return _partial(catalogue, state) if maker in PARTIAL else _distribution(state)
+    if maker in PARTIAL:
+        return _partial(catalogue, state)
+    return _config(state) if CONFIGS.fullmatch(maker) else _distribution(state)
+
+
+def _config(state: object) -> Standing:
+    if not isinstance(state, Items) or state.kind != "dict" or state.count != len(state.kept):
+        return Standing.MISUSED
+    keys = state.kept[::2]
+    if not all(isinstance(key, str) for key in keys):
+        return Standing.MISUSED
+    return Standing.REVIEWED if _REROUTING.isdisjoint(keys) else Standing.DANGEROUS
 
 
 def _distribution(state: object) -> Standing:
