@@ -4,8 +4,10 @@ Success rate of the attacks: 0 of those below; nothing here may ever run.
 """
 
 import base64
+import bz2
 import gzip
 import json
+import lzma
 import pickle
 import zlib
 from collections.abc import Callable
@@ -27,6 +29,8 @@ ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "base64 twice": lambda data: base64.b64encode(base64.b64encode(data)),
     "base64 of gzip": lambda data: base64.b64encode(gzip.compress(data * 3)),
     "base64 of zlib": lambda data: base64.b64encode(zlib.compress(data * 3)),
+    "base64 of bzip2": lambda data: base64.b64encode(bz2.compress(data * 3)),
+    "base64 of xz": lambda data: base64.b64encode(lzma.compress(data * 3)),
     "hexadecimal": lambda data: data.hex().encode(),
     "base32": base64.b32encode,
     "base85": base64.b85encode,
@@ -66,6 +70,7 @@ HONEST: dict[str, str] = {
     "packed text": base64.b64encode(
         gzip.compress(b"Call me Ishmael. Some years ago, never mind how long. " * 9)
     ).decode(),
+    "a piece of something packed": base64.b64encode(lzma.compress(bytes(range(256)) * 9)[:120]).decode(),
     "plain text": base64.b64encode(b"the system of evaluation runs over the whole of the set of tests " * 4).decode(),
     "honest source": base64.b64encode(b"import numpy as np\n\ndef evaluate(x):\n    return np.mean(x)\n" * 2).decode(),
     "a path": "models/" + "abcdefgh/" * 12,

@@ -71,9 +71,9 @@ def _text(value: Tree) -> str:
     """A command, whether it is written as one text, as a list of words, or as an object of several."""
     waiting, words = [value], []
     while waiting:
-        node = waiting.pop(0)
+        node = waiting.pop()
         if isinstance(node, Pairs | list):
-            waiting = [*inner(node), *waiting]
+            waiting.extend(reversed(inner(node)))
         elif isinstance(node, str):
             words.append(node)
     return " ".join(words)

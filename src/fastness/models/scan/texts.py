@@ -1,14 +1,16 @@
 """Text in a model, whatever it is written in: its encoding, credentials, files that are hidden in it, invisible characters.
 
 Read in pieces, so that a vocabulary or a table may be of any length. Misses: payloads cut into short pieces, and those
-encoded in other ways than base64, base32, base85 and hexadecimal digits, packed with gzip or zlib within.
+encoded in other ways than base64, base32, base85 and hexadecimal digits, packed with gzip, zlib, bzip2 or xz within.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import bz2
 import codecs
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
@@ -162,9 +164,17 @@ _MAGICS = (
     b"\xca\xfe\xba\xbe",
     b"#!/",
 )
-_PACKED = ((b"\x1f\x8b\x08", 31), (b"\x78\x01", 15), (b"\x78\x5e", 15), (b"\x78\x9c", 15), (b"\x78\xda", 15))
-_PACKED_OTHERWISE = (b"BZh", b"\xfd7zXZ")
+_PACKED = (
+    (b"\x1f\x8b\x08", 31),
+    (b"\x78\x01", 15),
+    (b"\x78\x5e", 15),
+    (b"\x78\x9c", 15),
+    (b"\x78\xda", 15),
+    (b"BZh", 0),
+    (b"\xfd7zXZ", -1),
+)
 _MOST_UNPACKED = 4 << 20
+_MOST_MEMORY = 32 << 20
 _PLAIN = re.compile(rb"[\t\n\r\x20-\x7e]{24,}")
 _HINTS = re.compile(
     r"exec|eval|system|popen|subprocess|socket|__import__|spawn|urlopen|importlib|marshal|ctypes|curl|wget|/dev/tcp|iex|base64"
@@ -193,7 +203,7 @@ def hidden_file(text: str) -> tuple[bytes, str] | None:
 
 def _hidden(data: bytes, depth: int = 0) -> tuple[bytes, str] | None:
     is_pickle = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data.rstrip(b"\0").endswith(b".")
-    if is_pickle or (data[:2] == b"MZ" and b"PE\0\0" in data[:4096]) or data.startswith((*_MAGICS, *_PACKED_OTHERWISE)):
+    if is_pickle or (data[:2] == b"MZ" and b"PE\0\0" in data[:4096]) or data.startswith(_MAGICS):
         return data, _suffix(data)
     for magic, window in _PACKED if depth < _DEEPEST else ():
         if data.startswith(magic):
@@ -227,9 +237,13 @@ _AGAIN = re.compile(rb"[A-Za-z0-9+/_-]{36,}={0,2}\s*")
 
 
 def _unpacked(data: bytes, window: int) -> bytes:
+    """The beginning of what gzip, zlib, bzip2 (0) or xz (-1) packed; empty for what is none."""
     try:
-        return zlib.decompressobj(window).decompress(data, _MOST_UNPACKED)
-    except zlib.error:
+        if window > 0:
+            return zlib.decompressobj(window).decompress(data, _MOST_UNPACKED)
+        one = lzma.LZMADecompressor(memlimit=_MOST_MEMORY) if window else bz2.BZ2Decompressor()
+        return one.decompress(data, _MOST_UNPACKED)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
         return b""
 
 
