@@ -123,6 +123,7 @@ BLOCKED = {
     "setattr, kept after filling a cell": SETTER + b"q\x07" + tuple_of(call("dill._dill", "_create_cell", b"N"), text("cell_contents"), b"N") + b"R0h\x07" + tuple_of(ZONE, text("x"), TANH) + b"R",
     # ---- configurations of transformers
     "a configuration that looks its own methods up elsewhere": CONFIG + dict_of(attribute_map=dict_of(__setstate__=text("f")), f=TANH) + b"b" + text("x") + b"b",
+    "a configuration whose hash is something else": stack_global("transformers.generation.configuration_utils", "GenerationConfig") + b")\x81" + dict_of(to_json_string=TANH) + b"b",
     # ---- values
     "an exception, with something dangerous": call("builtins", "ValueError", SYSTEM),
     "a buffer that is computed": call("pyarrow.lib", "py_buffer", call("builtins", "eval", text("1"))),

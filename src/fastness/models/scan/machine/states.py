@@ -32,7 +32,8 @@ SHARED = frozenset({
 CONFIGS = re.compile(
     r"transformers\.(?:models\.\w+\.configuration_\w+|configuration_utils|generation\.configuration_utils)\.\w+"
 )
-_REROUTING = frozenset({"attribute_map", "_heterogeneity_spec"})
+_REROUTING = frozenset({"attribute_map", "_heterogeneity_spec", "dict_dtype_to_str", "dict_torch_dtype_to_str"})
+"""With every `to_...`, what a configuration is asked for when its attributes are looked up, or its hash is."""
 _SHAPES = r"(?P<shapes>(?:[A-Za-z_][A-Za-z0-9_]{0,39}, ){0,16})"
 _GIVEN = r"(?P<given>loc=0(?:, scale=1)?)"
 _TEMPLATE = re.compile(
@@ -70,7 +71,8 @@ def _config(state: object) -> Standing:
     keys = state.kept[::2]
     if not all(isinstance(key, str) for key in keys):
         return Standing.MISUSED
-    return Standing.REVIEWED if _REROUTING.isdisjoint(keys) else Standing.DANGEROUS
+    rerouting = not _REROUTING.isdisjoint(keys) or any(str(key).startswith("to_") for key in keys)
+    return Standing.DANGEROUS if rerouting else Standing.REVIEWED
 
 
 def _distribution(state: object) -> Standing:
