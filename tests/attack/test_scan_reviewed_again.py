@@ -13,7 +13,7 @@ from io import BytesIO
 import pytest
 
 from fastness.models.scan import Outcome
-from tests.unit.models.scan.artifacts import EVIL, call, report_of, rules_of, stack_global, stream, text
+from tests.unit.models.scan.artifacts import EVIL, call, npy, report_of, rules_of, stack_global, stream, text
 from tests.unit.models.scan.packing import torch_zip
 from tests.unit.models.scan.written import fixture
 
@@ -186,3 +186,110 @@ def test_settings_in_a_pickle_that_name_what_is_called(data: bytes) -> None:
 @pytest.mark.parametrize("name", ["torch.nn.Linear", "src.models.net.Net", "lightning.pytorch.cli.instantiate_module"])
 def test_honest_settings_in_a_pickle(name: str) -> None:
     assert report_of(stream(b"}" + text("_target_") + text(name) + b"s")).outcome is Outcome.PASS
+
+
+# Headers of arrays that an old numpy evaluated, and sizes that overflow when they are multiplied.
+@pytest.mark.parametrize(
+    "descr", [f"{CODE} or '<f8'", "(lambda: '<f8')()", "[c for c in ().__class__.__subclasses__()]"]
+)
+def test_code_in_the_header_of_an_array(descr: str) -> None:
+    assert "npy-header-code" in rules_of(report_of(npy(descr, "(1,)", bytes(8)), "array.npy"))
+
+
+@pytest.mark.parametrize("shape", ["(4611686018427387904, 4)", "(1152921504606846976,)", "(2147483648, 2147483648, 2)"])
+def test_an_array_larger_than_any_memory(shape: str) -> None:
+    assert report_of(npy("'<f8'", shape, bytes(8)), "array.npy").outcome is Outcome.BLOCK
+
+
+# Networks of YOLO, whose loader evaluates layers and activation.
+@pytest.mark.parametrize("key", ["backbone", "head", "activation"])
+def test_code_in_a_network_of_yolo(key: str) -> None:
+    network: dict[str, object] = {
+        "nc": 80,
+        "backbone": [[-1, 1, "Conv", [64, 6, 2, 2]]],
+        "head": [[-1, 1, "nn.Upsample", [None, 2, "nearest"]]],
+    }
+    assert (
+        report_of(json.dumps(network | {"activation": "nn.LeakyReLU(0.1)"}).encode(), "net.yaml").outcome
+        is Outcome.PASS
+    )
+    network[key] = CODE if key == "activation" else [[-1, 1, CODE, [64]]]
+    assert report_of(json.dumps(network).encode(), "net.yaml").outcome is Outcome.BLOCK
+
+
+def test_a_data_set_that_brings_the_program_which_fetches_it() -> None:
+    data = {"train": "images/a", "val": "images/b", "names": ["x"], "download": "import os\nos.rename('a', 'b')\n"}
+    assert report_of(json.dumps(data).encode(), "data.yaml").outcome is Outcome.REVIEW
+    data["download"] = "https://example.org/data.zip"
+    assert report_of(json.dumps(data).encode(), "data.yaml").outcome is Outcome.PASS
+
+
+# Caffe imports the module of a layer of Python.
+LAYER = 'name: "x"  # a {{ comment\nlayer {{ name: "p" type: "Python" python_param {{ module: "{0}" layer: "{1}" param_str: "a" }} }}\n'
+
+
+@pytest.mark.parametrize(
+    ("module", "layer", "outcome"), [("os", "system", Outcome.BLOCK), ("rpn.layer", "Layer", Outcome.REVIEW)]
+)
+def test_a_layer_of_python_in_a_network_of_caffe(module: str, layer: str, outcome: Outcome) -> None:
+    assert report_of(LAYER.format(module, layer).encode(), "deploy.prototxt").outcome is outcome
+    split = LAYER.format(module, layer).replace("python_param {", "python_param\n<\n").replace("} }", "> }")
+    assert report_of(split.encode(), "deploy.prototxt").outcome is outcome
+
+
+def test_an_honest_network_of_caffe() -> None:
+    network = 'name: "LeNet"\nlayer {\n  name: "conv1"  # first\n  type: "Convolution"\n  convolution_param { num_output: 20 kernel_size: 5 }\n}\n'
+    assert report_of(network.encode(), "deploy.prototxt").outcome is Outcome.PASS
+
+
+# Numbers of tensors and buffers that a model for small devices does not have.
+def test_numbers_of_tensors_that_are_not_there() -> None:
+    model = fixture("compiled", "tflite-dense", "model.tflite")
+    assert report_of(model, "model.tflite").outcome is Outcome.PASS
+    messages = []
+    for at in range(0, len(model) - 8, 4):
+        count, number = struct.unpack_from("<Ii", model, at)
+        if count == 1 and 0 <= number < 32:  # it may be the one output of an operator
+            broken = model[: at + 4] + struct.pack("<i", 99_999) + model[at + 8 :]
+            messages += [finding.message for finding in report_of(broken, "model.tflite").verdict.findings]
+    assert any(message.startswith("tensor 99999 of") for message in messages)
+
+
+# What lies beside models: the logs of a training run, and in them a pickle.
+def record(data: bytes) -> bytes:
+    head = struct.pack("<Q", len(data))
+    return head + struct.pack("<I", masked(head)) + data + struct.pack("<I", masked(data))
+
+
+def masked(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def test_records() -> None:
+    log = record(b"\x09" + bytes(8) + b"\x1a\x0dbrain.Event:2") + record(b"")
+    name = "events.out.tfevents.1700000000.host.1.0"
+    assert report_of(log, name).outcome is Outcome.PASS
+    assert report_of(log + record(EVIL), name).outcome is Outcome.BLOCK
+    assert report_of(log + EVIL, name).outcome is Outcome.BLOCK
+    assert report_of(log[:-1], name).outcome is Outcome.INCOMPLETE
+
+
+PROGRAMS = {
+    "objects of Java": (b"\xac\xed\x00\x05sr\x00\x11java.util.HashSet" + bytes(20), "model.bin"),
+    "a shortcut": (b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F" + bytes(60), "readme.txt.lnk"),
+    "a class": (b"\xca\xfe\xba\xbe" + bytes(40), "Model.class"),
+    "Ruby": (b"system('id')\n", "model.rb"),
+    "R": (b"system('id')\n", "model.R"),
+    "a desktop entry": (b"[Desktop Entry]\nExec=sh -c id\n", "model.desktop"),
+}
+
+
+@pytest.mark.parametrize(("data", "name"), PROGRAMS.values(), ids=PROGRAMS)
+def test_programs_of_other_kinds(data: bytes, name: str) -> None:
+    assert report_of(data, name).outcome in {Outcome.BLOCK, Outcome.REVIEW}

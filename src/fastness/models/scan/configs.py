@@ -145,8 +145,26 @@ def _by_file(source: str, file: str, tree: Tree) -> Iterator[Told]:
         yield from _triton(Place(source, file, "backend"), members.get("backend") or members.get("platform"))
     if "nlp" in members:
         yield from _spacy_components(source, members)
+    if {"backbone", "head"} & members.keys() or {"train", "val"} <= members.keys():
+        yield from _yolo(source, members)
     for node in _objects(tree):
         yield from _langchain(source, dict(node.members))
+
+
+_PLAIN_CALL = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\([\w., =+-]{0,80}\))?")
+
+
+def _yolo(source: str, members: Mapping[str, Tree]) -> Iterator[Told]:
+    """Networks of YOLO in YAML, whose layers and activation go through `eval`, and data sets with a program that fetches them."""
+    texts = [text for key in ("backbone", "head", "activation", "act") for text in _texts(members.get(key))]
+    for text in texts:
+        if (_PLAIN_CALL.fullmatch(text) is None and _ACTS.search(text)) or "__" in text:
+            yield found(RUNS_TEXT, source, 0, f"a layer is {text[:80]!a}")
+    fetches = members.get("download")
+    if isinstance(fetches, str) and re.search(r"\s", fetches.strip()):
+        language = "shell" if fetches.startswith("bash ") else "Python"
+        yield Fact(FactKind.CODE, source, 0, "the program that fetches the data", {"language": language, "runs": "use"})
+        yield from told_of(source, fetches.removeprefix("bash "))
 
 
 def _triton(place: Place, backend: Tree) -> Iterator[Told]:
@@ -409,6 +427,9 @@ JUDGES: dict[str, Callable[[Place, Tree], Iterator[Told]]] = {
     "type_hint": _type_hint,
     "attn_implementation": _kernel,
     "_attn_implementation": _kernel,
+    "_attn_implementation_internal": _kernel,
+    "_experts_implementation": _kernel,
+    "_experts_implementation_internal": _kernel,
     "experts_implementation": _kernel,
     "base_model_name_or_path": _base_model,
     "weight_map": _shards,

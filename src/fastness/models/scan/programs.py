@@ -150,6 +150,8 @@ def windows_program(data: bytes) -> Program | None:
 
 _PORTABLE = (b"MZqFpD=", b"jartsr=", b"APEDBG=")
 _OBJECTS = (b"!<arch>\n", b"!<thin>\n")
+_JAVA_OBJECTS = b"\xac\xed\x00\x05"
+_SHORTCUT = b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F"
 _BYTECODE_VERSIONS = range(3000, 3900)
 
 
@@ -165,6 +167,10 @@ def file_program(head: bytes) -> Program | None:
         and head[16:17] in {b"\xe3", b"c"}
     ):
         return Program("Python bytecode", Sort.MANAGED)
+    if head.startswith(_JAVA_OBJECTS) and head[4:5] and 0x70 <= head[4] <= 0x7E:
+        return Program("objects of Java, which loading builds by the classes that it names", Sort.MANAGED)
+    if head.startswith(_SHORTCUT):
+        return Program("Windows shortcut", Sort.NATIVE)
     return program_at(head) or windows_program(head) or script(head)
 
 

@@ -29,9 +29,12 @@ _SCRIPTS = {
     ".sh": "shell script", ".bash": "shell script", ".zsh": "shell script", ".fish": "shell script", ".command": "shell script",
     ".bat": "Windows command script", ".cmd": "Windows command script", ".ps1": "PowerShell script", ".psm1": "PowerShell script",
     ".vbs": "Windows script", ".wsf": "Windows script", ".hta": "Windows script", ".jse": "Windows script", ".vbe": "Windows script",
+    ".desktop": "desktop entry", ".scpt": "AppleScript", ".applescript": "AppleScript", ".rb": "Ruby script", ".lua": "Lua script", ".jl": "Julia script",
+    ".r": "R script", ".pl": "Perl script", ".php": "PHP script", ".tcl": "Tcl script", ".lnk": "Windows shortcut",
 }  # fmt: skip
 _NATIVE = (".exe", ".dll", ".so", ".dylib", ".scr", ".com", ".msi", ".sys", ".ko", ".pyd", ".a", ".lib")
-_MANAGED = {".jar": "Java archive", ".war": "Java archive", ".apk": "Android package", ".pyc": "Python bytecode"}
+_MANAGED = {".jar": "Java archive", ".war": "Java archive", ".apk": "Android package", ".pyc": "Python bytecode", ".class": "Java class",
+            ".swf": "Flash program", ".docm": "Office document with macros", ".xlsm": "Office document with macros", ".pptm": "Office document with macros"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fastness.models.scan.cursor import Part
 from fastness.models.scan.facts import Look, Member, Told, found, span
 from fastness.models.scan.literals import Literal, NotALiteral, parse_literal
 from fastness.models.scan.payloads import search_payloads
-from fastness.models.scan.rules import PICKLE_MAPS, undecided
+from fastness.models.scan.rules import MAPS, PICKLE_MAPS, undecided
 
 MALFORMED = undecided(
     "npy-malformed", "An array file whose header is not understood",
@@ -32,13 +32,23 @@ SIZE = undecided(
     "Bytes that the header does not name can be read by another program; missing ones make loading fail.",
     "Save the array again with numpy.save.",
 )  # fmt: skip
+HEADER_CODE = Rule(
+    "npy-header-code", "An array file whose header holds code", Severity.HIGH,
+    "The header is a Python text; programs that evaluate it run what stands there.",
+    "Do not load it. Save the array again with numpy.save.", {**MAPS, "cwe": "CWE-95"},
+)  # fmt: skip
+OVERFLOW = Rule(
+    "npy-overflow", "An array larger than any memory", Severity.HIGH,
+    "The size in bytes does not fit into 63 bits: programs that multiply without care read and write outside of the array.",
+    "No honest library writes this.", {**MAPS, "cwe": "CWE-190"},
+)  # fmt: skip
 OBJECTS = Rule(
     "npy-objects", "An array of Python objects", Severity.LOW,
     "Its elements are a pickle, which numpy loads only with allow_pickle=True. The pickle was scanned.",
     "Save numbers and texts in arrays of their own types.", PICKLE_MAPS,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, SIZE, OBJECTS)
+RULES: tuple[Rule, ...] = (MALFORMED, SIZE, HEADER_CODE, OVERFLOW, OBJECTS)
 
 MAGIC = b"\x93NUMPY"
 _DESCR = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGucSUVaOmM])(\d{0,9})(?:\[[^\]]{1,20}\])?")
@@ -58,6 +68,8 @@ _FIXED = {
     "M": 8,
     "m": 8,
 }
+_CALL = re.compile(rb"[A-Za-z_]\w*\s*\(|\blambda\b|\bimport\b")
+_SHOWN = 1 << 16
 _LONG = re.compile(r"(?<=[0-9])L(?=\s*[,)])")
 _KEYS = {"descr", "fortran_order", "shape"}
 
@@ -86,7 +98,7 @@ class NpyReader:
                 width = _width(header["descr"])
                 count = _count(header["shape"])
             except NotALiteral as error:
-                yield found(MALFORMED, source.name, at, str(error))
+                yield found(HEADER_CODE if _acts(source, at) else MALFORMED, source.name, at, str(error))
                 return
             budget.spend("fields")
             yield span(source.name, at, start - at)
@@ -98,12 +110,22 @@ class NpyReader:
                 return
             yield span(source.name, start, min(rest, count * width))
             if count * width > rest:
-                yield found(SIZE, source.name, start, f"the header names {count * width} bytes, {rest} follow")
+                yield found(
+                    SIZE if count * width < 1 << 63 else OVERFLOW,
+                    source.name,
+                    start,
+                    f"the header names {count * width} bytes, {rest} follow",
+                )
             at = start + count * width
             yield from search_payloads(source, start, min(at, source.size), budget)
             yield from search_credentials(source, start, min(at, source.size))
         if at < source.size:
             yield found(SIZE, source.name, at, f"{source.size - at} bytes follow the last array")
+
+
+def _acts(source: RandomAccess, at: int) -> bool:
+    """Whether the header that was not understood calls something."""
+    return _CALL.search(source.read_at(at, _SHOWN)) is not None
 
 
 def _header(source: RandomAccess, at: int, budget: Budget) -> tuple[int, dict[str, Literal]]:

@@ -56,6 +56,7 @@ class TfliteReader:
                 model.take(row)
             yield from model.facts
             yield from model.metadata()
+            yield from model.astray()
         except Broken as broken:
             yield from model.facts
             yield found(broken.rule, source.name, broken.at, str(broken))
@@ -96,12 +97,16 @@ class _Model:
     root: Row | None = None
     buffers: dict[int, Vector] = field(default_factory=dict)
     notes: list[Row] = field(default_factory=list)
+    graphs: list[Row] = field(default_factory=list)
+    users: dict[int, Row] = field(default_factory=dict)
+    """All tables by place: tensors and operators name others by their numbers."""
 
     def take(self, row: Row) -> None:
         """Take in one table."""
         for value in row.values.values():
             if isinstance(value, str) and len(value) >= SHORTEST and (kind := credential_in(value)):
                 self._tell(FactKind.CREDENTIAL, row.at, kind)
+        self.users[row.at] = row
         if row.table == "Model":
             self.root = row
         elif row.table == "OperatorCode":
@@ -112,6 +117,8 @@ class _Model:
             self.notes.append(row)
         elif row.table == "ExternalBufferGroup":
             self._tell(FactKind.REFERENCE, row.at, row.text("Name"))
+        elif row.table == "SubGraph":
+            self.graphs.append(row)
         elif row.table == "Operator":
             self._stored(row, row.number("LargeCustomOptionsOffset"), row.number("LargeCustomOptionsSize"))
 
@@ -124,6 +131,31 @@ class _Model:
             text = self.source.read_at(data.at, min(data.count, _METADATA)) if data else b""
             if kind := credential_in(text.decode("utf-8", "replace")):
                 yield Fact(FactKind.CREDENTIAL, self.source.name, note.at, kind)
+
+    def astray(self) -> Iterator[Finding]:
+        """Numbers of tensors, buffers and operators that there are not: runtimes that trust them leave their memory."""
+        buffers, codes = (self.root.vector(name).count if self.root else 0 for name in ("Buffers", "OperatorCodes"))
+        for graph in self.graphs:
+            tensors = graph.vector("Tensors")
+            named = [
+                (graph.at, "tensor", number, tensors.count) for number in self._numbers(graph, "Inputs", "Outputs")
+            ]
+            rows = [self.users[at] for at in tensors.places if at in self.users]
+            named += [(row.at, "buffer", row.number("Buffer"), buffers) for row in rows]
+            for row in (self.users[at] for at in graph.vector("Operators").places if at in self.users):
+                named.append((row.at, "operator", row.number("OpcodeIndex"), codes))
+                numbers = self._numbers(row, "Inputs", "Outputs", "Intermediates")
+                named += [(row.at, "tensor", number, tensors.count) for number in numbers]
+            for at, what, number, count in named:
+                if not -1 <= number < max(count, 1):
+                    yield found(BOUNDS, self.source.name, at, f"{what} {number} of {count}")
+                    break
+
+    def _numbers(self, row: Row, *fields: str) -> Iterator[int]:
+        """The elements of vectors of numbers; -1 stands for none."""
+        for one in map(row.vector, fields):
+            data = self.source.read_at(one.at, 4 * one.count)
+            yield from (int.from_bytes(data[at : at + 4], "little", signed=True) for at in range(0, len(data), 4))
 
     def _operator(self, row: Row) -> None:
         # Readers take the larger of the two: the first one has no room for newer operators.
