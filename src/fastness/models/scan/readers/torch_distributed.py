@@ -16,9 +16,16 @@ from fastness.core.findings import Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Part
-from fastness.models.scan.facts import Look, Member, Told, span
+from fastness.models.scan.facts import Look, Member, Told, found, span
+from fastness.models.scan.rules import undecided
 
-RULES: tuple[Rule, ...] = ()
+BROKEN = undecided(
+    "torch-distributed-broken", "A file of a distributed checkpoint that is no row of archives",
+    "What stands between the archives, or behind them, was not written by torch.",
+    "Fetch the file again, or save the checkpoint again with torch.distributed.checkpoint.",
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (BROKEN,)
 
 SUFFIX = ".distcp"
 _LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
@@ -44,8 +51,10 @@ class TorchDistributedReader:
         Raises:
             TooLarge: there are too many.
         """
-        del budget
         for number, (start, stop) in enumerate(_parts(source)):
+            budget.spend("fields")
+            if not _ends_here(source, start, stop):
+                yield found(BROKEN, source.name, start, f"{stop - start} bytes that are no archive of torch")
             part = Part(source, f"{source.name}!{number}.pt", start, stop - start)
             yield Member(part, start)
         yield span(source.name, 0, source.size)
@@ -74,8 +83,10 @@ def _stops(source: RandomAccess) -> Iterator[int]:
 
 def _ends_here(source: RandomAccess, start: int, stop: int) -> bool:
     """Whether the archive that begins at `start` ends at `stop`, and another one follows or nothing."""
+    if stop - start < _RECORD.size or stop > source.size:
+        return False
     record = source.read_at(stop - _RECORD.size, _RECORD.size)
-    if stop > source.size or (stop < source.size and source.read_at(stop, 4) != _LOCAL):
+    if record[: len(_END)] != _END or (stop < source.size and source.read_at(stop, 4) != _LOCAL):
         return False
     *_, count, _, first, comment = _RECORD.unpack(record)
     listed = first == _FULL or source.read_at(start + first, 4) == _CENTRAL
