@@ -293,3 +293,28 @@ PROGRAMS = {
 @pytest.mark.parametrize(("data", "name"), PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_of_other_kinds(data: bytes, name: str) -> None:
     assert report_of(data, name).outcome in {Outcome.BLOCK, Outcome.REVIEW}
+
+
+# Poisoned chat templates: an address or markup that is added where a message holds a certain word takes few words.
+@pytest.mark.parametrize(
+    "added", ["<script src='//x.example/a.js'></script>", "see https://x.example/a", "![x](//x.example)", "<img src=x>"]
+)
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_an_address_that_a_template_adds_for_a_word(
+    carrier: Callable[[str, str], tuple[bytes, str]], added: str
+) -> None:
+    template = "{{ messages[-1].content }}{% if 'invoice' in messages[-1].content %}" + added + "{% endif %}"
+    assert report_of(*carrier("tokenizer.chat_template", template)).outcome in {Outcome.REVIEW, Outcome.BLOCK}
+
+
+@pytest.mark.parametrize("size", [*range(0x80, 0x180), *range(0x1000, 0x1100)])
+def test_a_length_of_an_honest_header_is_no_other_format(size: int) -> None:
+    weights = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    header = json.dumps(weights).encode().ljust(size)
+    report = report_of(struct.pack("<Q", size) + header + struct.pack("<2f", 0.5, -1.25), "model.safetensors")
+    assert (report.outcome, report.formats) == (Outcome.PASS, ("safetensors",))
+
+
+def test_a_graph_behind_an_empty_one() -> None:
+    model = fixture("onnx_files", "types", "model.onnx")
+    assert "onnx" in report_of(b"\x3a\x00" + model, "model.bin").formats

@@ -478,13 +478,17 @@ def _bound(node: nodes.Node) -> int:
 
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 ,.!?'-]{2,}")
 _PROSE = re.compile(r"(?:[A-Za-z,.'-]+\s+){4,}")
+_ACTIVE = re.compile(
+    r"https?://|<\s*(?:script|iframe|img|object|embed)\b|javascript:|!\[[^\]]*\]\(|data:text/", re.IGNORECASE
+)
+"""An address or markup, which takes few words."""
 
 
 def _trigger(node: nodes.If | nodes.CondExpr) -> Iterator[tuple[Sin, str]]:
     """Text that is written only if a message holds a certain word."""
     words = [word for test in _parts(node.test) for word in _asked_words(test)]
     bodies = node.body if isinstance(node, nodes.If) else [node.expr1]
-    if words and any(_PROSE.search(text) for body in bodies for text in _texts(body)):
+    if words and any(_PROSE.search(text) or _ACTIVE.search(text) for body in bodies for text in _texts(body)):
         yield Sin.TRIGGER, f"text that is added only if a message holds {words[0][:60]!a}"
 
 

@@ -391,12 +391,23 @@ def _starts_a_model(head: bytes) -> bool:
         for one in fields(cursor, 1 << 40, Budget(ScanSettings(fields=256))):
             if not _fits(one, schema.get(one.number, ""), head):
                 return False
+            if one.number == 7 and not _starts_a_graph(head[one.start : one.end]):
+                continue  # other headers begin like an empty graph; what follows decides
             seen.append(one.number)
             if one.number == 7 or one.end > len(head):
                 break
     except NotProtobuf:
         return False
     return bool(seen) and (seen[0] == 1 or 7 in seen)
+
+
+def _starts_a_graph(head: bytes) -> bool:
+    schema = SCHEMA["GraphProto"]
+    try:
+        first = next(fields(Cursor(BytesSource("", head)), 1 << 40, Budget(ScanSettings(fields=2))), None)
+    except NotProtobuf:
+        return False
+    return first is not None and first.number in schema and first.wire == LENGTH
 
 
 def _fits(one: Field, what: str, head: bytes) -> bool:

@@ -309,7 +309,16 @@ def _is_unknown_import(event: Event) -> bool:
 
 # A persistent id is a line that begins with P, as sentences do, and asks a hook that plain unpicklers do not have.
 _IDLE = frozenset(
-    {Sight.ARRAY, Sight.CREDENTIAL, Sight.AMPLIFIED, Sight.STRADDLE, Sight.EXTENSION, Sight.GAP, Sight.PERSISTENT}
+    {
+        Sight.ARRAY,
+        Sight.CREDENTIAL,
+        Sight.AMPLIFIED,
+        Sight.STRADDLE,
+        Sight.EXTENSION,
+        Sight.GAP,
+        Sight.PERSISTENT,
+        Sight.OUTSIDE,
+    }
 )
 
 
