@@ -318,3 +318,12 @@ def test_a_length_of_an_honest_header_is_no_other_format(size: int) -> None:
 def test_a_graph_behind_an_empty_one() -> None:
     model = fixture("onnx_files", "types", "model.onnx")
     assert "onnx" in report_of(b"\x3a\x00" + model, "model.bin").formats
+
+
+def test_a_tree_of_lightgbm_that_never_ends() -> None:
+    model = fixture("boosters", "lightgbm-ranker", "model.txt")
+    assert report_of(model, "model.txt").outcome is Outcome.PASS
+    line = next(line for line in model.split(b"\n") if line.startswith(b"left_child=") and b" " in line)
+    children = line.removeprefix(b"left_child=").split(b" ")
+    round_ = line.replace(b"=" + children[0] + b" ", b"=0".ljust(len(children[0]) + 1, b" ") + b" ", 1)
+    assert "lightgbm-tree-bounds" in rules_of(report_of(model.replace(line, round_, 1), "model.txt"))

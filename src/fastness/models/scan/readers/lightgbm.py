@@ -162,6 +162,13 @@ class _Walk:
                 raise _Wrong(
                     BOUNDS, at, f"{shown} of tree {number} does not fit {leaves} leaves and {features + 1} features"
                 )
+        self._onward(at, lists.get(b"left_child", []), number)
+        self._onward(at, lists.get(b"right_child", []), number)
+
+    def _onward(self, at: int, children: list[int], number: int) -> None:
+        """Check that no node leads back: the library makes a node after the one that leads to it."""
+        if any(0 <= child <= parent for parent, child in enumerate(children)):
+            raise _Wrong(BOUNDS, at, f"a node of tree {number} leads back to where it came from")
 
     def rest(self) -> None:
         """Read what follows the trees: importances, parameters and categories."""
