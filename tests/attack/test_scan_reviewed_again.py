@@ -327,3 +327,9 @@ def test_a_tree_of_lightgbm_that_never_ends() -> None:
     children = line.removeprefix(b"left_child=").split(b" ")
     round_ = line.replace(b"=" + children[0] + b" ", b"=0".ljust(len(children[0]) + 1, b" ") + b" ", 1)
     assert "lightgbm-tree-bounds" in rules_of(report_of(model.replace(line, round_, 1), "model.txt"))
+
+
+@pytest.mark.parametrize("head", [b":\x80", b"\x3a\x7f\x0a", b"\x3a\x03\x0a\xff\xff", b"\x3a\x00\x3a\x00\x3a"])
+def test_the_beginning_of_a_graph(head: bytes) -> None:
+    assert "reader-failed" not in rules_of(report_of(head, "model.bin"))
+    assert "reader-failed" not in rules_of(report_of(head + bytes(2000), "model.bin"))

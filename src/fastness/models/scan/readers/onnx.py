@@ -16,7 +16,7 @@ from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.credentials import credential_in
-from fastness.models.scan.cursor import Cursor
+from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.onnx_flow import flow_of
@@ -396,7 +396,7 @@ def _starts_a_model(head: bytes) -> bool:
             seen.append(one.number)
             if one.number == 7 or one.end > len(head):
                 break
-    except NotProtobuf:
+    except (NotProtobuf, Truncated):
         return False
     return bool(seen) and (seen[0] == 1 or 7 in seen)
 
@@ -405,7 +405,7 @@ def _starts_a_graph(head: bytes) -> bool:
     schema = SCHEMA["GraphProto"]
     try:
         first = next(fields(Cursor(BytesSource("", head)), 1 << 40, Budget(ScanSettings(fields=2))), None)
-    except NotProtobuf:
+    except (NotProtobuf, Truncated):
         return False
     return first is not None and first.number in schema and first.wire == LENGTH
 
