@@ -66,15 +66,22 @@ def fail(error: FastnessError, *, as_json: bool) -> int:
         problem = {"code": error.code, "message": error.message, "hint": error.hint}
         sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
     else:
-        from rich.markup import escape
-
         out = console(stderr=True)
         out.print(
-            f"[bold red]refused[/bold red] {escape(error.message)} [dim]({escape(error.code)})[/dim]", soft_wrap=True
+            f"[bold red]refused[/bold red] {_shown(error.message)} [dim]({_shown(error.code)})[/dim]", soft_wrap=True
         )
         if error.hint:
-            out.print(f"  [bold]what to do[/bold] {escape(error.hint)}", soft_wrap=True)
+            out.print(f"  [bold]what to do[/bold] {_shown(error.hint)}", soft_wrap=True)
     return error.exit
+
+
+def _shown(text: str) -> str:
+    """Text that may quote others: its lines stay, but it sets no colours, titles or directions here."""
+    from rich.markup import escape
+
+    return escape(
+        "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+    )
 
 
 def print_line(value: object) -> None:

@@ -110,7 +110,7 @@ def _by_sort_of_key(place: Place, value: Tree) -> Iterator[Told]:
     if key == "_type" and isinstance(value, str):
         yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "langchain", "only": "dangerous"})
     for text in _direct(value) if key in _NAMING else ():
-        if _NAMED.fullmatch(text):
+        if _NAMED.fullmatch(text) and not (isinstance(value, str) and value in _LOG_FILES):
             yield Fact(FactKind.CLASS, place.source, 0, text, {"vocabulary": "named", "only": "dangerous"})
     if key in _COMMANDS:
         yield from told_of(place.source, "\n".join((" ".join(_direct(value)), *_direct(value))))
@@ -149,6 +149,25 @@ def _by_file(source: str, file: str, tree: Tree) -> Iterator[Told]:
         yield from _yolo(source, members)
     for node in _objects(tree):
         yield from _langchain(source, dict(node.members))
+        yield from _log_file(source, node)
+
+
+_LOG_FILES = frozenset(
+    {
+        "logging.FileHandler",
+        *(f"logging.handlers.{name}FileHandler" for name in ("Rotating", "TimedRotating", "Watched")),
+    }
+)
+_LOG = re.compile(r"(?![^\n]*(?:^|[/\\])\.\.(?:[/\\]|$))[^\0\n]{1,400}\.(?:log|txt|jsonl|out|err)")
+
+
+def _log_file(source: str, node: Pairs) -> Iterator[Told]:
+    """Handlers of logging that write a file: told unless every name for the file is that of a log."""
+    files = [value for key, value in node.members if key == "filename"]
+    logs = files and all(isinstance(file, str) and _LOG.fullmatch(file) for file in files)
+    for key, value in () if logs else node.members:
+        if key.lower() in _NAMING and isinstance(value, str) and value in _LOG_FILES:
+            yield Fact(FactKind.CLASS, source, 0, value, {"vocabulary": "named", "only": "dangerous"})
 
 
 _PLAIN_CALL = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\([\w., =+-]{0,80}\))?")
@@ -310,7 +329,11 @@ def _hydra_dotted(place: Place, value: Tree) -> Iterator[Told]:
         and _DOTTED.fullmatch(value)
         and not value.endswith((".txt", ".json", ".py", ".csv", ".com"))
     ):
-        yield Fact(FactKind.CLASS, place.source, 0, value, {"vocabulary": "hydra"})
+        member = place.file == "resources-1.json" and value[0].isupper()  # a member of a message, in the SDK of AWS
+        detail: dict[str, str | int] = (
+            {"vocabulary": "named", "only": "dangerous"} if member else {"vocabulary": "hydra"}
+        )
+        yield Fact(FactKind.CLASS, place.source, 0, value, detail)
 
 
 def _activation(place: Place, value: Tree) -> Iterator[Told]:

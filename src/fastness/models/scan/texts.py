@@ -44,6 +44,12 @@ _SELDOM = 50
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0001-\U000e007f]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]{12,}")
 """A text within the text: flags take six of these at most."""
+_MOST_MENTIONS, _DESCRIPTION = 1000, 8192
+_DESCRIBED = re.compile(
+    r"\"(?:doc|docs|documentation|description|help|help_?text|summary|comments?|notes?|long_?description|error_?message|explanation|abstract)\"\s{0,9}:\s{0,9}\Z",
+    re.IGNORECASE,
+)
+_IS_CODE = re.compile(r"curl|wget|fetch\s*\(|urlopen|requests?\.|http\.client|\|\s*sh\b|\{\{|\{%|\$\{", re.IGNORECASE)
 _METADATA = re.compile(
     r"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|\[fd00:ec2::254\])[^\s\"']{0,80}"
 )
@@ -75,8 +81,12 @@ class Told:
         if kind and kind not in self.kinds:
             self.kinds.add(kind)
             self.facts.append(Fact(FactKind.CREDENTIAL, name, offset, kind))
-        if match := _METADATA.search(text):
-            self._once(Fact(FactKind.URL, name, offset, match[0], {"runs": "use"}), match[0])
+        for number, asked in enumerate(_METADATA.finditer(text)):
+            described = number < _MOST_MENTIONS and _is_described(text, asked.start())
+            told = Fact(FactKind.URL, name, offset, asked[0], {"runs": "mention" if described else "use"})
+            self._once(told, f"{asked[0]} {described}")
+            if not described:
+                break
         if small and (match := _DIRECTIONS.search(text)):
             self._once(found(INVISIBLE, name, offset, f"the character {match[0]!a}"), "invisible")
         if match := _TAGS.search(text):
@@ -93,6 +103,16 @@ class Told:
         if key not in self.kinds:
             self.kinds.add(key)
             self.facts.append(item)
+
+
+def _is_described(text: str, at: int) -> bool:
+    """Whether a place stands in the words of a description: in a text of JSON under such a key, and beside no command."""
+    start = text.rfind('"', max(0, at - _DESCRIPTION), at)
+    if start < 0 or text[start - 1 : start] == "\\" or start + 1 == at:
+        return False
+    return _DESCRIBED.search(text[max(0, start - 60) : start]) is not None and not _IS_CODE.search(
+        text[start : at + 200]
+    )
 
 
 def pieces(source: RandomAccess) -> Iterator[tuple[int, str]]:

@@ -96,6 +96,14 @@ def test_errors_for_people_show_what_to_do_and_no_markup(capsys: pytest.CaptureF
     assert "Ask somebody." in shown
 
 
+def test_an_error_that_quotes_others_sets_no_colours_and_no_titles(capsys: pytest.CaptureFixture[str]) -> None:
+    fail(Forbidden("not-yours", "the file \x1b]0;mine\x07\x1b[2J\u202e\r", "First\nthen \x9b31m."), as_json=False)
+    shown = capsys.readouterr().err
+    assert not {"\x1b", "\x07", "\r", "\x9b", "\u202e"} & set(shown)
+    assert "\\x1b]0;mine" in shown
+    assert "First\nthen" in shown
+
+
 def test_errors_for_programs_are_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(Corrupt("bad", "it is bad"), as_json=True) == Corrupt.exit
     out, err = capsys.readouterr()

@@ -115,7 +115,7 @@ TOLD: dict[str, tuple[str, bytes | str, str, Outcome]] = {
     "not YAML": ("config.yaml", "a: [1", "yaml-malformed", Outcome.INCOMPLETE),
     "an alias of nothing": ("config.yaml", "a: *b", "yaml-malformed", Outcome.INCOMPLETE),
     "YAML nested deep": ("config.yaml", "[" * 10_000, "yaml-malformed", Outcome.INCOMPLETE),
-    "a tag of a program": ("config.yaml", "a: !Ref x", "yaml-tag", Outcome.REVIEW),
+    "a tag of a program": ("config.yaml", "a: !Load x", "yaml-tag", Outcome.REVIEW),
     "bytes behind a PNG": ("a.png", PNG + b"more", "media-trailing-bytes", Outcome.INCOMPLETE),
     "a pickle behind a JPEG": ("a.jpg", JPEG + EVIL, "media-trailing-bytes", Outcome.BLOCK),
     "bytes behind a GIF": ("a.gif", GIF + b"more", "media-trailing-bytes", Outcome.INCOMPLETE),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
@@ -55,7 +55,10 @@ class Urls:
             if fact.detail.get("runs") == "never":
                 continue
             shown = ascii(_without_secrets(fact.name)[:120])
-            if is_inside(fact.name):
+            if fact.detail.get("runs") == "mention":
+                told = found(INSIDE, fact.source, fact.offset, f"a description mentions {shown}", url=shown)
+                yield replace(told, severity=Severity.MEDIUM)
+            elif is_inside(fact.name):
                 yield found(INSIDE, fact.source, fact.offset, f"asks {shown}", url=shown)
             else:
                 yield found(OUTSIDE, fact.source, fact.offset, f"asks {shown}", url=shown)

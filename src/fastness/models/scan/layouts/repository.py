@@ -5,7 +5,7 @@ one is a pickle, code that a configuration names although it lies among examples
 systems, and the folders of git and of downloads, which no loader reads.
 
 Decided: the objects of git and the notes of downloads are no part of the model, and are searched like numbers; git's own
-settings and hooks, which run when somebody works in the folder, are looked at, the samples among them for review.
+settings and hooks, which run when somebody works in the folder, are looked at; the samples among them, which git never runs, are code that lies aside.
 """
 
 from __future__ import annotations

@@ -36,7 +36,13 @@ TAG = Rule(
     "Find out which program the file is for, and what it does with the tag.", {**MAPS, "cwe": "CWE-502"},
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (MALFORMED, BOMB, TAG)
+LOCAL = Rule(
+    "yaml-tag-local", "A tag of some program's own", Severity.LOW,
+    "No loader of models knows it; templates of clouds and settings of tools are full of such tags.",
+    "Nothing, if the file belongs to such a program.", MAPS,
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (MALFORMED, BOMB, TAG, LOCAL)
 
 SUFFIXES = (".yaml", ".yml")
 _NAMES = frozenset({"MLmodel", "MLproject", ".condarc", "dvc.lock"})
@@ -46,6 +52,14 @@ _DATA = frozenset("none bool str unicode bytes int long float complex list tuple
 _BUILDS = re.compile(r"python/(object/apply|object/new|object|name|module):(.*)", re.DOTALL)
 _RUNS = re.compile(r"!(new|name|apply|module):(.*)", re.DOTALL)
 _HARMLESS_LOCAL = frozenset({"!ref", "!copy", "!tuple", "!PLACEHOLDER"})
+_LOCAL = re.compile(r"!([A-Za-z][A-Za-z0-9_-]{0,60})(?:::[A-Za-z0-9_]{1,60})?")
+_ACTING = re.compile(
+    r"py|eval|exec|call|import|includ|inherit|func|lambda|object|obj|class|module|env|cmd|command|shell|bash|sh|script|code|run|new|name|apply|partial|load|file|read"
+    r"|path|url|http|fetch|download|pickle|ruby|php|perl|java|js|instance|factory|build|create|construct|make|get|type|init|secret|vault|format|template|jinja|system|open",
+    re.IGNORECASE,
+)
+_CLOUD = frozenset("Ref Sub GetAtt GetAZs Join If FindInMap Base64 Cidr ImportValue Select Split Transform And Equals Not Or Condition Length ToJsonString".split())  # noqa: SIM905  # fmt: skip
+"""Of CloudFormation."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,13 @@ def _tag(name: str, tag: str, value: str, line: int) -> Iterator[Told]:
     elif tag.startswith("!include:"):
         yield Fact(FactKind.REFERENCE, name, 0, tag.removeprefix("!include:"))
     elif tag not in _HARMLESS_LOCAL:
-        yield found(TAG, name, 0, f"the tag {tag[:80]!a} at line {line}")
+        yield found(LOCAL if _is_plain(tag) else TAG, name, 0, f"the tag {tag[:80]!a} at line {line}")
+
+
+def _is_plain(tag: str) -> bool:
+    """Whether a tag is some program's own, and no word of it says that it acts."""
+    local = _LOCAL.fullmatch(tag)
+    return local is not None and (local[1] in _CLOUD or not _ACTING.search(local[1]))
 
 
 READER = YamlReader
