@@ -10,6 +10,7 @@ rows that were not tried. Cost: 3 to 6 s for onnx and skops, of which most goes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -133,7 +134,7 @@ def _answer(data: bytes, target: Target, sandbox: Sandbox, rows: Sequence[Sequen
     with SealedFile.filled("model", len(data), lambda into: _fill(into, data)) as file:
         worker = sandbox.start(_entry(target), [file], _LIMITS)
         try:
-            asked = {"target": str(target), "allowed": sorted(reviewed_globals()), "rows": rows}
+            asked = {"target": str(target), "allowed": sorted(_named(data)), "rows": rows}
             return bytes(worker.call(msgspec.json.encode(asked), _TIMEOUT_S))
         except Unavailable as error:
             why = worker.exit_reason() or error.message
@@ -142,6 +143,22 @@ def _answer(data: bytes, target: Target, sandbox: Sandbox, rows: Sequence[Sequen
             ) from error
         finally:
             worker.close()
+
+
+_WORD = re.compile(rb"[A-Za-z_][\w.]+")
+_SEARCHED = 1 << 26
+
+
+def _named(data: bytes) -> frozenset[tuple[str, str]]:
+    """The reviewed names of which the bytes hold the module and the name; all where they are compressed or long.
+
+    A letter that is part of an instruction, or a length, may stand right before a name.
+    """
+    names = reviewed_globals()
+    if data[:1] != b"\x80" or len(data) > _SEARCHED:
+        return names
+    words = {word[at:] for word in _WORD.findall(data) for at in range(3)}
+    return frozenset(name for name in names if all(part.encode() in words for part in name))
 
 
 def _check(report: Report) -> None:

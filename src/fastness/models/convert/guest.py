@@ -88,7 +88,7 @@ def _whole(file: int) -> bytes:
 
 
 def _prepare(wanted: Wanted) -> None:
-    """Import all that a reviewed name may need, and run the conversion once: no file can be opened afterwards."""
+    """Import all that the names which the file may look up need, and run the conversion once: no file can be opened afterwards."""
     if wanted.target == "safetensors":
         import_module("joblib.numpy_pickle")
         import_module("safetensors").serialize({})

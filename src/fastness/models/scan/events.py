@@ -12,7 +12,7 @@ import json
 import re
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ from fastness.models.scan.cursor import Cursor, Truncated
 MAX_DEPTH = 256
 KEPT_TEXT = 1 << 16
 _MAX_KEY = 1 << 16
+MOST_NUMBERS = 1 << 21
 
 
 class Kind(StrEnum):
@@ -43,6 +44,7 @@ class Event:
     Attributes:
         key: in the object around it; empty within a list.
         count, low, high: of numbers; low and high are 0 where they are no whole ones.
+        numbers: the whole numbers themselves; empty where they are more than `MOST_NUMBERS`.
     """
 
     kind: Kind
@@ -52,6 +54,7 @@ class Event:
     count: int = 0
     low: int = 0
     high: int = 0
+    numbers: Sequence[int] = ()
 
 
 class Broken(Exception):
@@ -185,13 +188,14 @@ def _json_value(text: _Text, key: str, stack: list[bytes]) -> Event:
 def _summed(key: str, at: int, data: bytes) -> Event:
     parts = data.split(b",") if data.strip() else []
     low = high = 0
+    numbers: list[int] = []
     if parts and not _FRACTION.search(data):
         try:
             numbers = [int(part) for part in parts]
         except ValueError as error:
             raise Broken(at, "no numbers") from error
         low, high = min(numbers), max(numbers)
-    return Event(Kind.NUMBERS, key, at, "", len(parts), low, high)
+    return Event(Kind.NUMBERS, key, at, "", len(parts), low, high, numbers if len(numbers) <= MOST_NUMBERS else ())
 
 
 def _unescaped(data: bytes) -> str:
@@ -315,6 +319,7 @@ def _numbers(cursor: Cursor, key: str, at: int, typed: bytes, count: int) -> Eve
         return Event(Kind.NUMBERS, key, at, "", count)
     low = high = 0
     left, first = count, True
+    numbers = array(_WHOLE[typed])
     while left > 0:
         part = min(left, _CHUNK)
         values = array(_WHOLE[typed], cursor.take(part * width))
@@ -323,7 +328,9 @@ def _numbers(cursor: Cursor, key: str, at: int, typed: bytes, count: int) -> Eve
         low = min(values) if first else min(low, *values)
         high = max(values) if first else max(high, *values)
         left, first = left - part, False
-    return Event(Kind.NUMBERS, key, at, "", count, low, high)
+        if count <= MOST_NUMBERS:
+            numbers.extend(values)
+    return Event(Kind.NUMBERS, key, at, "", count, low, high, numbers)
 
 
 def _length(cursor: Cursor) -> int:

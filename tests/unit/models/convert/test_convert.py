@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import joblib
@@ -26,7 +28,7 @@ from fastness.foundation.sandbox import Sandbox, SandboxSettings
 from fastness.interfaces.cli import main
 from fastness.models.convert import Converted, Target, convert, guest
 from fastness.models.convert.restore import Unrestorable
-from fastness.models.scan import Outcome
+from fastness.models.scan import Outcome, reviewed_globals
 from tests.needs import need_host
 from tests.unit.foundation.sandbox.grounds import can_isolate
 from tests.unit.models.scan.artifacts import EVIL, Reduces
@@ -226,3 +228,13 @@ def test_rows_that_are_no_rows_are_refused_before_anything_runs(
     status, said = run(capsys, tmp_path, str(model), "--rows", str(rows))
     assert (status, said["code"]) == (2, "rows-malformed")
     assert not model.with_suffix(".onnx").exists()
+
+
+def test_only_the_names_that_a_pickle_holds_are_imported() -> None:
+    module = import_module("fastness.models.convert.convert")
+    model = pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    named = module._named(model)
+    assert ("sklearn.linear_model._logistic", "LogisticRegression") in named
+    assert {name for name, _ in named} <= {name for name, _ in reviewed_globals()}
+    assert len(named) < 60
+    assert module._named(gzip.compress(model)) == reviewed_globals()

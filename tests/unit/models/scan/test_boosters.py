@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fastness.core.sources import BytesSource
-from fastness.models.scan import Outcome, scan_paths
+from fastness.models.scan import Outcome, events, scan_paths
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.events import Broken, Kind, json_events, ubjson_events
+from fastness.models.scan.readers import xgboost
 from tests.unit.models.scan.artifacts import report_of, rules_of
 from tests.unit.models.scan.programs import CUDA, ELF
 from tests.unit.models.scan.written import fixture, fixtures
@@ -52,6 +53,13 @@ XGBOOST = {
     "a feature outside": (edited("split_indices=[4096,0,0]"), "block", "xgboost-tree-bounds"),
     "a program in an attribute": (ATTRIBUTES.replace("hand-tuned", "__import__('os').system('true')").encode(), "review", "code-in-model"),
     "a key in an attribute": (ATTRIBUTES.replace("hand-tuned", AWS).encode(), "review", "credential-in-model"),
+    "a node that leads back": (edited("left_children=[0,-1,-1]"), "block", "xgboost-tree-bounds"),
+    "a node that is led to twice": (edited("right_children=[1,-1,-1]"), "block", "xgboost-tree-bounds"),
+    "nodes that lead to each other": (edited("left_children=[1,2,1]"), "block", "xgboost-tree-bounds"),
+    "a node that leads back, in UBJSON": (UBJ.replace(struct.pack(">3i", 1, -1, -1), struct.pack(">3i", 0, -1, -1), 1), "block", "xgboost-tree-bounds"),
+    "a node that leads back, in the binary format": (BIN[:489] + struct.pack("<i", 0) + BIN[493:], "block", "xgboost-tree-bounds"),
+    "children that are no whole numbers": (edited("left_children=[1.5,-1,-1]"), "block", "xgboost-tree-bounds"),
+    "children of several kinds": (edited("left_children=[1,null,-1]"), "incomplete", "xgboost-malformed"),
     "cut short": (JSON[:-20].encode(), "incomplete", "xgboost-malformed"),
     "another document behind": ((JSON + '{"x": 1}').encode(), "incomplete", "xgboost-malformed"),
     "nested without end": (b'{"learner":{' + b'"a":{' * 5000, "incomplete", "xgboost-malformed"),
@@ -68,6 +76,20 @@ XGBOOST = {
     "bytes behind the binary format": (BIN + b"hidden", "incomplete", "bytes-unexplained"),
     "a pickle under its name": (b"cos\nsystem\n(S'true'\ntR.", "block", "pickle-dangerous-call"),
 }  # fmt: skip
+
+
+def test_nodes_that_were_pruned_split_by_nothing() -> None:
+    tree = json.loads(JSON)
+    nodes = tree["learner"]["gradient_booster"]["model"]["trees"][0]
+    leaf = nodes["left_children"].index(-1)
+    nodes["split_indices"][leaf] = 0x7FFFFFFF
+    assert report_of(json.dumps(tree).encode(), "model.json").outcome is Outcome.PASS
+
+
+def test_a_tree_that_is_too_large_to_be_followed_is_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MOST_NUMBERS", 2)
+    monkeypatch.setattr(xgboost, "MOST_NUMBERS", 2)
+    assert "xgboost-malformed" in rules_of(report_of(JSON.encode(), "model.json"))
 
 
 @pytest.mark.parametrize(("data", "outcome", "rule"), XGBOOST.values(), ids=XGBOOST)

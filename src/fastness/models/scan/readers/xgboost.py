@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from fastness.core.findings import Finding, Rule, Severity
@@ -20,7 +20,7 @@ from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Truncated
-from fastness.models.scan.events import Broken, Event, Kind, json_events, ubjson_events
+from fastness.models.scan.events import MOST_NUMBERS, Broken, Event, Kind, json_events, ubjson_events
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.onnx_parts import code_in
 from fastness.models.scan.payloads import search_payloads
@@ -42,6 +42,8 @@ _JSON = re.compile(rb'\s*\{[^{]{0,200}"learner"\s*:\s*\{')
 _BINARY = b"binf"
 _OBJECTIVE = re.compile(rb"[a-z]+:[a-z_0-9]+\Z")
 _BOOSTERS = {b"gbtree", b"dart", b"gblinear"}
+_CHILDREN = ("left_children", "right_children")
+_FOLLOWED = frozenset({*_CHILDREN, "split_indices"})
 _NODES = ("left_children", "right_children", "parents", "split_indices", "split_conditions", "default_left")
 
 
@@ -87,6 +89,18 @@ def _is_ubjson(head: bytes) -> bool:
     )
 
 
+def _lean(event: Event) -> Event:
+    """The event, with its numbers only where they are followed."""
+    return event if event.key in _FOLLOWED else replace(event, numbers=())
+
+
+def leads_back(left: Sequence[int], right: Sequence[int]) -> bool:
+    """Whether a node is led to twice, or the first at all. Nodes that were pruned lend their numbers to later ones."""
+    inner = [(one, two) for one, two in zip(left, right, strict=False) if one != -1]
+    led = {child for pair in inner for child in pair}
+    return len(led) != 2 * len(inner) or 0 in led
+
+
 @dataclass(slots=True)
 class _Walk:
     """The state of one reading."""
@@ -102,9 +116,7 @@ class _Walk:
     def take(self, event: Event) -> None:
         """Take in one event."""
         if event.kind in {Kind.OBJECT, Kind.LIST}:
-            self.path.append(event.key)
-            if self._in_tree():
-                self.tree.clear()
+            self._open(event)
         elif event.kind is Kind.END:
             if self._in_tree() and self.tree:
                 self._tree()
@@ -114,7 +126,16 @@ class _Walk:
         elif event.kind is Kind.TEXT:
             self._text(event)
         elif event.kind is Kind.NUMBERS and self._in_tree():
-            self.tree[event.key] = event
+            if event.key in self.tree:
+                self._tell(found(MALFORMED, self.name, event.at, f"{event.key} stands twice in a tree"))
+            self.tree[event.key] = _lean(event)
+
+    def _open(self, event: Event) -> None:
+        if event.key in _FOLLOWED and self._in_tree():
+            self._tell(found(MALFORMED, self.name, event.at, f"{event.key} of a tree is no list of numbers"))
+        self.path.append(event.key)
+        if self._in_tree():
+            self.tree.clear()
 
     def _in_tree(self) -> bool:
         return len(self.path) > 1 and self.path[-2:] == ["trees", ""]
@@ -140,16 +161,29 @@ class _Walk:
         self._leads()
 
     def _leads(self) -> None:
-        """Where the nodes of the tree lead."""
-        for key in ("left_children", "right_children"):
-            event = self.tree.get(key)
-            if event is not None and event.count and not -1 <= event.low <= event.high < event.count:
-                self._wrong(event.at, f"{key} from {event.low} to {event.high}, of {event.count} nodes")
-        splits = self.tree.get("split_indices")
-        if splits is not None:
-            self.largest_split = max(self.largest_split, (splits.high, splits.at))
-            if splits.low < 0:
-                self._wrong(splits.at, "a split by a negative feature")
+        """Where the nodes of the tree lead: no node is led to twice, and none back to the first, for predicting would never end."""
+        left, right = (self._children(key) for key in _CHILDREN)
+        if left is None or right is None or not left.count:
+            return
+        if max(left.count, right.count) > MOST_NUMBERS:
+            self._tell(found(MALFORMED, self.name, left.at, f"a tree of {left.count} nodes is too large to be followed"))
+        elif left.count != right.count or len(left.numbers) != left.count or leads_back(left.numbers, right.numbers):
+            self._wrong(left.at, "a node of a tree leads back, or is led to twice")
+        if (splits := self.tree.get("split_indices")) is not None:
+            self._splits(splits, left.numbers)
+
+    def _children(self, key: str) -> Event | None:
+        event = self.tree.get(key)
+        if event is not None and event.count and not -1 <= event.low <= event.high < event.count:
+            self._wrong(event.at, f"{key} from {event.low} to {event.high}, of {event.count} nodes")
+        return event
+
+    def _splits(self, splits: Event, left: Sequence[int]) -> None:
+        """The features by which nodes split; leaves, and nodes that were pruned, split by none."""
+        used = [split for split, child in zip(splits.numbers, left, strict=False) if child != -1]
+        self.largest_split = max(self.largest_split, (max(used, default=-1), splits.at))
+        if min(used, default=0) < 0:
+            self._wrong(splits.at, "a split by a negative feature")
 
     def _wrong(self, at: int, problem: str) -> None:
         self._tell(found(BOUNDS, self.name, at, problem))
@@ -243,12 +277,19 @@ def _trees(name: str, cursor: Cursor, budget: Budget, booster: bytes) -> Iterato
 def _nodes(cursor: Cursor, budget: Budget, nodes: int, features: int) -> str:
     """What is wrong with a tree's nodes, all of which are read, or an empty text."""
     problem = ""
+    led = bytearray(nodes)
     for number in range(nodes):
         budget.spend("fields")
         _, left, right, split, _ = struct.unpack("<iiiIi", cursor.take(_NODE))
+        if left == -1 or problem:
+            continue
         inside = 0 <= left < nodes and 0 <= right < nodes and (split & 0x7FFFFFFF) < max(features, 1)
-        if left != -1 and not inside:
-            problem = problem or f"node {number} of {nodes} leads to {left} and {right}"
+        if not inside:
+            problem = f"node {number} of {nodes} leads to {left} and {right}"
+        elif not left or not right or left == right or led[left] or led[right]:
+            problem = f"node {number} of {nodes} leads back, or where another leads"
+        else:
+            led[left] = led[right] = 1
     return problem
 
 
