@@ -139,3 +139,26 @@ KNOWN_MISSES = {
 @pytest.mark.parametrize("data", KNOWN_MISSES.values(), ids=KNOWN_MISSES)
 def test_known_misses(data: bytes) -> None:
     assert report_of(data).outcome is Outcome.PASS
+
+
+HARM = "__import__('os').system('id')"
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "tree",
+    [{"yaml": {"backbone": [[-1, 1, HARM, [64]]]}}, {"activation": HARM}, {"a": HARM, "default_act": "nn.SiLU()"}],
+)
+def test_layers_that_are_worked_out_and_act_are_for_review(tree: object, protocol: int) -> None:
+    report = report_of(pickle.dumps(tree, protocol), "best.pkl")
+    assert "config-runs-text" in rules_of(report)
+    assert report.outcome is Outcome.REVIEW
+
+
+def test_layers_that_are_layers_pass() -> None:
+    tree = {
+        "backbone": [[-1, 1, "Conv", [64, 3, 2]]],
+        "head": [[-1, 1, "nn.Upsample", [None, 2, "nearest"]]],
+        "activation": "nn.SiLU()",
+    }
+    assert report_of(pickle.dumps(tree), "best.pkl").outcome is Outcome.PASS

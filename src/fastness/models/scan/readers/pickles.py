@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ from fastness.core.errors import TooLarge
 from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
+from fastness.models.scan.configs import RUNS_TEXT
 from fastness.models.scan.credentials import search_credentials
 from fastness.models.scan.cursor import Cursor, Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
@@ -189,6 +190,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         yield trace
         yield from search_programs(source, start, trace.end)
         yield from search_credentials(source, start, trace.end)
+        yield from _layers(source, start, trace.end)
         yield from _pieces(source, trace, budget)
         yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:
@@ -205,6 +207,23 @@ def _followed(
     except Spent as spent:
         yield from told(name, spent.trace.events)
         raise
+
+
+_WORKED_OUT = (b"backbone", b"activation", b"default_act")
+_EXPRESSION = re.compile(
+    rb"__import__\s{0,9}\(|\b(?:exec|eval)\s{0,9}\(|\bos\.(?:system|popen|exec\w{1,3}|spawn\w{1,4})\s{0,9}\(|\bsubprocess\.\w{1,20}\s{0,9}\("
+    rb"|__(?:subclasses|globals|builtins|mro|bases)__"
+)
+_LAYERS_WITHIN = 8 << 20
+
+
+def _layers(source: RandomAccess, start: int, end: int) -> Iterator[Finding]:
+    """Networks of YOLO that a checkpoint holds as texts: training goes on with them, and works each layer out with `eval`."""
+    data = source.read_at(start, min(end - start, _LAYERS_WITHIN))
+    match = _EXPRESSION.search(data) if any(key in data for key in _WORKED_OUT) else None
+    if match is not None:
+        told = found(RUNS_TEXT, source.name, start + match.start(), f"beside layers stands {match[0].decode()!a}")
+        yield replace(told, severity=Severity.MEDIUM)
 
 
 def _pieces(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Member]:

@@ -166,7 +166,9 @@ class _Walk:
         if left is None or right is None or not left.count:
             return
         if max(left.count, right.count) > MOST_NUMBERS:
-            self._tell(found(MALFORMED, self.name, left.at, f"a tree of {left.count} nodes is too large to be followed"))
+            self._tell(
+                found(MALFORMED, self.name, left.at, f"a tree of {left.count} nodes is too large to be followed")
+            )
         elif left.count != right.count or len(left.numbers) != left.count or leads_back(left.numbers, right.numbers):
             self._wrong(left.at, "a node of a tree leads back, or is led to twice")
         if (splits := self.tree.get("split_indices")) is not None:
