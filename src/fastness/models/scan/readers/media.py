@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.facts import Look, Told, found, span
 from fastness.models.scan.payloads import search_payloads
+from fastness.models.scan.pictures import NoPicture, bmp_end, icon_end, tiff_gap
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.texts import NotText, tell_text, whole
 
@@ -54,12 +55,15 @@ class MediaReader:
 
     name: ClassVar[str] = "media"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".wav", ".flac",
-                                           ".ogg", ".mp3", ".mp4", ".webm", ".pdf")  # fmt: skip
+                                           ".ogg", ".mp3", ".mp4", ".webm", ".pdf", ".bmp", ".dib", ".ico", ".cur",
+                                           ".tif", ".tiff")  # fmt: skip
 
     def claims(self, look: Look) -> bool:
         """By the magic; SVG by its name, and so are streams whose magic is short or whose frames are not walked."""
         kind = _kind(look.head)
-        return look.named(f".{kind}") if kind in {"mp3", "flac"} else bool(kind) or look.named(".svg")
+        if kind in _NAMED:
+            return look.named(*_NAMED[kind])
+        return bool(kind) or look.named(".svg")
 
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """How far the picture or sound reaches.
@@ -70,6 +74,9 @@ class MediaReader:
         kind = _kind(source.read_at(0, 16)) or "svg"
         if kind in {"svg", "pdf"}:
             yield from _svg(source, budget) if kind == "svg" else _pdf(source)
+            return
+        if kind in _TABLES:
+            yield from _table(kind, source, budget)
             return
         try:
             end = _WALKS[kind](Cursor(source), budget)
@@ -97,7 +104,15 @@ class _Strange(Exception):
         self.at = at
 
 
+_NAMED = {
+    "mp3": (".mp3",),
+    "flac": (".flac",),
+    "bmp": (".bmp", ".dib"),
+    "ico": (".ico", ".cur"),
+    "tiff": (".tif", ".tiff"),
+}
 _MAGICS = (
+    (b"BM", "bmp"), (b"\0\0\1\0", "ico"), (b"\0\0\2\0", "ico"), (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
     (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"%PDF-", "pdf"),
     (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3", "mp3"), (b"\xff\xfb", "mp3"), (b"\xff\xf3", "mp3"), (b"\xff\xf2", "mp3"),
 )  # fmt: skip
@@ -110,6 +125,32 @@ def _kind(head: bytes) -> str:
     if head.startswith(b"RIFF") and head[8:12] in _RIFF_KINDS:
         return "riff"
     return "iso" if head[4:8] in _ISO else ""
+
+
+_TABLES: dict[str, Callable[[RandomAccess, Budget], int]] = {
+    "bmp": lambda source, _: bmp_end(source),
+    "ico": lambda source, _: icon_end(source),
+    "tiff": tiff_gap,
+}
+
+
+def _table(kind: str, source: RandomAccess, budget: Budget) -> Iterator[Told]:
+    """Pictures whose pixels stand bare: searched for programs and pickles, and no byte may be left over."""
+    try:
+        end = _TABLES[kind](source, budget)
+    except NoPicture as wrong:
+        yield found(TRAILING, source.name, 0, f"{wrong}")
+        return
+    yield from search_payloads(source, 1, source.size, budget)
+    if end > source.size:
+        yield found(BROKEN, source.name, source.size, f"the {kind} ends within a part")
+        yield span(source.name, 0, source.size)
+        return
+    if source.read_at(end, min(4096, source.size - end)).strip(b"\0"):
+        yield found(TRAILING, source.name, end, f"{source.size - end} bytes follow the {kind}")
+    elif source.size - end <= 4096:
+        end = source.size
+    yield span(source.name, 0, end)
 
 
 def _svg(source: RandomAccess, budget: Budget) -> Iterator[Told]:
