@@ -28,6 +28,7 @@ class Purpose(StrEnum):
     TLS_CA = "tls-ca"
     KEY_PEPPER = "key-pepper"
     DEDUP = "dedup"
+    LOGIN = "login"
 
 
 @dataclass(frozen=True, slots=True)
