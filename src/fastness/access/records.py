@@ -178,14 +178,14 @@ def find_keys(reading: Reading, key_id: str | None = None) -> list[KeyRow]:
     return [_key_row(row) for row in reading.execute(query.order_by(c.created_at, c.key_id))]
 
 
-def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
-    """Every API key of every tenant with its owner as it stands."""
+def all_principals(reading: Reading) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
+    """Every principal of every tenant as it stands."""
     p, r = PRINCIPAL.c, PRINCIPAL_ROLE.c
     roles: dict[tuple[str, str], set[Role]] = {}
     for row in reading.execute(select(r.tenant, r.principal, r.role)):
         roles.setdefault((row.tenant, row.principal), set()).add(_one_of(Role, row.role))
-    owners = {
-        (row.tenant, row.id): PrincipalRow(
+    return {
+        (TenantId(row.tenant), PrincipalId(row.id)): PrincipalRow(
             PrincipalId(row.id),
             _one_of(PrincipalKind, row.kind),
             frozenset(roles.get((row.tenant, row.id), ())),
@@ -194,6 +194,11 @@ def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
         )
         for row in reading.execute(select(p.tenant, p.id, p.kind, p.active, p.enrolled_at))
     }
+
+
+def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
+    """Every API key of every tenant with its owner as it stands."""
+    owners = all_principals(reading)
     keys = [_key_row(row) for row in reading.execute(select(API_KEY))]
     if any((key.tenant, key.principal) not in owners for key in keys):
         raise _changed("an API key of nobody")
