@@ -151,5 +151,18 @@ class Action(StrEnum):
     SYSTEM_READ = "system.read"
 
 
+class Obligation(StrEnum):
+    """What a decision may ask for besides its answer; a rule names them by `@obliges`.
+
+    `step-up` is a second factor given lately, `two-persons` an approval by others, `mask` a reply without personal
+    values, `log` an event also where the answer is yes.
+    """
+
+    STEP_UP = "step-up"
+    TWO_PERSONS = "two-persons"
+    MASK = "mask"
+    LOG = "log"
+
+
 SYSTEM = PrincipalId("system:fastness")
 SYSTEM_SCOPE = Scope(DEFAULT_TENANT, SYSTEM)
