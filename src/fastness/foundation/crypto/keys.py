@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     KEY_PEPPER = "key-pepper"
     DEDUP = "dedup"
     LOGIN = "login"
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
