@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import threading
 from collections.abc import AsyncIterator
 
@@ -14,6 +15,7 @@ from fastness.access import KeysProjection
 from fastness.app.feed import Feed
 from fastness.app.house import House
 from fastness.app.keeper import Keeper
+from fastness.app.leaf import Leaf, load_leaf, strict_context
 from fastness.core.clock import SECOND
 from fastness.core.errors import FastnessError
 from fastness.core.events import Detail, EventKind
@@ -25,17 +27,11 @@ from fastness.wire import control
 LEAF_DAYS = 30
 _RENEW_S = LEAF_DAYS * 86_400 * 2 / 3
 _SEQUENCE_S = 0.1
+_LOOK_S = 60.0
 _PATIENCE_S = 1.0  # after which a worker that was not confirmed refuses
 _CHANGES_BITS = 20  # of the routes' epoch: changes of workers since this process began; the rest counts in the records
 
 _log = logging.getLogger(__name__)
-
-
-class Leaf(msgspec.Struct, frozen=True):
-    """The gateway's certificate chain and private key, PEM; lives in memory only."""
-
-    chain_pem: bytes
-    key_pem: bytes
 
 
 class _Keys:
@@ -80,9 +76,9 @@ class _Leaves:
     def epoch(self) -> int:
         return int(self._house.clock.now() / SECOND / _RENEW_S)
 
-    def load(self) -> msgspec.Struct:
+    def load(self) -> Leaf:
         server = self._house.settings.server
-        names = tuple(dict.fromkeys((*server.names, server.host)))
+        names = tuple(dict.fromkeys((*server.names, server.host, server.admin_host)))
         return Leaf(*self._authority.issue(names, LEAF_DAYS, self._house.clock.now()))
 
 
@@ -92,7 +88,8 @@ class ControlProcess:
     def __init__(self, house: House) -> None:
         self.house = house
         self.keeper = Keeper(house.host, house.load_model, self._record)
-        self.feed = Feed({"keys": _Keys(house), "routes": _Routed(house, self.keeper), "tls": _Leaves(house)})
+        self._leaves = _Leaves(house)
+        self.feed = Feed({"keys": _Keys(house), "routes": _Routed(house, self.keeper), "tls": self._leaves})
         self._stop = threading.Event()
         self._sequencing = threading.Thread(target=self._sequence, name="sequencer", daemon=True)
 
@@ -122,6 +119,27 @@ class ControlProcess:
         except TimeoutError:
             waiting.cancel()
             _log.warning("not every gateway worker has taken the snapshot %s", topic)
+
+    @contextlib.asynccontextmanager
+    async def secured(self) -> AsyncIterator[ssl.SSLContext]:
+        """TLS for the listener of the control plane, with a certificate that is renewed for as long as the context lasts."""
+        context = strict_context()
+        epoch = self._leaves.epoch()
+        load_leaf(context, await asyncio.to_thread(self._leaves.load))
+
+        async def renew() -> None:
+            nonlocal epoch
+            while True:
+                await asyncio.sleep(_LOOK_S)
+                if (now := self._leaves.epoch()) != epoch:
+                    load_leaf(context, await asyncio.to_thread(self._leaves.load))
+                    epoch = now
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield context
+        finally:
+            renewing.cancel()
 
     def system_view(self, version: str, url: str) -> control.SystemView:
         """How the house stands."""

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import os
 import socket
-import ssl
 import sys
 from pathlib import Path
 
@@ -20,9 +17,9 @@ import msgspec
 import uvicorn
 
 from fastness.access import Credentials, Policies
-from fastness.app.control import Leaf
 from fastness.app.feed import Subscription, Topics
 from fastness.app.home import Home
+from fastness.app.leaf import Leaf, load_leaf, strict_context
 from fastness.app.lifeline import lifeline
 from fastness.app.settings import Settings, load_settings
 from fastness.core.clock import SystemClock, system_entropy
@@ -84,8 +81,7 @@ async def _serve(home: Home, settings: Settings, listener: socket.socket, worker
     routes: Live[Routes] = Live()
     leaf: Live[Leaf] = Live()
     predictors = _Predictors(settings)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = strict_context()
 
     def changed(snapshot: msgspec.Struct) -> None:
         if isinstance(snapshot, Leaf):
@@ -115,18 +111,6 @@ async def _serve(home: Home, settings: Settings, listener: socket.socket, worker
     ending.add_done_callback(lambda _: setattr(server, "should_exit", True))
     await server.serve(sockets=[listener])
     receiving.cancel()
-
-
-def load_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
-    """Put a certificate into a live context, by memory alone; handshakes from now on get it."""
-    with contextlib.ExitStack() as stack:
-        paths = []
-        for name, data in (("chain", leaf.chain_pem), ("key", leaf.key_pem)):
-            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-            stack.callback(os.close, descriptor)
-            os.write(descriptor, data)
-            paths.append(f"/proc/self/fd/{descriptor}")
-        context.load_cert_chain(*paths)
 
 
 if __name__ == "__main__":

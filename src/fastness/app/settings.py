@@ -24,6 +24,7 @@ FILE = """\
 [server]
 host = "127.0.0.1"
 port = 8443
+admin_port = 8444       # control plane and console, on this machine only
 gateways = 1            # gateway worker processes
 
 [release]
@@ -40,19 +41,23 @@ class ServerSettings:
         port: 0 takes a free one.
         gateways: gateway worker processes, 1 to 64; limits are shared among them.
         max_key_rate, max_key_burst: the highest limit that a key can be given: requests a second, and at once.
+        admin_host, admin_port: where the control plane and the console listen, over TLS, besides the Unix socket; 0 takes
+            a free port.
         names: DNS names and addresses in the certificate, besides `host`.
     """
 
     host: str = "127.0.0.1"
     port: int = 8443
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8444
     gateways: int = 1
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     max_key_rate: float = 10_000.0
     max_key_burst: float = 20_000.0
 
     def __post_init__(self) -> None:
-        if self.port not in _PORTS:
-            raise InvalidSetting("server.port", "is 0 to 65535")
+        if self.port not in _PORTS or self.admin_port not in _PORTS:
+            raise InvalidSetting("server.port", "and server.admin_port are 0 to 65535")
         if not 1 <= self.gateways <= _MOST_GATEWAYS:
             raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
         if not (self.max_key_rate > 0 and self.max_key_burst >= 1):
@@ -61,8 +66,17 @@ class ServerSettings:
     @property
     def local_url(self) -> str:
         """Where callers on this machine reach the gateway."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not listened on
-        return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
+        return _local(self.host, self.port)
+
+    @property
+    def admin_url(self) -> str:
+        """Where the control plane and the console are reached on this machine."""
+        return _local(self.admin_host, self.admin_port)
+
+
+def _local(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ class AccessCalls:
         """Revoke a key; in force in every worker within a second."""
         self._calls.send("DELETE", f"/keys/{quote(key_id, safe='')}", None).read()
 
+    def routes(self) -> control.RoutesView:
+        """Every route of the control plane and the gateway, and what stands before it."""
+        return self._calls.call("GET", "/access/routes", control.RoutesView)
+
     def grant_allowance(self, environment: str, request: control.AllowanceRequest) -> control.AllowanceView:
         """Let measures that were not run pass in an environment for a while."""
         return self._calls.call(

@@ -20,7 +20,7 @@ from fastness.gateway.answers import BINARY_HEADERS, JSON_HEADERS, TEXT_HEADERS,
 from fastness.gateway.connection import SCOPE_KEY, Exchange
 from fastness.gateway.doors import Doors, Granted
 from fastness.gateway.edge import Edge
-from fastness.gateway.head import Head, Paths, Target, read_head, too_large
+from fastness.gateway.head import PROBES, Head, Paths, Target, read_head, too_large
 from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Recorder, Request
 from fastness.gateway.settings import GatewaySettings
@@ -37,7 +37,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _LIVE = Answer(200, JSON_HEADERS, b'{"live":true}')
 _READY = Answer(200, JSON_HEADERS, b'{"ready":true}')
 _SERVER = Answer(200, JSON_HEADERS, b'{"name":"fastness","version":"2","extensions":["binary_tensor_data"]}')
-_PROBES = frozenset({"live", "ready", "server"})
 
 
 class Gateway:
@@ -55,7 +54,7 @@ class Gateway:
         )
         self.edge = Edge(settings, parts.journal, self._recorder)
         self._paths = Paths()
-        self._doors = Doors(parts)
+        self._doors = Doors(parts, settings)
         self._verdicts = Verdicts(allow_review=settings.allow_review)
         self._held_bytes = 0
 
@@ -90,7 +89,7 @@ class Gateway:
         request.read = target.method == "GET" or head.content_length == 0
         if target.name == "infer":
             return await self._infer(request, target, head, receive, exchange)
-        return self._look(request, target, head)
+        return self._look(request, target, head, scope["client"])
 
     async def _infer(
         self, request: Request, target: Target, head: Head, receive: Receive, exchange: Exchange | None
@@ -156,8 +155,10 @@ class Gateway:
         self._held_bytes += size
         request.held += size
 
-    def _look(self, request: Request, target: Target, head: Head) -> Answer:
+    def _look(self, request: Request, target: Target, head: Head, peer: tuple[str, int] | None) -> Answer:
         """Answers that need no body: probes, and what describes models and the gateway itself."""
+        if target.name in PROBES:
+            self._doors.probe(request, head.authorization, peer[0] if peer else "")
         if target.name == "live":
             return _LIVE
         if target.name == "server":
@@ -184,7 +185,7 @@ class Gateway:
         self, request: Request, answer: Answer, error: FastnessError | None, exchange: Exchange | None, send: Send
     ) -> None:
         """Step 10: append the event, then let the answer leave; without the one there is not the other."""
-        if error is not None or request.name not in _PROBES:
+        if error is not None or request.name not in PROBES:
             try:
                 status = answer.status if error is None else status_of(error)
                 self._recorder.record(request, status, error)

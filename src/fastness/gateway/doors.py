@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from hashlib import blake2b
 
 from fastness.access import Authenticated, Credentials, authenticate, decide
 from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Limited, NotFound, Unavailable
 from fastness.core.events import Detail
-from fastness.core.identity import Action, Resource
-from fastness.core.limits import LimitKey
+from fastness.core.identity import Action, Obligation, Resource
+from fastness.core.limits import Limit, LimitKey
 from fastness.gateway.head import Target
 from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Request, route_details
+from fastness.gateway.settings import GatewaySettings
 from fastness.guard import Guard
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import Predictor
@@ -22,6 +24,7 @@ from fastness.wire import oip
 _CONFLICTS = frozenset(
     {"allowance-expired", "approvals-missing", "policy-denied", "version-quarantined", "version-retired"}
 )
+PROBE_LIMIT = Limit(per_s=20.0, burst=100.0)
 _KEPT = 4096
 _KNOWN_NS = SECOND
 
@@ -47,8 +50,9 @@ class Doors:
     keys stays the same object, so that a revocation counts at once. What was granted is remembered while both snapshots stay.
     """
 
-    def __init__(self, parts: GatewayParts) -> None:
+    def __init__(self, parts: GatewayParts, settings: GatewaySettings) -> None:
         self._parts = parts
+        self._near = settings.probe_networks
         self._secret = parts.entropy(32)
         self._known: dict[bytes, tuple[Authenticated, Instant]] = {}
         self._known_by: Credentials | None = None
@@ -62,6 +66,29 @@ class Doors:
             Unavailable: a snapshot is missing or stale.
         """
         _ = self._parts.credentials.current, self._parts.routes.current
+
+    def probe(self, request: Request, authorization: bytes | None, peer: str) -> None:
+        """Let somebody ask for health: from the networks that the settings name, or with a key; at a pace.
+
+        Raises:
+            Unauthenticated: from elsewhere, without a valid key.
+            Limited: too often.
+        """
+        if authorization is not None or not self._is_near(peer):
+            self.take(request, self.authenticate(request, authorization))
+            return
+        taken = self._parts.counters.take(LimitKey(f"probe:{peer}"), PROBE_LIMIT, 1, Instant(request.now))
+        if not taken.allowed:
+            raise Limited("rate-limited", "health is asked too often", "Wait.", taken.retry_after_s)
+
+    def _is_near(self, peer: str) -> bool:
+        """Whether an address lies in a network of probes; what is no address comes over a Unix socket."""
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return not peer
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._near)
 
     def authenticate(self, request: Request, authorization: bytes | None) -> Authenticated:
         """Step 2.
@@ -107,8 +134,10 @@ class Doors:
         known = (who.key_id, target.key, target.name)
         granted = self._granted.get(known)
         if granted is None:
-            route = self._route(request, who, target, action, routes)
-            granted = self._granted[known] = Granted(route, who.key_id, *self._behind(route))
+            route, timed = self._route(request, who, target, action, routes)
+            granted = Granted(route, who.key_id, *self._behind(route))
+            if not timed:
+                self._granted[known] = granted
         request.resource = granted.resource
         request.details = granted.details
         return granted
@@ -124,7 +153,7 @@ class Doors:
         """
         request.action = Action.MODEL_READ
         routes = self._parts.routes.current
-        route = self._route(request, who, target, Action.MODEL_READ, routes)
+        route, _ = self._route(request, who, target, Action.MODEL_READ, routes)
         request.details = route_details(route, who.key_id)
         versions = {
             r.version
@@ -140,7 +169,7 @@ class Doors:
             Forbidden: not permitted.
         """
         request.action = Action.METRICS_READ
-        self._permit(who, Action.METRICS_READ, Resource("system", "metrics"), who.principal.tenant)
+        self._permit(request, who, Action.METRICS_READ, Resource("system", "metrics"))
 
     def take(self, request: Request, who: Authenticated) -> None:
         """Step 5.
@@ -158,13 +187,16 @@ class Doors:
                 taken.retry_after_s,
             )
 
-    def _route(self, request: Request, who: Authenticated, target: Target, action: Action, routes: Routes) -> Route:
+    def _route(
+        self, request: Request, who: Authenticated, target: Target, action: Action, routes: Routes
+    ) -> tuple[Route, bool]:
+        """The route, and whether the permission for it may end by itself."""
         resource = Resource("model", target.model)
         request.resource = str(resource)
         route = routes.by_key.get(target.key)
         tenant = who.principal.tenant
         # Asked before it is known whether the model exists, so that the answer does not tell.
-        self._permit(who, action, resource, tenant)
+        timed = self._permit(request, who, action, resource)
         if route is None or route.tenant != tenant:
             raise NotFound(
                 "model-unknown",
@@ -173,10 +205,12 @@ class Doors:
             )
         if route.problem:
             raise _not_served(route, target)
-        return route
+        return route, timed
 
-    def _permit(self, who: Authenticated, action: Action, resource: Resource, tenant: str) -> None:
-        decision = decide(who.principal, action, resource, {"tenant": tenant}, self._parts.policies)
+    def _permit(self, request: Request, who: Authenticated, action: Action, resource: Resource) -> bool:
+        context = {"tenant": who.principal.tenant}
+        decision = decide(who.principal, action, resource, context, self._parts.policies, Instant(request.now))
+        decision = decision.carrying(Obligation.LOG)  # each request leaves its event
         if not decision.allow:
             rules = f" (rules: {', '.join(decision.rules)})" if decision.rules else ""
             raise Forbidden(
@@ -184,6 +218,7 @@ class Doors:
                 f"{action.value} is not permitted{rules}: {decision.message or decision.reason}",
                 "Ask an administrator for a role that permits it.",
             )
+        return Obligation.STEP_UP in decision.obligations
 
 
 def _not_served(route: Route, target: Target) -> FastnessError:

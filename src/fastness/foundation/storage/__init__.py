@@ -1,19 +1,19 @@
 """Records, blobs, counters, snapshots and journals: what the house keeps, embedded by default."""
 
+from fastness.foundation.storage import jobs
 from fastness.foundation.storage.blobs import FileBlobs
 from fastness.foundation.storage.contracts import (
     Blobs,
     Counters,
-    Job,
     Journal,
     Projection,
     Reading,
     Records,
     Transaction,
 )
-from fastness.foundation.storage.jobs import Jobs
 from fastness.foundation.storage.journal import FileJournal
 from fastness.foundation.storage.memory import Live, MemoryCounters
+from fastness.foundation.storage.replies import Replies
 from fastness.foundation.storage.sqlite import SqliteRecords
 from fastness.foundation.storage.tables import METADATA
 
@@ -23,14 +23,14 @@ __all__ = [
     "Counters",
     "FileBlobs",
     "FileJournal",
-    "Job",
-    "Jobs",
     "Journal",
     "Live",
     "MemoryCounters",
     "Projection",
     "Reading",
     "Records",
+    "Replies",
     "SqliteRecords",
     "Transaction",
+    "jobs",
 ]

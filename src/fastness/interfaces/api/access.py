@@ -14,7 +14,8 @@ from fastness.core.errors import FastnessError, Invalid
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, parse_role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
-from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
+from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.routes import WRITE, entry, guarded
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
 
@@ -27,21 +28,25 @@ class AccessRoutes(Controller):
 
     tags = ("access",)
 
-    @post("/enrolments", sync_to_thread=True, opt={ANONYMOUS: True})
+    @post("/enrolments", sync_to_thread=True, opt=entry())
     def enrol(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], data: JSONBody[control.EnrolmentRequest]
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        data: JSONBody[control.EnrolmentRequest],
     ) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
         try:
             with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
                 principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
         except FastnessError as error:
-            doors.refuse_enrolment(error)
+            doors.refuse_enrolment(caller, error)
             raise
         house.published(KeysProjection.topic)
         return control.EnrolmentReply(principal.id, key.key_id, key.text)
 
-    @post("/principals", sync_to_thread=True)
+    @post("/principals", sync_to_thread=True, opt=guarded(Action.PRINCIPAL_CREATE, WRITE, shown_once=True))
     def create_principal(
         self,
         house: NamedDependency[House],
@@ -57,7 +62,7 @@ class AccessRoutes(Controller):
             enrolment = create_principal(tx, kind, name, roles)
         return control.PrincipalReply(enrolment.principal, enrolment.code, rfc3339(enrolment.expires_at))
 
-    @get("/principals", sync_to_thread=True)
+    @get("/principals", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def principals(
         self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
     ) -> list[control.PrincipalView]:
@@ -67,7 +72,7 @@ class AccessRoutes(Controller):
             found = principals(reading)
         return [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
 
-    @post("/keys", sync_to_thread=True)
+    @post("/keys", sync_to_thread=True, opt=guarded(Action.KEY_CREATE, WRITE, shown_once=True))
     def create_key(
         self,
         house: NamedDependency[House],
@@ -94,7 +99,7 @@ class AccessRoutes(Controller):
         house.published(KeysProjection.topic)
         return control.KeyReply(key.key_id, key.text, rfc3339(expires))
 
-    @get("/keys", sync_to_thread=True)
+    @get("/keys", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def keys(
         self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
     ) -> list[control.KeyView]:
@@ -110,7 +115,7 @@ class AccessRoutes(Controller):
             for k in found
         ]  # fmt: skip
 
-    @delete("/keys/{key_id:str}", sync_to_thread=True)
+    @delete("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def revoke_key(
         self,
         house: NamedDependency[House],
@@ -126,7 +131,7 @@ class AccessRoutes(Controller):
             revoke_key(tx, key_id)
         house.published(KeysProjection.topic)
 
-    @post("/environments/{environment:str}/allowances", sync_to_thread=True)
+    @post("/environments/{environment:str}/allowances", sync_to_thread=True, opt=guarded(Action.ALLOWANCE_GRANT, WRITE))
     def grant_allowance(
         self,
         house: NamedDependency[House],
@@ -141,7 +146,7 @@ class AccessRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return _shown(house.parts, reading, environment)[granted.id]
 
-    @get("/environments/{environment:str}/allowances", sync_to_thread=True)
+    @get("/environments/{environment:str}/allowances", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def allowances(
         self,
         house: NamedDependency[House],

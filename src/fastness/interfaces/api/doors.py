@@ -1,27 +1,58 @@
-"""Who is it, and may they? Asked at each route; a refusal is recorded before it is answered."""
+"""Who is it, and may they? Asked at each route; both answers are recorded before the request is answered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
 from fastness.app import House
-from fastness.core.errors import FastnessError, Forbidden, Unauthenticated
-from fastness.core.events import Event, EventFactory, EventKind
+from fastness.core.clock import Clock
+from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
+from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
-from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, Resource, Scope
+from fastness.core.identity import (
+    SYSTEM,
+    SYSTEM_SCOPE,
+    Action,
+    Obligation,
+    Principal,
+    PrincipalKind,
+    Resource,
+    Scope,
+    Strength,
+)
+from fastness.core.limits import LimitKey
+from fastness.foundation.storage import MemoryCounters
+from fastness.interfaces.api.routes import Door, Pace
+from fastness.wire.control import Proof
 
-ANONYMOUS = "anonymous"
-"""Marks a route that asks nobody's name; all others are closed to who has no key."""
-_LONGEST_RESOURCE = 200  # in an event: a path may be longer than what fits into the log
+HERE: Final = "local"
+"""The address of who comes over the Unix socket, which only the owner of the home can reach."""
+_LOOPBACK: Final = ("127.", "::1")
+FRESH_S: Final = 300
+STEP_UP: Final = "step-up-required"
+_STEP_UP_HINT: Final = "Give a code: `fastness` asks for it, or POST /api/v1/step-ups and send Fastness-Elevation."
+_LONGEST_RESOURCE: Final = 200  # in an event: a path may be longer than what fits into the log
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
-    """An authenticated principal at the control plane."""
+    """Who asks, and what was decided about it so far.
+
+    Attributes:
+        credential: names the credential in lists and in the record; empty at routes that ask nobody's name.
+        address: where the request came from.
+        route: method and path as asked.
+        decided: the permissions that were asked for and given.
+    """
 
     principal: Principal
     scope: Scope
+    credential: str
+    address: str
+    route: str
+    decided: set[Action] = field(default_factory=set)
 
 
 class Doors:
@@ -29,49 +60,109 @@ class Doors:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._counters = MemoryCounters()
 
-    def identify(self, authorization: bytes | None, route: str) -> Caller:
-        """Who sent this `Authorization` header.
+    @property
+    def clock(self) -> Clock:
+        """The clock of the house."""
+        return self._house.clock
+
+    def come_in(self, scope: Any, door: Door) -> Caller:
+        """Who sent this request, at a pace that is not too fast.
 
         Raises:
             Unauthenticated: nobody known; recorded.
+            Limited: too many requests; recorded.
         """
-        now = self._house.clock.now()
-        try:
-            found = authenticate(authorization, self._house.credentials(), now)
-        except Unauthenticated as error:
-            reason = getattr(error, "audit_code", error.code)
-            self._refused(SYSTEM_SCOPE, f"route:{route}", "", reason)
-            raise
-        return Caller(found.principal, Scope(found.principal.tenant, found.principal.id))
+        address = scope["client"][0] if scope.get("client") else HERE
+        route = f"{scope['method']} {scope['path']}"
+        near = address == HERE or address.startswith(_LOOPBACK)
+        if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
+            nobody = Principal(
+                PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, self.clock.now()
+            )
+            caller = Caller(nobody, SYSTEM_SCOPE, "", address, route)
+            self._keep_pace(caller, door.pace, f"address:{address}")
+            return caller
+        caller = self._identify(scope, address, route)
+        self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
+        return caller
 
     def allow(self, caller: Caller, action: Action, resource: Resource, **context: str | int | bool) -> AccessDecision:
-        """Check that `caller` may do `action`.
+        """Check that `caller` may do `action`; a yes is recorded as a no is.
 
         Args:
             context: what the policies ask about; the resource's tenant is the caller's, since rows are read by tenant.
 
         Raises:
-            Forbidden: not allowed; recorded.
+            Forbidden: not allowed.
+            Unauthenticated: `step-up-required`: it takes a second factor, given lately.
         """
         asked = {"tenant": str(caller.principal.tenant), **context}
-        decision = decide(caller.principal, action, resource, asked, self._house.policies)
+        decision = decide(caller.principal, action, resource, asked, self._house.policies, self.clock.now())
+        decision = decision.carrying(Obligation.LOG)  # both answers are recorded
+        reason = ",".join(decision.rules) or decision.reason
         if not decision.allow:
-            self._refused(caller.scope, str(resource), action, ",".join(decision.rules) or decision.reason)
+            if decision.open:
+                reason = decision.reason
+            self._record(caller, EventKind.ACCESS_DENIED, str(resource), reason, action)
+            if decision.reason == STEP_UP:
+                raise Unauthenticated(STEP_UP, f"{action} takes a second factor, given lately", _STEP_UP_HINT)
             raise Forbidden(
-                ",".join(decision.rules) or decision.reason,
+                reason,
                 f"{caller.principal.id} may not {action} {str(resource)[:_LONGEST_RESOURCE]}",
                 decision.message,
             )
+        self._record(caller, EventKind.ACCESS_ALLOWED, str(resource), reason, action)
+        caller.decided.add(action)
         return decision
 
-    def refuse_enrolment(self, error: FastnessError) -> None:
+    def refuse_enrolment(self, caller: Caller, error: FastnessError) -> None:
         """Record that somebody could not enrol; nobody is known at that door."""
-        self._refused(SYSTEM_SCOPE, "route:/api/v1/enrolments", "", getattr(error, "audit_code", error.code))
+        self._refused(caller, getattr(error, "audit_code", error.code))
 
-    def _refused(self, scope: Scope, resource: str, action: str, reason: str) -> None:
+    def _identify(self, scope: Any, address: str, route: str) -> Caller:
+        # Two of them are no key: which one counts would be a matter of taste.
+        given = b", ".join(value for name, value in scope["headers"] if name.lower() == b"authorization") or None
+        now = self.clock.now()
+        try:
+            found = authenticate(given, self._house.credentials(), now)
+        except Unauthenticated as error:
+            nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
+            self._refused(Caller(nobody, SYSTEM_SCOPE, "", address, route), getattr(error, "audit_code", error.code))
+            raise
+        return Caller(found.principal, Scope(found.principal.tenant, found.principal.id), found.key_id, address, route)
+
+    def _keep_pace(self, caller: Caller, pace: Pace, who: str) -> None:
+        taken = self._counters.take(LimitKey(f"{pace.name}:{who}"), pace.limit, 1, self.clock.now())
+        if not taken.allowed:
+            self._refused(caller, "rate-limited")
+            raise Limited(
+                "rate-limited",
+                f"{pace.limit.per_s:g} requests a second are answered here, {pace.limit.burst:g} at once",
+                "Wait as long as Retry-After says.",
+                taken.retry_after_s,
+            )
+
+    def _refused(self, caller: Caller, reason: str) -> None:
+        self._record(caller, EventKind.ACCESS_DENIED, f"route:{caller.route.partition(' ')[2]}", reason)
+
+    def _record(self, caller: Caller, kind: EventKind, resource: str, reason: str, action: str = "") -> None:
+        allowed = kind is EventKind.ACCESS_ALLOWED
+        details: dict[str, Detail] = {"from": caller.address, "route": caller.route[:_LONGEST_RESOURCE]}
+        if caller.credential:
+            details["credential"] = caller.credential
+        if caller.principal.actor:
+            details["actor"] = caller.principal.actor
+
         def make(events: EventFactory) -> Event:
-            shown = resource[:_LONGEST_RESOURCE]
-            return events.make(EventKind.ACCESS_DENIED, shown, action=action, decision=Decision.DENY, reason=reason)
+            return events.make(
+                kind,
+                resource[:_LONGEST_RESOURCE],
+                action=action,
+                decision=Decision.ALLOW if allowed else Decision.DENY,
+                reason=reason,
+                details=details,
+            )
 
-        self._house.record(scope, make)
+        self._house.record(caller.scope, make)

@@ -12,6 +12,7 @@ from fastness.core.clock import rfc3339
 from fastness.core.errors import Invalid
 from fastness.core.identity import Action, PrincipalId, Resource, parse_role
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import control
 
 
@@ -21,7 +22,7 @@ class MemberRoutes(Controller):
     path = "/principals"
     tags = ("access",)
 
-    @put("/{principal:str}/roles", status_code=204, sync_to_thread=True)
+    @put("/{principal:str}/roles", status_code=204, sync_to_thread=True, opt=guarded(Action.ROLE_GRANT, WRITE))
     def set_roles(
         self,
         house: NamedDependency[House],
@@ -37,7 +38,7 @@ class MemberRoutes(Controller):
             standing.set_roles(tx, PrincipalId(principal), roles)
         house.published(KeysProjection.topic)
 
-    @post("/{principal:str}/deactivation", status_code=204, sync_to_thread=True)
+    @post("/{principal:str}/deactivation", status_code=204, sync_to_thread=True, opt=guarded(Action.ROLE_GRANT, WRITE))
     def deactivate(
         self,
         house: NamedDependency[House],
@@ -51,7 +52,11 @@ class MemberRoutes(Controller):
             standing.deactivate(tx, PrincipalId(principal))
         house.published(KeysProjection.topic)
 
-    @post("/{principal:str}/codes", sync_to_thread=True)
+    @post(
+        "/{principal:str}/codes",
+        sync_to_thread=True,
+        opt=guarded(Action.PRINCIPAL_CREATE, WRITE, shown_once=True),
+    )
     def reissue_code(
         self,
         house: NamedDependency[House],
@@ -72,7 +77,7 @@ class KeyRoutes(Controller):
     path = "/keys"
     tags = ("access",)
 
-    @put("/{key_id:str}/actions", status_code=204, sync_to_thread=True)
+    @put("/{key_id:str}/actions", status_code=204, sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def narrow_key(
         self,
         house: NamedDependency[House],

@@ -18,6 +18,7 @@ from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api import push
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.models.release import (
     PushRequest,
     RoutesProjection,
@@ -47,6 +48,7 @@ class ModelRoutes(Controller):
         status_code=200,
         media_type="application/x-ndjson",
         request_max_body_size=LARGEST_ARTIFACT,
+        opt=guarded(Action.MODEL_PUSH, WRITE, streams=True),
     )
     async def push(
         self,
@@ -76,16 +78,16 @@ class ModelRoutes(Controller):
         await upload.taken.wait()
         return Stream(pushing.lines(), media_type="application/x-ndjson")
 
-    @get("/", sync_to_thread=True)
+    @get("/", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def models(
         self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
     ) -> list[control.ModelView]:
         """All models."""
-        doors.allow(caller, Action.MODEL_READ, Resource("model", "all"))
+        doors.allow(caller, Action.MODEL_READ, Resource("models", "all"))
         with house.records.read(caller.scope) as reading:
             return views.model_views(reading, house.parts)
 
-    @get("/{model:str}", sync_to_thread=True)
+    @get("/{model:str}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def versions(
         self,
         house: NamedDependency[House],
@@ -98,7 +100,7 @@ class ModelRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return views.version_views(reading, house.parts, model)
 
-    @get("/{model:str}/versions/{version:int}", sync_to_thread=True)
+    @get("/{model:str}/versions/{version:int}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def version(
         self,
         house: NamedDependency[House],
@@ -111,7 +113,7 @@ class ModelRoutes(Controller):
         doors.allow(caller, Action.MODEL_READ, _version(model, version))
         return _view(house, caller, model, version)
 
-    @get("/{model:str}/history", sync_to_thread=True)
+    @get("/{model:str}/history", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def history(
         self,
         house: NamedDependency[House],
@@ -124,7 +126,12 @@ class ModelRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return views.history_view(reading, house.parts, model)
 
-    @post("/{model:str}/versions/{version:int}/verifications", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/verifications",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_READ, WRITE),
+    )
     def verify(
         self,
         house: NamedDependency[House],
@@ -141,7 +148,11 @@ class ModelRoutes(Controller):
         deployable.verify_bytes(house.vault)
         return _view(house, caller, model, version)
 
-    @get("/{model:str}/versions/{version:int}/approvals/{environment:str}", sync_to_thread=True)
+    @get(
+        "/{model:str}/versions/{version:int}/approvals/{environment:str}",
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_READ),
+    )
     def approval_subject(
         self,
         house: NamedDependency[House],
@@ -156,7 +167,12 @@ class ModelRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return views.approval_subject(reading, house.parts, model, version, environment)
 
-    @post("/{model:str}/versions/{version:int}/approvals", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/approvals",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_APPROVE, WRITE, Action.MODEL_READ),
+    )
     def approve(
         self,
         house: NamedDependency[House],
@@ -173,7 +189,12 @@ class ModelRoutes(Controller):
         approve(house.parts, caller.scope, model, version, data.environment, data.envelope.encode())
         return _view(house, caller, model, version)
 
-    @post("/{model:str}/versions/{version:int}/deployments", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/deployments",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_DEPLOY, WRITE, Action.MODEL_READ),
+    )
     def deploy(
         self,
         house: NamedDependency[House],
@@ -192,7 +213,7 @@ class ModelRoutes(Controller):
         house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, version, data.environment)
 
-    @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True)
+    @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True, opt=guarded(Action.MODEL_ROLLBACK, WRITE))
     def rollback(
         self,
         house: NamedDependency[House],
@@ -207,7 +228,12 @@ class ModelRoutes(Controller):
         house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, revision.version, data.environment)
 
-    @post("/{model:str}/versions/{version:int}/quarantine", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/quarantine",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_QUARANTINE, WRITE),
+    )
     def quarantine(
         self,
         house: NamedDependency[House],

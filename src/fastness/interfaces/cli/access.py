@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli.context import Identity, Options
-from fastness.interfaces.cli.output import say, show
+from fastness.interfaces.cli.context import Format, Identity, Options
+from fastness.interfaces.cli.output import print_json, say, show
 
 app = typer.Typer(help="Principals, API keys and allowances.", no_args_is_help=True)
 user = typer.Typer(help="People and services.", no_args_is_help=True)
@@ -227,3 +227,31 @@ def list_allowances(
         found = control.access.allowances(environment)
     rows = [(", ".join(a.measures), a.reason, a.granted_by, a.expires_at) for a in found]
     show(options, found, ("measures", "why", "granted by", "until"), rows)
+
+
+@app.command()
+def routes(context: typer.Context) -> None:
+    """Every route of the control plane and the gateway, what proof and permission it asks for, and its limit.
+
+    Read from the routers as they run. Exit status 1 if one of them asks for no proof or has no limit.
+    """
+    options: Options = context.obj
+    with options.control() as control:
+        view = control.access.routes()
+    share = 100 * view.guarded / view.total if view.total else 0.0
+    if options.form is Format.JSON:
+        print_json(view)
+    else:
+        rows = [
+            (r.plane, r.method, r.path, r.proof.value, r.permission, f"{r.per_s:g}/s, {r.burst:g} at once")
+            for r in view.routes
+        ]
+        show(options, view.routes, ("plane", "method", "path", "proof", "permission", "limit"), rows)
+        proofs = ", ".join(f"{count} {name}" for name, count in view.by_proof.items())
+        say(
+            options,
+            view,
+            f"[bold]{view.guarded} of {view.total}[/bold] ask for a proof and have a limit: {share:.0f} % ({proofs})",
+        )
+    if view.guarded < view.total:
+        raise typer.Exit(1)

@@ -67,6 +67,9 @@ def up(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on [as the settings say].")] = "",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 as the settings say.", min=0, max=65535)] = 0,
+    admin_port: Annotated[
+        int, typer.Option(help="Port of the control plane and the console; 0 as the settings say.", min=0, max=65535)
+    ] = 0,
     gateways: Annotated[
         int, typer.Option("--workers", help="Gateway workers; 0 as the settings say.", min=0, max=64)
     ] = 0,
@@ -76,7 +79,12 @@ def up(
 
     options: Options = context.obj
     home = options.house
-    typed = {"server.host": host, "server.port": str(port or ""), "server.gateways": str(gateways or "")}
+    typed = {
+        "server.host": host,
+        "server.port": str(port or ""),
+        "server.admin_port": str(admin_port or ""),
+        "server.gateways": str(gateways or ""),
+    }
     flags = {name: value for name, value in typed.items() if value}
     settings = load_settings(home, flags)
     common = ["--home", str(home.root), *(f"--set={k}={v}" for k, v in flags.items())]
@@ -84,16 +92,21 @@ def up(
     secrets = (_sealed(secret),) if secret is not None else ()
     out = console(stderr=True)
     listener = listen(settings.server.host, settings.server.port)
-    url = dataclasses.replace(settings.server, port=listener.getsockname()[1]).local_url
+    admin = listen(settings.server.admin_host, settings.server.admin_port)
+    server = dataclasses.replace(settings.server, port=listener.getsockname()[1], admin_port=admin.getsockname()[1])
+    url = server.local_url
     out.print(f"[bold]fastness[/bold] {url}  [dim]home {home.root}, certificate {home.ca}[/dim]", soft_wrap=True)
+    out.print(f"[dim]control plane[/dim] {server.admin_url}", soft_wrap=True)
     opening = [f"--passphrase-fd={descriptor}" for descriptor in secrets]
-    control = python_argv("fastness.interfaces.api.process", *common, "--url", url, *opening)
+    control = python_argv(
+        "fastness.interfaces.api.process", *common, "--url", url, f"--admin-fd={admin.fileno()}", *opening
+    )
     gateway = python_argv("fastness.app.gateway", *common, "--fd", "{fd}", "--worker", "{worker}")
 
     def log(line: str) -> None:
         out.print(line, soft_wrap=True)
 
-    sys.exit(supervise(listener, control, gateway, settings.server.gateways, log, secrets))
+    sys.exit(supervise(listener, control, gateway, settings.server.gateways, log, (*secrets, admin.fileno())))
 
 
 def _sealed(secret: str) -> int:

@@ -6,6 +6,7 @@ The table is held against the OpenAPI document: a route without a row fails.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -227,6 +228,19 @@ def _keys(town: Town) -> None:
     assert "user:viewer" in [k.principal for k in town.all_keys()]
 
 
+def _routes(town: Town) -> None:
+    view = town.client("auditor").access.routes()
+    assert view.guarded == view.total == len(view.routes) == sum(view.by_proof.values())
+    shown = {f"{r.method} {r.path}" for r in view.routes if r.plane == "control"}
+    assert {f"{name.partition(' ')[0]} /api/v1{name.partition(' ')[2]}" for name in ROUTES} <= {
+        re.sub(r":\w+", "", line) for line in shown
+    }
+    data = {r.path: (r.method, r.permission, r.proof.value) for r in view.routes if r.plane == "data"}
+    assert data["/v2/models/{model}/infer"] == ("POST", "model.infer", "credential")
+    assert data["/healthz"] == ("GET", "none", "peer-or-credential")
+    assert data["/metrics"] == ("GET", "metrics.read", "credential")
+
+
 def _allowances(town: Town) -> None:
     assert town.client("viewer").access.allowances("production") == []
 
@@ -262,6 +276,7 @@ ROUTES = {
     "PUT /keys/{key_id}/actions": Route(
         "/keys/00000000/actions", ACTIONS, "viewer", "key.revoke", "key:00000000", _narrowed
     ),
+    "GET /access/routes": Route("/access/routes", None, "operator", "access.read", "access:routes", _routes),
     "GET /keys": Route("/keys", None, "operator", "access.read", "access:keys", _keys),
     "POST /keys": Route(
         "/keys", OTHERS_KEY, "admin", "key.create", "principal:user:viewer", _key, "keys-of-persons"
@@ -274,7 +289,7 @@ ROUTES = {
         "/environments/development/allowances", ALLOWANCE, "operator", "allowance.grant",
         "environment:development", _allowance,
     ),
-    "GET /models": Route("/models", None, "admin", "model.read", "model:all", _models),
+    "GET /models": Route("/models", None, "admin", "model.read", "models:all", _models),
     "GET /models/{model}": Route("/models/served", None, "admin", "model.read", "model:served", _versions),
     "GET /models/{model}/history": Route(
         "/models/served/history", None, "admin", "model.read", "model:served", _history
@@ -324,7 +339,7 @@ def request(town: Town, name: str, who: str) -> tuple[int, str, Event]:
 
 
 def test_every_route_of_the_document_is_tested_here(town: Town) -> None:
-    document = town.ask("", "GET", "/api/v1/openapi.json").problem
+    document = town.ask("viewer", "GET", "/api/v1/openapi.json").problem
     paths = msgspec.convert(document["paths"], dict[str, dict[str, object]])
     named = {
         f"{method.upper()} {path.removeprefix('/api/v1')}" for path, methods in paths.items() for method in methods
