@@ -1,12 +1,11 @@
 """Records, blobs, counters, snapshots and journals: what the house keeps, embedded by default."""
 
-from fastness.foundation.storage import jobs
+from fastness.foundation.storage import counters, jobs
 from fastness.foundation.storage.blobs import FileBlobs
 from fastness.foundation.storage.contracts import (
     Blobs,
     Counters,
     Journal,
-    Projection,
     Reading,
     Records,
     Transaction,
@@ -26,11 +25,11 @@ __all__ = [
     "Journal",
     "Live",
     "MemoryCounters",
-    "Projection",
     "Reading",
     "Records",
     "Replies",
     "SqliteRecords",
     "Transaction",
+    "counters",
     "jobs",
 ]

@@ -90,3 +90,13 @@ REPLIES = Table(
     Column("body", LargeBinary),
 )
 """Answers to requests with an idempotency key."""
+
+SEEN = Table(
+    "seen",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Index("ix_seen_until", "until"),
+)
+"""What was used once and may not be again until then."""
