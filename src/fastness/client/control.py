@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -16,6 +17,21 @@ from fastness.wire import control, problems
 T = TypeVar("T")
 API = "/api/v1"
 _FAILED = 400
+
+
+def _decoded(data: bytes, answer: type[T] | None) -> T:
+    try:
+        return msgspec.json.decode(data, type=answer)
+    except msgspec.MsgspecError as error:
+        raise Unavailable(
+            "reply-malformed", f"the house gave an answer that this client does not know: {error}"
+        ) from error
+
+
+def next_page(link: str) -> str:
+    """The path behind `/api/v1` of the next page that a Link header names; empty where it names none."""
+    match = re.fullmatch(r"<(?:https?://[^/>]+)?" + re.escape(API) + r'(/[^>]*)>; rel="next"', link)
+    return match[1] if match else ""
 
 
 class _Calls:
@@ -36,12 +52,16 @@ class _Calls:
 
     def call(self, method: str, path: str, answer: type[T] | None, message: msgspec.Struct | None = None) -> T:
         data = self.send(method, path, msgspec.json.encode(message) if message is not None else None).read()
-        try:
-            return msgspec.json.decode(data or b"null", type=answer)
-        except msgspec.MsgspecError as error:
-            raise Unavailable(
-                "reply-malformed", f"the house gave an answer that this client does not know: {error}"
-            ) from error
+        return _decoded(data or b"null", answer)
+
+    def all(self, path: str, answer: type[T]) -> builtins.list[T]:
+        """Every entry of a list, page by page."""
+        found: builtins.list[T] = []
+        while path:
+            reply = self.send("GET", path, None)
+            found += _decoded(reply.read(), builtins.list[answer])  # type: ignore[valid-type]
+            path = next_page(reply.headers.get("link", ""))
+        return found
 
 
 class AccessCalls:
@@ -62,7 +82,7 @@ class AccessCalls:
 
     def principals(self) -> list[control.PrincipalView]:
         """All principals of the tenant."""
-        return self._calls.call("GET", "/principals", list[control.PrincipalView])
+        return self._calls.all("/principals", control.PrincipalView)
 
     def set_roles(self, principal: str, roles: Iterable[str]) -> None:
         """Give a principal these roles and no others."""
@@ -87,7 +107,7 @@ class AccessCalls:
 
     def keys(self) -> list[control.KeyView]:
         """All keys of the tenant, without their secrets."""
-        return self._calls.call("GET", "/keys", list[control.KeyView])
+        return self._calls.all("/keys", control.KeyView)
 
     def revoke_key(self, key_id: str) -> None:
         """Revoke a key; in force in every worker within a second."""
@@ -105,9 +125,7 @@ class AccessCalls:
 
     def allowances(self, environment: str) -> list[control.AllowanceView]:
         """Standing allowances of an environment."""
-        return self._calls.call(
-            "GET", f"/environments/{quote(environment, safe='')}/allowances", list[control.AllowanceView]
-        )
+        return self._calls.all(f"/environments/{quote(environment, safe='')}/allowances", control.AllowanceView)
 
 
 class ModelCalls:
@@ -147,11 +165,11 @@ class ModelCalls:
 
     def list(self) -> builtins.list[control.ModelView]:
         """All models."""
-        return self._calls.call("GET", "/models", builtins.list[control.ModelView])
+        return self._calls.all("/models", control.ModelView)
 
     def versions(self, model: str) -> builtins.list[control.VersionView]:
         """All versions of a model, newest first."""
-        return self._calls.call("GET", _model(model), builtins.list[control.VersionView])
+        return self._calls.all(_model(model), control.VersionView)
 
     def version(self, model: str, version: int) -> control.VersionView:
         """One version, whole."""
@@ -159,7 +177,7 @@ class ModelCalls:
 
     def history(self, model: str) -> builtins.list[control.HistoryView]:
         """How the aliases of a model moved, newest first."""
-        return self._calls.call("GET", f"{_model(model)}/history", builtins.list[control.HistoryView])
+        return self._calls.all(f"{_model(model)}/history", control.HistoryView)
 
     def verify(self, model: str, version: int, environment: str) -> control.VersionView:
         """Verify everything about a version again: signatures, approvals, policy and every stored byte."""

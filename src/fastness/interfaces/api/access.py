@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import Controller, delete, get, post
+from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
@@ -15,6 +15,7 @@ from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalK
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, entry, guarded
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
@@ -64,13 +65,18 @@ class AccessRoutes(Controller):
 
     @get("/principals", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def principals(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.PrincipalView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.PrincipalView]]:
         """All principals of the tenant."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "principals"))
         with house.records.read(caller.scope) as reading:
             found = principals(reading)
-        return [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
+        views = [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
+        return page.of(views, lambda view: view.principal)
 
     @post("/keys", sync_to_thread=True, opt=guarded(Action.KEY_CREATE, WRITE, shown_once=True))
     def create_key(
@@ -101,19 +107,24 @@ class AccessRoutes(Controller):
 
     @get("/keys", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def keys(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.KeyView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.KeyView]]:
         """All keys of the tenant, without their secrets."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "keys"))
         with house.records.read(caller.scope) as reading:
             found = keys(reading)
-        return [
+        views = [
             control.KeyView(
                 k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked,
                 k.limit.per_s, k.limit.burst,
             )
             for k in found
         ]  # fmt: skip
+        return page.of(views, lambda view: f"{view.created_at}.{view.key_id}")
 
     @delete("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def revoke_key(
@@ -153,11 +164,13 @@ class AccessRoutes(Controller):
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         environment: FromPath[str],
-    ) -> list[control.AllowanceView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.AllowanceView]]:
         """Allowances that stand in an environment."""
         doors.allow(caller, Action.MODEL_READ, Resource("environment", environment))
         with house.records.read(caller.scope) as reading:
-            return list(_shown(house.parts, reading, environment).values())
+            found = _shown(house.parts, reading, environment)
+        return page.of(found.values(), lambda view: view.id)
 
 
 def _shown(parts: ReleaseParts, reading: Reading, environment: str) -> dict[str, control.AllowanceView]:

@@ -24,6 +24,7 @@ from fastness.interfaces.api.gate import LARGEST_BODY, AsgiApp, Gate
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
 from fastness.interfaces.api.overview import OverviewRoutes
+from fastness.interfaces.api.paging import Page, provide_page
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
 from fastness.wire import problems
 from fastness.wire.control import Proof
@@ -96,6 +97,7 @@ def control_plane(house: House) -> Litestar:
             "house": Provide(provide_house, sync_to_thread=False),
             "doors": Provide(provide_doors, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
+            "page": Provide(provide_page, sync_to_thread=False),
         },
         exception_handlers={Corrupt: damaged, FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
         openapi_config=OpenAPIConfig(
@@ -109,7 +111,7 @@ def control_plane(house: House) -> Litestar:
         request_class=_JsonRequest,
         request_max_body_size=LARGEST_BODY,
         logging_config=None,
-        signature_types=[House, Doors, Caller],
+        signature_types=[House, Doors, Caller, Page],
     )
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.response import Stream
@@ -18,6 +18,7 @@ from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api import push
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.models.release import (
     PushRequest,
@@ -80,12 +81,16 @@ class ModelRoutes(Controller):
 
     @get("/", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def models(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.ModelView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.ModelView]]:
         """All models."""
         doors.allow(caller, Action.MODEL_READ, Resource("models", "all"))
         with house.records.read(caller.scope) as reading:
-            return views.model_views(reading, house.parts)
+            return page.of(views.model_views(reading, house.parts), lambda view: view.model)
 
     @get("/{model:str}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def versions(
@@ -94,11 +99,12 @@ class ModelRoutes(Controller):
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         model: FromPath[str],
-    ) -> list[control.VersionView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.VersionView]]:
         """All versions of a model, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
-            return views.version_views(reading, house.parts, model)
+            return page.of(views.version_views(reading, house.parts, model), lambda view: _newest(view.version))
 
     @get("/{model:str}/versions/{version:int}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def version(
@@ -120,11 +126,13 @@ class ModelRoutes(Controller):
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         model: FromPath[str],
-    ) -> list[control.HistoryView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.HistoryView]]:
         """How the aliases of a model moved, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
-            return views.history_view(reading, house.parts, model)
+            moves = views.history_view(reading, house.parts, model)
+        return page.of(moves, lambda view: f"{view.alias}.{_newest(view.sequence)}")
 
     @post(
         "/{model:str}/versions/{version:int}/verifications",
@@ -248,6 +256,11 @@ class ModelRoutes(Controller):
         quarantine(house.parts, caller.scope, model, version, _reason(data))
         house.published(RoutesProjection.topic)
         return _view(house, caller, model, version)
+
+
+def _newest(number: int) -> str:
+    """Sorts the highest number first."""
+    return f"{10**10 - number:011d}"
 
 
 def _declared(model: str, options: Mapping[str, str]) -> PushRequest:

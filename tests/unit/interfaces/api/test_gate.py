@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from litestar import Litestar, get
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
+from fastness.client import Body, ControlClient
+from fastness.client.transport import Reply
 from fastness.core.errors import FastnessError
 from fastness.core.events import EventKind
 from fastness.core.identity import Action
@@ -155,6 +157,39 @@ def test_what_has_not_changed_is_not_sent_again(bare: Town) -> None:
     changed, headers = ask(bare, "auditor", "GET", "/api/v1/principals", if_none_match=tag)
     assert changed.status == 200
     assert headers["etag"] != tag
+
+
+def test_a_list_comes_in_pages_that_lose_nothing(bare: Town) -> None:
+    whole = [p.principal for p in bare.client("auditor").access.principals()]
+    assert len(whole) > 7
+    path, found = "/api/v1/principals?limit=3", []
+    while path:
+        answer, headers = ask(bare, "auditor", "GET", path)
+        page = msgspec.json.decode(answer.body, type=list[control.PrincipalView])
+        assert 0 < len(page) <= 3
+        found += [p.principal for p in page]
+        link = headers.get("link", "")
+        path = link.partition(">")[0].removeprefix("<") if link else ""
+    assert found == sorted(whole)
+    for query in ("limit=0", "limit=1001", "limit=x", f"after={'x' * 201}"):
+        assert ask(bare, "auditor", "GET", f"/api/v1/principals?{query}")[0].status == 400
+
+
+def test_the_client_follows_the_pages(bare: Town) -> None:
+    class Small:
+        """Asks for two entries at once, whatever the client asks for."""
+
+        def send(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> Reply:
+            self.asked = [*getattr(self, "asked", []), path]
+            whole = path if "limit=" in path else f"{path}?limit=2"
+            return bare.carrier.send(method, whole, headers, body)
+
+        def close(self) -> None: ...
+
+    small = Small()
+    found = ControlClient(small, bare.keys["auditor"]).access.principals()
+    assert [p.principal for p in found] == sorted(p.principal for p in bare.client("auditor").access.principals())
+    assert len(small.asked) == (len(found) + 1) // 2
 
 
 def test_who_knocks_too_often_is_told_when_to_come_back(bare: Town) -> None:
