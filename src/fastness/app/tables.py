@@ -10,6 +10,7 @@ OWNERS = (
     "fastness.foundation.storage",
     "fastness.foundation.vault",
     "fastness.access",
+    "fastness.access.login",
     "fastness.access.tokens",
     "fastness.models.registry",
     "fastness.models.release",
