@@ -129,6 +129,7 @@ class Rules:
     Args:
         texts: file name to Cedar text.
         schema: Cedar schema text.
+        undivided: as many rules of an action are asked in one piece.
 
     Attributes:
         by_id: the rules, in the order of their files.
@@ -138,13 +139,13 @@ class Rules:
         Invalid: `policies-empty`, or `policies-unloadable` with what is wrong.
     """
 
-    def __init__(self, texts: Mapping[str, str], schema: str) -> None:
+    def __init__(self, texts: Mapping[str, str], schema: str, undivided: int = _UNDIVIDED) -> None:
         try:
             self._schema = cedarpy.Schema.from_str(schema)
             self.by_id = _by_id(rule for file, text in texts.items() for rule in _parsed(file, text, self._schema))
             self.named = any(_speaks_of_names(rule) for rule in self.by_id.values())
-            self._ruling = {a: _Index(self._of(a, lifted=False)) for a in Action}
-            self._lifted = {a: _Index(rules) for a in Action if (rules := self._of(a, lifted=True))}
+            self._ruling = {a: _Index(self._of(a, lifted=False), undivided) for a in Action}
+            self._lifted = {a: _Index(rules, undivided) for a in Action if (rules := self._of(a, lifted=True))}
         except (ValueError, msgspec.MsgspecError) as error:
             raise Invalid(
                 "policies-unloadable", f"the policies do not load: {error}", "Mend the policy named."
@@ -207,10 +208,10 @@ class _Facts:
 class _Index:
     """The rules of one action, in groups by what a question must hold for them to match."""
 
-    def __init__(self, rules: list[Rule]) -> None:
+    def __init__(self, rules: list[Rule], undivided: int) -> None:
         groups: dict[_Key | None, list[Rule]] = {None: []}
         for rule in rules:
-            key = None if len(rules) <= _UNDIVIDED else _key(rule)
+            key = None if len(rules) <= undivided else _key(rule)
             groups.setdefault(key, []).append(rule)
         self._always = _prepared(groups.pop(None))
         self._groups = {key: _prepared(group) for key, group in groups.items() if key is not None}

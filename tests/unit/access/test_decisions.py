@@ -258,7 +258,7 @@ WRONG = {
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
 def test_a_context_that_does_not_fit_is_refused(changes: dict[str, str], policies: Policies) -> None:
-    decision = decide(alice(*Role), Action.MODEL_INFER, MODEL, {"tenant": HOUSE} | changes, policies)
+    decision = decide(alice(*Role), Action.MODEL_INFER, MODEL, {"tenant": "default"} | changes, policies)
     assert (decision.allow, decision.reason) == (False, "request-refused")
 
 
@@ -462,7 +462,7 @@ def test_an_obligation_that_is_misspelt_does_not_load(text: str) -> None:
 
 def test_a_grant_on_a_model_is_a_role_there_and_nowhere_else(policies: Policies) -> None:
     who = alice(grants=frozenset({Grant(Role.DEVELOPER, "digits"), Grant(Role.ADMINISTRATOR, "digits")}))
-    asked = {"tenant": HOUSE}
+    asked = {"tenant": "default"}
     for resource, allow in {
         Resource("model", "digits"): True,
         Resource("model", "digits/3"): True,
