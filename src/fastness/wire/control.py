@@ -9,6 +9,20 @@ from enum import StrEnum
 
 import msgspec
 
+from fastness.wire.shapes import (
+    ActionName,
+    Burst,
+    Days,
+    EnvironmentName,
+    Label,
+    Name,
+    PrincipalKindName,
+    PrincipalName,
+    Rate,
+    Reason,
+    RoleName,
+)
+
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request or reply; unknown fields are refused, so that a misspelt one is not ignored."""
@@ -32,9 +46,9 @@ class EnrolmentReply(Message, frozen=True):
 class PrincipalRequest(Message, frozen=True):
     """Creates a principal; kind is user, service or agent."""
 
-    name: str
-    roles: tuple[str, ...]
-    kind: str = "user"
+    name: Name
+    roles: tuple[RoleName, ...]
+    kind: PrincipalKindName = "user"
 
 
 class PrincipalReply(Message, frozen=True):
@@ -58,23 +72,23 @@ class PrincipalView(Message, frozen=True):
 class RolesRequest(Message, frozen=True):
     """The roles of a principal from now on, all of them."""
 
-    roles: tuple[str, ...]
+    roles: tuple[RoleName, ...]
 
 
 class ActionsRequest(Message, frozen=True):
     """The actions that a key is left."""
 
-    actions: tuple[str, ...]
+    actions: tuple[ActionName, ...]
 
 
 class KeyRequest(Message, frozen=True):
     """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
 
-    principal: str
-    name: str
-    per_s: float = 100.0
-    burst: float = 200.0
-    days: float = 90.0
+    principal: PrincipalName
+    name: Label
+    per_s: Rate = 100.0
+    burst: Burst = 200.0
+    days: Days = 90.0
 
 
 class KeyReply(Message, frozen=True):
@@ -253,21 +267,21 @@ class ApprovalSubject(Message, frozen=True):
 class ApprovalRequest(Message, frozen=True):
     """A signed approval: a DSSE envelope around an in-toto statement."""
 
-    environment: str
+    environment: EnvironmentName
     envelope: str
 
 
 class DeployRequest(Message, frozen=True):
     """Puts a version into an environment."""
 
-    environment: str
+    environment: EnvironmentName
 
 
 class ReasonRequest(Message, frozen=True):
     """An act that must say why."""
 
-    reason: str
-    environment: str = ""
+    reason: Reason
+    environment: EnvironmentName = ""
 
 
 class RevisionView(Message, frozen=True):
@@ -295,8 +309,8 @@ class AllowanceRequest(Message, frozen=True):
     """Lets named measures pass in an environment although they were not run, for a while and for a reason."""
 
     measures: tuple[str, ...]
-    days: float
-    reason: str
+    days: Days
+    reason: Reason
 
 
 class AllowanceView(Message, frozen=True):

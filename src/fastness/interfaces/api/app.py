@@ -10,7 +10,6 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness import __version__
 from fastness.app import House
@@ -19,6 +18,7 @@ from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage import Replies
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
+from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
 from fastness.interfaces.api.gate import LARGEST_BODY, AsgiApp, Gate
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
@@ -103,7 +103,7 @@ def control_plane(house: House) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="Fastness control plane",
             version=__version__,
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[DocumentPlugin()],
             openapi_router=Router(
                 "/api/v1", route_handlers=[], include_in_schema=False, after_request=_document_or_problem, opt=own()
             ),

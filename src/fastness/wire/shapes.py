@@ -1,0 +1,33 @@
+"""How texts of the control plane must look, as the OpenAPI document says it.
+
+The server checks them by the functions of the packages that own them, whose refusals say more than a schema can; these
+annotations only describe. `tests/unit/interfaces/api/test_document.py` holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from fastness.core.identity import Action, Role
+
+
+def described(**schema: object) -> msgspec.Meta:
+    """Adds to the JSON schema of a field, and checks nothing."""
+    return msgspec.Meta(extra_json_schema=dict(schema))
+
+
+_NAME = r"(?!.*\.\.)[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+
+Name = Annotated[str, described(pattern=f"^{_NAME}$", maxLength=64)]
+PrincipalName = Annotated[str, described(pattern=f"^(user|service|agent):{_NAME}$", maxLength=80)]
+PrincipalKindName = Annotated[str, described(enum=["user", "service", "agent"])]
+RoleName = Annotated[str, described(enum=[role.value for role in Role])]
+ActionName = Annotated[str, described(enum=[action.value for action in Action])]
+Reason = Annotated[str, described(pattern=r"^[!-~][ -~]*$", minLength=1, maxLength=400)]
+Label = Annotated[str, described(pattern=r"^[ -~]*$", maxLength=64)]
+EnvironmentName = Annotated[str, described(enum=["development", "production"])]
+Days = Annotated[float, described(exclusiveMinimum=0, maximum=730)]
+Rate = Annotated[float, described(exclusiveMinimum=0, maximum=10_000)]
+Burst = Annotated[float, described(minimum=1, maximum=20_000)]
