@@ -339,7 +339,7 @@ def test_counts_of_the_window_before_come_back_as_such(bench: Bench) -> None:
 
 BAD: dict[str, tuple[Charge, ...]] = {
     "none": (),
-    "too many": tuple(Charge(limit_key("key", "acme", str(n)), Cap(1, Window.DAY), 1) for n in range(33)),
+    "too many": tuple(Charge(limit_key("key", "acme", str(n)), Cap(1, Window.DAY), 1) for n in range(41)),
     "one counter twice": (Charge(KEY, Cap(1, Window.DAY), 1),) * 2,
     "two tenants": (Charge(KEY, Cap(1, Window.DAY), 1), Charge(limit_key("key", "other", "a"), Cap(1, Window.DAY), 1)),
     "negative": (Charge(KEY, Cap(1, Window.DAY), -1),),

@@ -10,8 +10,13 @@ OWNERS = (
     "fastness.foundation.storage",
     "fastness.foundation.vault",
     "fastness.access",
+    "fastness.access.approvals",
+    "fastness.access.policysets",
+    "fastness.access.restrictions",
+    "fastness.access.duties",
     "fastness.access.login",
     "fastness.access.tokens",
+    "fastness.access.quotas",
     "fastness.models.registry",
     "fastness.models.release",
 )

@@ -106,6 +106,7 @@ class Exempt(StrEnum):
     SEQUENCER = "sequencer"
     PROJECTION = "projection"
     LEASE = "lease"
+    USAGE = "usage"
 
 
 @dataclass(frozen=True)
@@ -349,6 +350,10 @@ class SharedCounters(Protocol):
 
 class Tallies(Protocol):
     """What the caps hold, for who keeps it in rows."""
+
+    async def generation(self) -> str:
+        """A word that changes when the counters were lost."""
+        ...
 
     async def drain(self, tenant: str) -> list[Counted]:
         """What the tenant's caps of an hour or more hold that changed since this was last asked."""

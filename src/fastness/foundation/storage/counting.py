@@ -26,7 +26,7 @@ _LENGTHS: Final = {
     Window.DAY: 86_400 * SECOND_US,
 }
 _DAY_US: Final = _LENGTHS[Window.DAY]
-MOST_CHARGES: Final = 32
+MOST_CHARGES: Final = 40
 DURABLE: Final = frozenset({Window.HOUR, Window.DAY, Window.MONTH})
 """Windows whose counts outlive a restart."""
 

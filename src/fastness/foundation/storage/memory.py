@@ -187,6 +187,10 @@ class MemoryCounters:
             self._write(charge._replace(cost=given), limit, state)
         return given, 0
 
+    async def generation(self) -> str:
+        """A word of this object: its counters are lost with it."""
+        return f"memory-{id(self)}"
+
     async def drain(self, tenant: str) -> list[Counted]:
         """What the caps of `tenant` with long windows hold that changed since it was last asked."""
         with self._lock:

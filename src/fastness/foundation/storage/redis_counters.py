@@ -14,6 +14,7 @@ Source: `counting` (GCRA, windows); Redis documentation, "Scripting with Lua" an
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -25,9 +26,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastness.core.clock import Instant
+from fastness.core.clock import Entropy, Instant, system_entropy
 from fastness.core.errors import Corrupt, FastnessError, Invalid, Unavailable
-from fastness.core.limits import Charge, Charged, LimitKey, Rate, Tally, Window, tenant_of
+from fastness.core.limits import LARGEST, Charge, Charged, LimitKey, Rate, Tally, Window, tenant_of
 from fastness.core.secrets import SecretBytes
 from fastness.core.settings import InvalidSetting
 from fastness.foundation.storage.contracts import Counted
@@ -177,6 +178,7 @@ class RedisCounters:
         password: Password | None = None,
         local: MemoryCounters | None = None,
         changed: Callable[[str], None] | None = None,
+        entropy: Entropy = system_entropy,
     ) -> None:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -197,6 +199,7 @@ class RedisCounters:
         self._open_again = 0.0
         self._script = _SCRIPT
         self._sha = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+        self._word = entropy(16).hex().encode()
         self.degraded = ""
 
     async def take_all(self, charges: tuple[Charge, ...], now: Instant) -> Charged:
@@ -234,15 +237,21 @@ class RedisCounters:
         if place < 0:
             raise _changed_outside(key)
 
+    async def generation(self) -> str:
+        """A word that stands in Redis for as long as its data does."""
+        name = f"{self._settings.prefix}:generation"
+        found: bytes = await self._call(lambda: self._client.set(name, self._word, nx=True, get=True))
+        return (found or self._word).decode("utf-8", "replace")
+
     async def drain(self, tenant: str) -> list[Counted]:
-        """What the tenant's caps of an hour or more hold that changed since this was last asked, a thousand at a time."""
-        names = await self._call(lambda: self._client.spop(self._changed_key(tenant), _MOST_DRAINED))
-        if not names:
-            return []
-        names = sorted(names)
-        texts = await self._call(lambda: self._client.mget(names))
-        found = (_counted(self._limit_key(name), text) for name, text in zip(names, texts, strict=True))
-        return [counted for counted in found if counted is not None]
+        """What the tenant's caps of an hour or more hold that changed since this was last asked."""
+        found: list[Counted] = []
+        while names := await self._call(functools.partial(self._client.spop, self._changed_key(tenant), _MOST_DRAINED)):
+            names = sorted(names)
+            texts = await self._call(functools.partial(self._client.mget, names))
+            counted = (_counted(self._limit_key(name), text) for name, text in zip(names, texts, strict=True))
+            found += [each for each in counted if each is not None]
+        return found
 
     async def close(self) -> None:
         """Fail what waits, and close the connections."""
@@ -452,7 +461,9 @@ def _counted(key: LimitKey, text: bytes | None) -> Counted | None:
     if len(parts) != 5 or parts[0] != b"c" or not all(part.isdigit() and len(part) <= 16 for part in parts[1:]):
         return None
     window, start, used, before = map(int, parts[1:])
-    return Counted(key, _WINDOWS[window - 1], Tally(start, used, before)) if 1 <= window <= len(_WINDOWS) else None
+    if not 1 <= window <= len(_WINDOWS) or max(start, used, before) > LARGEST:
+        return None
+    return Counted(key, _WINDOWS[window - 1], Tally(start, used, before))
 
 
 def _is_unknown_script(answer: object) -> bool:
