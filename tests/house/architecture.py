@@ -83,6 +83,7 @@ LIBRARIES = {
     "redis": ("foundation.storage.redis_counters*",),
     "hvac": ("foundation.crypto*",),
     "boto3": ("foundation.crypto*",),
+    "botocore": ("foundation.crypto*",),
     "onnxruntime": ("models.runtime.worker*", "models.runtime.loaders*", "models.convert.guest*"),
     "httptools": ("gateway*", "app*", "interfaces.api*"),
     "uvicorn": ("gateway*", "app*", "interfaces.api*"),
