@@ -16,6 +16,7 @@ OWNERS = (
     "fastness.access.duties",
     "fastness.access.login",
     "fastness.access.tokens",
+    "fastness.access.oauth",
     "fastness.access.quotas",
     "fastness.models.registry",
     "fastness.models.release",

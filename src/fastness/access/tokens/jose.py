@@ -95,8 +95,7 @@ def import_public(jwk: Mapping[str, Any], alg: str, allowed: tuple[str, ...] = O
     said = (jwk.get("kty"), jwk.get("crv"))
     if said != wanted or {"d", "p", "q", "dp", "dq", "qi", "oth", "k"} & jwk.keys():
         raise Invalid("jwk-invalid", f"the key is no public key for {alg}")
-    if jwk.get("alg", alg) != alg or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
-        raise Invalid("jwk-invalid", "the key says that it is for something else")
+    _check_use(jwk, alg)
     bare = {name: jwk[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in jwk}
     if not all(isinstance(value, str) and len(value) <= 1400 for value in bare.values()):
         raise Invalid("jwk-invalid", "the members of the key are no short texts")
@@ -108,6 +107,11 @@ def import_public(jwk: Mapping[str, Any], alg: str, allowed: tuple[str, ...] = O
     if not 2048 <= size <= 8192:
         raise Invalid("jwk-invalid", "an RSA key has 2048 to 8192 bits")
     return VerifyingKey(alg, key)
+
+
+def _check_use(jwk: Mapping[str, Any], alg: str) -> None:
+    if jwk.get("alg", alg) != alg or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+        raise Invalid("jwk-invalid", "the key says that it is for something else")
 
 
 def make_key(alg: str) -> SigningKey:

@@ -78,11 +78,11 @@ def deny(tx: Transaction, identifier: str, expires_at: Instant) -> int:
         return 0
 
 
-def is_denied(reading: Reading, identifiers: frozenset[str]) -> bool:
-    """Whether one of these is refused."""
+def denied_of(reading: Reading, identifiers: frozenset[str]) -> list[str]:
+    """Which of these are refused in the tenant."""
     c = TOKEN_DENIED.c
     query = select(c.id).where(c.tenant == reading.scope.tenant, c.id.in_(sorted(identifiers)))
-    return reading.execute(query).first() is not None
+    return [row.id for row in reading.execute(query)]
 
 
 def all_denied(reading: Reading) -> list[tuple[TenantId, str]]:
@@ -97,6 +97,14 @@ def put_floor(tx: Transaction, principal: PrincipalId, not_before: Instant) -> N
     if tx.execute(update(TOKEN_FLOOR).where(*here).values(not_before=not_before)).count == 0:
         values = {"tenant": tx.scope.tenant, "principal": principal, "not_before": not_before}
         tx.execute(insert(TOKEN_FLOOR).values(values))
+
+
+def floor_of(reading: Reading, principal: PrincipalId) -> Instant:
+    """Since when the tokens of a principal of the tenant count."""
+    c = TOKEN_FLOOR.c
+    query = select(c.not_before).where(c.tenant == reading.scope.tenant, c.principal == principal)
+    row = reading.execute(query).first()
+    return Instant(0 if row is None else row.not_before)
 
 
 def all_floors(reading: Reading) -> dict[tuple[TenantId, PrincipalId], Instant]:

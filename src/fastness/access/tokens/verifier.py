@@ -121,11 +121,11 @@ class Verifier:
         known = self._young.get(key) or self._old.get(key)
         if known is not None and keys.keys.get(known.kid) == known.keys.keys.get(known.kid):
             claims, kid = known.claims, known.kid
-            _check_times(claims, now)
+            check_times(claims, now)
         else:
             found = jose.read(token, (TYPE,))
             _check_addresses(found.claims, keys)
-            _check_times(found.claims, now)  # before the signature: refusing old tokens costs nothing
+            check_times(found.claims, now)  # before the signature: refusing old tokens costs nothing
             claims, kid = jose.verify(found, public), found.header["kid"]
         bearer = judged(claims, keys)
         if bearer.thumbprint and bearer.thumbprint != thumbprint:
@@ -190,7 +190,8 @@ def _check_addresses(claims: Mapping[str, Any], keys: TokenKeys) -> None:
         refuse("token-audience")
 
 
-def _check_times(claims: Mapping[str, Any], now: Instant) -> None:
+def check_times(claims: Mapping[str, Any], now: Instant) -> None:
+    """Refuse a token before and after its time, and one that was made to live too long."""
     issued, expires = seconds(claims, "iat"), seconds(claims, "exp")
     not_before = seconds(claims, "nbf") if "nbf" in claims else issued
     if now >= (expires + SKEW_S) * SECOND:
