@@ -42,41 +42,51 @@ class Invitation:
     code: str = field(repr=False)
 
 
-def login_scope(reading: Reading, tenant: str) -> Scope:
-    """In whose name a login at `tenant` is tried; a tenant that nobody belongs to is none, and no rows are kept of it."""
-    known = TenantId(tenant) if records.has_people(reading, TenantId(tenant)) else DEFAULT_TENANT
-    return Scope(known, PrincipalId(""))
+def passkey_scope(reading: Reading, tenant: str) -> Scope:
+    """The scope in which a login by passkey alone is tried.
+
+    Raises:
+        Unauthenticated: `login-refused`, nobody belongs to such a tenant.
+    """
+    if not records.has_people(reading, TenantId(tenant)):
+        raise Unauthenticated("login-refused", "this login is refused", "Check the tenant.", "tenant-unknown")
+    return Scope(TenantId(tenant), PrincipalId(""))
 
 
-def look_up(reading: Reading, desk: Desk, name: str, client: Client, now: Instant) -> Account:
-    """The account that a login names, in the tenant of the view; also if there is none. It takes the same steps for all.
+def look_up(reading: Reading, desk: Desk, tenant: str, name: str, client: Client, now: Instant) -> Account:
+    """The account that a login names, also if there is none. It takes the same steps for all.
 
     Args:
-        reading: in a scope of `login_scope`.
+        reading: of whatever scope; that of the next step is the account's.
 
     Raises:
         Limited: `login-limited`, too many failures came from this network; not for known devices.
     """
-    try:
-        principal = PrincipalId(f"user:{parse_name(name)}")
-    except Invalid:
-        principal = _NOBODY  # what was typed may be a password: it is kept nowhere
-    row = records.find_password(reading, principal)
-    generation = 0 if row is None else row.generation
-    device = desk.device(client.device, (reading.scope.tenant, principal, generation), now)
+    at, principal = TenantId(tenant), _principal(name)
+    if not records.has_people(reading, at):
+        at, principal = DEFAULT_TENANT, _NOBODY  # no rows are kept for tenants that somebody made up
+    view = sessions.Rescoped(reading, Scope(at, PrincipalId("")))
+    row = records.find_password(view, principal)
+    stored, generation = (None, 0) if row is None else row
+    device = desk.device(client.device, (at, principal, generation), now)
     if not device:
-        lockout.refuse_flood(reading, desk, Area.PASSWORD, client, now)
-    stored = None if row is None else row.hash
-    known = bool(records.joined_at(reading, principal))
-    return Account(reading.scope.tenant, principal, stored, known, device, generation)
+        lockout.refuse_flood(view, desk, Area.PASSWORD, client, now)
+    return Account(at, principal, stored, bool(records.joined_at(view, principal)), device, generation)
+
+
+def _principal(name: str) -> PrincipalId:
+    try:
+        return PrincipalId(f"user:{parse_name(name)}")
+    except Invalid:
+        return _NOBODY  # what was typed may be a password: it is kept nowhere
 
 
 def own_account(reading: Reading, session: Session) -> Account:
     """The account of who is logged in, to check the old password before it is changed."""
-    row = records.find_password(reading, session.row.principal)
-    stored, generation = (None, 0) if row is None else row
     scope = session.scope
-    return Account(scope.tenant, scope.principal, stored, True, session.credential, generation)
+    row = records.find_password(sessions.Rescoped(reading, scope), scope.principal)
+    stored, generation = (None, 0) if row is None else row
+    return Account(scope.tenant, scope.principal, stored, known=True, device=session.credential, generation=generation)
 
 
 def set_first_password(tx: Transaction, who: Principal, hashed: str) -> None:

@@ -59,7 +59,7 @@ class Step:
 
 
 def give_password(tx: Transaction, desk: Desk, account: Account, proof: Proof, client: Client) -> Outcome[Step]:
-    """The first step.
+    """The first step, in the scope of the account.
 
     Args:
         account: of `accounts.look_up`.
@@ -144,7 +144,7 @@ def give_second(tx: Transaction, desk: Desk, ticket: str, answer: Answer, client
 
 
 def passkey_options(tx: Transaction, desk: Desk, client: Client) -> dict[str, Any]:
-    """The argument of `navigator.credentials.get()` for a login without a name, in a scope of `accounts.login_scope`.
+    """The argument of `navigator.credentials.get()` for a login without a name, in the scope of `accounts.passkey_scope`.
 
     Raises:
         Limited: `login-busy`.
@@ -153,7 +153,7 @@ def passkey_options(tx: Transaction, desk: Desk, client: Client) -> dict[str, An
 
 
 def give_passkey(tx: Transaction, desk: Desk, response: Json, client: Client) -> Outcome[Step]:
-    """Log in by a passkey alone, in a scope of `accounts.login_scope`."""
+    """Log in by a passkey alone, in the scope of `accounts.passkey_scope`."""
     me, why = passkeys.use(tx, desk, passkeys.anybody(desk, client), response)
     if not why and not _active(tx, me):
         why = "principal-inactive"

@@ -24,6 +24,7 @@ import bisect
 import hashlib
 import hmac
 import re
+import string
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,7 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 
 from fastness.core.clock import Entropy
 from fastness.core.errors import Corrupt, Invalid, Limited, Unavailable
-from fastness.core.identity import PrincipalId, TenantId
+from fastness.core.identity import PrincipalId, Scope, TenantId
 
 SHORTEST, LONGEST = 12, 256
 DOCUMENTED = frozenset({"correct-horse-battery-staple", "tr0ub4dor&3-tr0ub4dor&3"})
@@ -92,6 +93,11 @@ class Account:
     known: bool = False
     device: str = ""
     generation: int = 0
+
+    @property
+    def scope(self) -> Scope:
+        """In whose name the next step is taken: nobody is authenticated yet."""
+        return Scope(self.tenant, PrincipalId(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +244,11 @@ def refuse_weak(prepared: str, principal: PrincipalId) -> None:
 
 
 def _is_common(low: str) -> bool:
-    letters = "".join(c for c in low if c.isalpha())
-    plain = "".join(c for c in low.translate(_PLAIN) if c.isalpha())
+    """Whether it is a common word, or several, whatever digits and signs stand around or for its letters."""
+    core = low.strip(string.digits + string.punctuation + " ")
+    texts = (low, low.translate(_PLAIN), core.translate(_PLAIN))
     few = len(set(low)) < _FEWEST_DIFFERENT
-    return few or _is_row(low) or any(_made_of_common(text) for text in (low, letters, plain))
+    return few or _is_row(low) or any(_made_of_common("".join(filter(str.isalpha, text))) for text in texts)
 
 
 def _is_row(low: str) -> bool:

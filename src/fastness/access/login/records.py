@@ -162,7 +162,7 @@ def add_invitation(tx: Transaction, digest: bytes, principal: PrincipalId, expir
     """Write a one-time code; older ones of the principal go."""
     tx.execute(delete(INVITATION).where(_own(INVITATION, tx, principal)))
     values = {"digest": digest, "tenant": tx.scope.tenant, "principal": principal, "expires_at": expires_at}
-    tx.execute(insert(INVITATION).values(**values, used_at=None))
+    tx.execute(insert(INVITATION).values(**values))
 
 
 def locate_invitation(reading: Reading, digest: bytes) -> Scope | None:
@@ -175,8 +175,8 @@ def locate_invitation(reading: Reading, digest: bytes) -> Scope | None:
 def use_invitation(tx: Transaction, digest: bytes) -> int:
     """Use up a code that is good now; 1 if it was. Of two who try at once, one gets 0."""
     c = INVITATION.c
-    good = (c.digest == digest, c.tenant == tx.scope.tenant, c.used_at.is_(None), c.expires_at > tx.now)
-    return tx.execute(update(INVITATION).where(*good).values(used_at=tx.now)).count
+    good = (c.digest == digest, c.tenant == tx.scope.tenant, c.expires_at > tx.now)
+    return tx.execute(delete(INVITATION).where(*good)).count
 
 
 def drop_invitations(tx: Transaction, principal: PrincipalId) -> None:

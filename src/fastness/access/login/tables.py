@@ -40,7 +40,6 @@ INVITATION = Table(
     Column("tenant", String(64), nullable=False),
     Column("principal", String(80), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger),
     _owned(),
 )
 

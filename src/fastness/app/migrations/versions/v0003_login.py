@@ -40,7 +40,6 @@ def _passwords() -> None:
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("principal", sa.String(length=80), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("used_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"],
             ["principal.tenant", "principal.id"],
