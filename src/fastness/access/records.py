@@ -238,6 +238,17 @@ def find_public_keys(reading: Reading) -> list[PublicKeyRow]:
     ]
 
 
+def all_public_keys(reading: Reading) -> list[tuple[TenantId, PublicKeyRow]]:
+    """The public keys of every tenant, revoked ones too."""
+    return [
+        (
+            TenantId(row.tenant),
+            PublicKeyRow(row.keyid, PrincipalId(row.principal), bytes(row.pem), revoked=row.revoked_at is not None),
+        )
+        for row in reading.execute(select(PUBLIC_KEY))
+    ]
+
+
 def mark_public_key_revoked(tx: Transaction, keyid: str) -> int:
     """Revoke a public key that is not revoked yet; the number of rows changed."""
     c = PUBLIC_KEY.c

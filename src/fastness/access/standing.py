@@ -83,3 +83,4 @@ def revoke_public_key(tx: Transaction, keyid: str) -> None:
     if records.mark_public_key_revoked(tx, keyid) != 1:
         raise NotFound("public-key-unknown", f"there is no valid public key {keyid[:16]!r}")
     tx.emit(tx.events.make(EventKind.KEY_REVOKED, f"public-key:{keyid}"))
+    tx.touch(TOPIC)
