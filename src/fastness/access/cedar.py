@@ -40,6 +40,7 @@ class Rule(NamedTuple):
         roles: the role in its scope, if there is one.
         says: its sentence, or empty.
         obliges: what it obliges to, if to anything.
+        narrow: its scope or its first comparison names a principal or a role.
         unconditional: it has neither `when` nor `unless`, and names no resource.
         document: Cedar's JSON of it.
     """
@@ -51,6 +52,7 @@ class Rule(NamedTuple):
     roles: frozenset[str]
     says: str
     obliges: Obligation | None
+    narrow: bool
     unconditional: bool
     document: bytes
 
@@ -311,6 +313,7 @@ def _rule(file: str, document: bytes) -> Rule:
         frozenset({role.id}) if role is not None and role.type == "Role" else frozenset(),
         policy.annotations.get("says") or "",
         None if obliges is None else Obligation(obliges),
+        policy.principal.op not in {"All", "is"} or (_first(policy) or ("",))[0] == "principal.id",
         not policy.conditions and policy.resource.op == "All",
         document,
     )
@@ -354,15 +357,39 @@ def _key(rule: Rule) -> _Key | None:
                 return "role", _distinct(entity.id)
             if entity.type == {"principal.id": "Principal", "resource.name": "Resource"}[path]:
                 return path, _distinct(entity.id)  # nothing has such parents, so "in" is "=="
+    return _first(policy)
+
+
+def _first(policy: _Policy) -> _Key | None:
     if policy.conditions and policy.conditions[0].kind == "when":
-        return _first_comparison(policy.conditions[0].body)
+        return _comparison(_conjuncts(policy.conditions[0].body)[0])
     return None
 
 
-def _first_comparison(body: object) -> _Key | None:
-    """`a.b == literal` where it is what `body` asks first."""
-    while isinstance(body, dict) and "&&" in body:
-        body = body["&&"]["left"]
+def contradicts(rule: Rule) -> str:
+    """Why the conditions of a rule can never hold, as far as comparisons and truth values tell; empty where they may."""
+    asked: dict[str, str] = {}
+    for condition in msgspec.json.decode(rule.document, type=_Policy).conditions:
+        if condition.body == {"Value": condition.kind == "unless"}:
+            return f"its {condition.kind} is never met"
+        for part in _conjuncts(condition.body) if condition.kind == "when" else ():
+            if part == {"Value": False}:
+                return "its when is never met"
+            compared = _comparison(part)
+            if compared is not None and asked.setdefault(*compared) != compared[1]:
+                return f"{compared[0]} cannot be two things"
+    return ""
+
+
+def _conjuncts(body: object) -> list[object]:
+    """What must hold for `body` to hold, in the order in which it is asked."""
+    if isinstance(body, dict) and "&&" in body:
+        return _conjuncts(body["&&"]["left"]) + _conjuncts(body["&&"]["right"])
+    return [body]
+
+
+def _comparison(body: object) -> _Key | None:
+    """Path and literal of `a.b == literal`."""
     if not isinstance(body, dict) or "==" not in body:
         return None
     left, right = body["=="]["left"], body["=="]["right"]

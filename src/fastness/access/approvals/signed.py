@@ -121,6 +121,11 @@ def public_keys(reading: Reading) -> dict[str, tuple[PrincipalId, bytes]]:
     }
 
 
+def enrolled_keys(reading: Reading) -> dict[str, tuple[PrincipalId, bytes]]:
+    """As `public_keys`, of all keys that were ever enrolled: to read what was signed while they counted."""
+    return {key.keyid: (key.principal, key.pem) for key in records.find_public_keys(reading) if _genuine(key)}
+
+
 def record_approval(
     tx: Transaction, subject: Digest, purpose: str, envelope: bytes, trusted: Mapping[str, tuple[PrincipalId, bytes]]
 ) -> Approval:
