@@ -79,9 +79,10 @@ class Bench:
     @staticmethod
     async def _redis(server: RedisProcess) -> RedisCounters:
         made = RedisCounters(RedisSettings(url=server.url, timeout_s=30))
-        assert made._script.count(CLOCK) == 1
-        made._script = made._script.replace(CLOCK, "local us = redis.call('GET', '{clock}'); local time = {0, us}")
-        made._sha = hashlib.sha1(made._script.encode()).hexdigest()
+        link = made._link
+        assert link.script.count(CLOCK) == 1
+        link.script = link.script.replace(CLOCK, "local us = redis.call('GET', '{clock}'); local time = {0, us}")
+        link.sha = hashlib.sha1(link.script.encode()).hexdigest()
         return made
 
     def run(self, action: Coroutine[Any, Any, T]) -> T:

@@ -157,18 +157,23 @@ def limit_key(kind: str, tenant: str, *parts: str) -> LimitKey:
     """
     if not (kind.isascii() and kind.isalnum()):
         raise Invalid("limit-key", "the kind of a limit is a plain word")
-    key = ":".join((kind, *(quote(part, safe="-._~@/") for part in (tenant, *parts))))
+    key = ":".join((kind, *map(key_part, (tenant, *parts))))
     if len(key) > LONGEST_KEY:
         raise Invalid("limit-key", f"what is limited has a name of more than {LONGEST_KEY} characters")
     return LimitKey(key)
 
 
+def key_part(text: str) -> str:
+    """`text` as it stands in a key: without colons and braces."""
+    return quote(text, safe="-._~@/", errors="surrogatepass")
+
+
 def key_parts(key: LimitKey) -> tuple[str, ...]:
     """What `limit_key` was given."""
     kind, *rest = key.split(":")
-    return (kind, *(unquote(part) for part in rest))
+    return (kind, *(unquote(part, errors="surrogatepass") for part in rest))
 
 
 def tenant_of(key: LimitKey) -> str:
-    """The second part of a key: whose it is. Limits of one operation share it."""
+    """The second part of a key, as it stands there: whose it is. Limits of one operation share it."""
     return key.split(":", 2)[1] if ":" in key else key

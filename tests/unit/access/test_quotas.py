@@ -322,7 +322,7 @@ def test_counters_that_were_lost_get_back_what_was_written(house: House) -> None
     counters.word = ""
     with pytest.raises(Unavailable):
         flush(house, accountant, book)
-    counters._rooms.clear()
+    counters._rooms._rooms.clear()
     counters.word = "two"
     flush(house, accountant, book)
     with pytest.raises(Limited):

@@ -70,14 +70,17 @@ class Quota(msgspec.Struct, frozen=True):
             raise Invalid("quota-subject", f"a quota is for a name of 1 to {LONGEST_SUBJECT} characters, or for *")
         if self.kind is Kind.TENANT and self.subject != EACH:
             raise Invalid("quota-subject", "a tenant's quota is for *, the tenant itself")
+        self._check_amount()
+        self._check_alerts()
+        _ = self.limit
+
+    def _check_amount(self) -> None:
         if not 0 <= self.amount <= LARGEST:
             raise Invalid("quota-amount", "an amount is a whole number from 0 to 2^52")
         if not 0 <= self.burst <= LARGEST or (self.burst and self.shape is not Shape.EVEN):
             raise Invalid("quota-burst", "only an even quota has a burst, of at least 1")
         if self.shape is Shape.EVEN and (self.window not in _PERIODS_US or not self.stops or not self.amount):
             raise Invalid("quota-shape", "an even quota stops, is above 0, and is per second, minute, hour or day")
-        self._check_alerts()
-        _ = self.limit
 
     def _check_alerts(self) -> None:
         alerts = self.alerts

@@ -24,7 +24,7 @@ import msgspec
 from fastness.core.clock import Instant
 from fastness.core.errors import FastnessError, Unavailable
 from fastness.core.limits import LARGEST_COST, Cap, Charge, Charged, LimitKey, Rate
-from fastness.foundation.storage.counting import SECOND_US, checked, checked_use, window_at
+from fastness.foundation.storage.counting import SECOND_US, check_cost, checked, checked_use, window_at
 from fastness.foundation.storage.memory import MemoryCounters
 
 HOLD_S: Final = 0.2
@@ -81,6 +81,7 @@ class Desk:
             Invalid: units, costs or limits are out of range.
         """
         for back in request.backs:
+            check_cost(abs(back.units))
             charge = Charge(LimitKey(back.key), back.limit, max(0, back.units))
             self._counters.correct(Charged((charge,), None, 0.0, min(back.at_us, now // 1000)), (max(0, -back.units),))
         given, waits = [], []
@@ -206,24 +207,33 @@ class LeasedCounters:
             while self._waiting or self._backs:
                 lot, self._waiting = self._waiting, []
                 backs, self._backs = self._backs, {}
-                asks = self._asks(lot, loop.time())
-                told = tuple(LeaseBack(key, limit, units, at) for (key, limit, at), units in backs.items())
-                try:
-                    reply = await self._ask(LeaseRequest(tuple(asks.values()), told))
-                except FastnessError as error:
-                    for (key, limit, at), units in backs.items():  # so that it is told later
-                        self._give_back(key, limit, units, at)
-                    _fail([*lot, *self._waiting], error)
-                    self._waiting = []
+                if not await self._round_trip(lot, backs, loop):
                     return
-                self._share(lot, asks, reply, loop.time())
         except BaseException:
             _fail([*lot, *self._waiting], Unavailable("counters-unreachable", "the counters do not answer"))
             self._waiting = []
             raise
         finally:
             self._task = None
-            self._watch(loop)
+            if self._timer is None:
+                self._timer = loop.call_later(HOLD_S, self._tidy, loop)
+
+    async def _round_trip(
+        self, lot: list[_Waiting], backs: dict[tuple[LimitKey, Rate | Cap, int], int], loop: asyncio.AbstractEventLoop
+    ) -> bool:
+        """Tell and ask; whether the desk answered."""
+        asks = self._asks(lot, loop.time())
+        told = tuple(LeaseBack(key, limit, units, at) for (key, limit, at), units in backs.items())
+        try:
+            reply = await self._ask(LeaseRequest(tuple(asks.values()), told))
+        except FastnessError as error:
+            for (key, limit, at), units in backs.items():  # so that it is told later
+                self._give_back(key, limit, units, at)
+            _fail([*lot, *self._waiting], error)
+            self._waiting = []
+            return False
+        self._share(lot, asks, reply, loop.time())
+        return True
 
     def _asks(self, lot: list[_Waiting], at: float) -> dict[LimitKey, LeaseAsk]:
         """What is missing for all that waits, a counter once, and a block beyond it where it was emptied lately."""
@@ -269,25 +279,7 @@ class LeasedCounters:
             if self._spend(waiting.charges, waiting.now_us, at):
                 waiting.done.set_result(Charged(waiting.charges, None, 0.0, waiting.now_us))
             else:
-                waiting.done.set_result(self._refused(waiting, waits))
-
-    def _refused(self, waiting: _Waiting, waits: dict[LimitKey, int]) -> Charged:
-        """Which one refused; of several the one that frees last."""
-        worst, refused = -1.0, 0
-        for place, charge in enumerate(waiting.charges):
-            purse = self._purses.get(charge.key)
-            if purse is not None and purse.has(charge, waiting.now_us):
-                continue
-            wait = waits.get(charge.key, 0)
-            seconds = math.inf if wait < 0 else max(wait / SECOND_US, 1e-3)
-            if seconds > worst:
-                worst, refused = seconds, place
-        return Charged(waiting.charges, refused, worst, waiting.now_us)
-
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look again when blocks may have lain idle for too long."""
-        if self._timer is None and self._purses:
-            self._timer = loop.call_later(HOLD_S, self._tidy, loop)
+                waiting.done.set_result(_refused(waiting, self._purses, waits))
 
     def _tidy(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
@@ -295,7 +287,8 @@ class LeasedCounters:
         for key in idle:
             self._empty(key)
         self._begin(loop)
-        self._watch(loop)
+        if self._purses and self._timer is None:
+            self._timer = loop.call_later(HOLD_S, self._tidy, loop)
 
     def _empty(self, key: LimitKey) -> None:
         purse = self._purses.pop(key)
@@ -316,3 +309,17 @@ def _fail(lot: list[_Waiting], error: FastnessError) -> None:
     for waiting in lot:
         if not waiting.done.done():
             waiting.done.set_exception(error)
+
+
+def _refused(waiting: _Waiting, purses: dict[LimitKey, _Purse], waits: dict[LimitKey, int]) -> Charged:
+    """Which one refused; of several the one that frees last."""
+    worst, refused = -1.0, 0
+    for place, charge in enumerate(waiting.charges):
+        purse = purses.get(charge.key)
+        if purse is not None and purse.has(charge, waiting.now_us):
+            continue
+        wait = waits.get(charge.key, 0)
+        seconds = math.inf if wait < 0 else max(wait / SECOND_US, 1e-3)
+        if seconds > worst:
+            worst, refused = seconds, place
+    return Charged(waiting.charges, refused, worst, waiting.now_us)

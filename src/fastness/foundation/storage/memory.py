@@ -20,6 +20,7 @@ from fastness.core.limits import (
     Rate,
     Taken,
     Window,
+    key_part,
     tenant_of,
 )
 from fastness.core.sources import Buffer
@@ -63,6 +64,71 @@ class _Room:
                 del self.by_tenant[tenant]
 
 
+class _Rooms:
+    """All counters, by kind, and which of them changed since they were last drained."""
+
+    def __init__(self, keys_max: int) -> None:
+        self._keys_max = keys_max
+        self._tenant_max = max(1, keys_max // 4)
+        self._rooms: dict[str, _Room] = {}
+        self._changed: dict[str, set[LimitKey]] = {}
+
+    def find(self, key: LimitKey) -> Flow | Count | None:
+        room = self._rooms.get(_kind(key))
+        return None if room is None else room.states.get(key)
+
+    def look(self, key: LimitKey, limit: Rate | Cap, cost: int, now_us: int) -> tuple[Flow | Count, float]:
+        """The state of a counter, brought to now, and how long `cost` has to wait; nothing is taken or kept yet."""
+        state = self.find(key)
+        if state is None:
+            if not self.has_room(key, now_us):
+                return Flow(now_us, 0, 1), _FULL_WAIT_US
+            state = Flow(now_us, 0, limit.amount) if isinstance(limit, Rate) else Count(limit.window, now_us)
+        if isinstance(state, Flow) and isinstance(limit, Rate):
+            state.drain(now_us, limit)
+            return state, state.wait_us(limit, cost, now_us)
+        if isinstance(state, Count) and isinstance(limit, Cap) and state.window is limit.window:
+            state.turn(now_us)
+            return state, state.wait_us(limit, cost, now_us)
+        raise Invalid("limit-kind", "the counter is used as another sort of limit")
+
+    def write(self, charge: Charge, limit: Rate | Cap, state: Flow | Count) -> None:
+        """Take the cost, and keep the state."""
+        if isinstance(state, Flow) and isinstance(limit, Rate):
+            state.add(limit, charge.cost)
+        elif isinstance(state, Count):
+            state.add(charge.cost, state.start_us)
+            self.note(charge.key, state.window)
+        self.keep(charge.key, state)
+
+    def keep(self, key: LimitKey, state: Flow | Count) -> None:
+        room = self._rooms.setdefault(_kind(key), _Room())
+        if key not in room.states:
+            room.put(key, state)
+
+    def note(self, key: LimitKey, window: Window) -> None:
+        """A cap changed."""
+        if window in DURABLE:
+            self._changed.setdefault(tenant_of(key), set()).add(key)
+
+    def changed(self, tenant: str) -> list[LimitKey]:
+        """Those that were noted, and are so no more."""
+        return sorted(self._changed.pop(tenant, ()))
+
+    def has_room(self, key: LimitKey, now_us: int) -> bool:
+        """Whether one more fits, if need be after forgetting who owes nothing."""
+        room = self._rooms.get(_kind(key))
+        if room is None:
+            return len(self._rooms) < _KINDS
+        if self._fits(room, key):
+            return True
+        room.sweep(now_us)
+        return self._fits(room, key)
+
+    def _fits(self, room: _Room, key: LimitKey) -> bool:
+        return len(room.states) < self._keys_max and room.by_tenant.get(tenant_of(key), 0) < self._tenant_max
+
+
 class MemoryCounters:
     """Rates and caps in this process, exactly. Any thread may call.
 
@@ -84,11 +150,8 @@ class MemoryCounters:
         if not 0 < share <= 1 or keys_max < 1:
             raise Invalid("counters-range", f"share={share} must lie in (0, 1], keys_max={keys_max} be at least 1")
         self._share = Fraction(share).limit_denominator(1000)
-        self._keys_max = keys_max
-        self._tenant_max = max(1, keys_max // 4)
-        self._rooms: dict[str, _Room] = {}
+        self._rooms = _Rooms(keys_max)
         self._rates: dict[Limit | Rate | Cap, Rate | Cap] = {}
-        self._changed: dict[str, set[LimitKey]] = {}
         self._lock = threading.Lock()
 
     def take(self, key: LimitKey, limit: Limit, cost: int, now: Instant) -> Taken:
@@ -97,7 +160,8 @@ class MemoryCounters:
         Raises:
             Invalid: a negative cost.
         """
-        charged = self.charge((Charge(key, self._exact(limit), cost),), now)
+        rate = self._rates.get(limit) or self._keep(limit, Rate.of(limit))
+        charged = self.charge((Charge(key, rate, cost),), now)
         wait_s = min(charged.retry_after_s, _FOREVER_S)
         return Taken(key, allowed=charged.allowed, retry_after_s=wait_s, cost=cost)
 
@@ -109,7 +173,7 @@ class MemoryCounters:
         """
         check_cost(used)
         with self._lock:
-            state = self._find(taken.key)
+            state = self._rooms.find(taken.key)
             if taken.allowed and isinstance(state, Flow):
                 # The period of the rate is not in `Taken`: the state keeps what a unit costs by its last charge.
                 state.debt = max(0, state.debt + (used - taken.cost) * state.unit)
@@ -134,13 +198,13 @@ class MemoryCounters:
             found = []
             for place, charge in enumerate(checked(charges)):
                 limit = self._shared(charge.limit)
-                state, wait = self._look(charge.key, limit, charge.cost, now_us)
+                state, wait = self._rooms.look(charge.key, limit, charge.cost, now_us)
                 found.append((charge, limit, state))
                 if wait > worst:
                     worst, refused = wait, place
             if refused is None:
                 for charge, limit, state in found:
-                    self._write(charge, limit, state)
+                    self._rooms.write(charge, limit, state)
         return Charged(charges, refused, worst / SECOND_US, now_us)
 
     def correct(self, charged: Charged, used: tuple[int, ...]) -> None:
@@ -157,17 +221,17 @@ class MemoryCounters:
                 self._correct_one(charge, difference, charged.at_us)
 
     def _correct_one(self, charge: Charge, difference: int, at_us: int) -> None:
-        state = self._find(charge.key)
-        if state is None and difference > 0 and self._has_room(charge.key, at_us):
-            state, _ = self._look(charge.key, charge.limit, 0, at_us)
-            self._room(charge.key).put(charge.key, state)
+        state = self._rooms.find(charge.key)
+        if state is None and difference > 0 and self._rooms.has_room(charge.key, at_us):
+            state, _ = self._rooms.look(charge.key, charge.limit, 0, at_us)
+            self._rooms.keep(charge.key, state)
         limit = self._shared(charge.limit)
         if isinstance(state, Flow) and isinstance(limit, Rate):
             state.drain(at_us, limit)
             state.add(limit, difference)
         elif isinstance(state, Count) and difference:
             state.add(difference, at_us)
-            self._note(charge.key, state.window)
+            self._rooms.note(charge.key, state.window)
 
     def lend(self, charge: Charge, least: int, now: Instant) -> tuple[int, float]:
         """Take what is left, up to the cost of `charge`: how much, or 0 and the microseconds until `least` passes.
@@ -179,12 +243,12 @@ class MemoryCounters:
         with self._lock:
             (charge,) = checked((charge,))
             limit = self._shared(charge.limit)
-            state, wait = self._look(charge.key, limit, max(check_cost(least), 1), now_us)
+            state, wait = self._rooms.look(charge.key, limit, max(check_cost(least), 1), now_us)
             if wait:
                 return 0, wait
             most = _left(state, limit, now_us)
             given = charge.cost if most is None else min(charge.cost, most)
-            self._write(charge._replace(cost=given), limit, state)
+            self._rooms.write(charge._replace(cost=given), limit, state)
         return given, 0
 
     async def generation(self) -> str:
@@ -194,8 +258,8 @@ class MemoryCounters:
     async def drain(self, tenant: str) -> list[Counted]:
         """What the caps of `tenant` with long windows hold that changed since it was last asked."""
         with self._lock:
-            keys = sorted(self._changed.pop(tenant, ()))
-            states = [(key, self._find(key)) for key in keys]
+            keys = self._rooms.changed(key_part(tenant))
+            states = [(key, self._rooms.find(key)) for key in keys]
         return [Counted(key, state.window, state.tally) for key, state in states if isinstance(state, Count)]
 
     async def raise_to(self, counted: Counted) -> None:
@@ -206,22 +270,15 @@ class MemoryCounters:
         """
         key, window, tally = counted
         with self._lock:
-            state = self._find(key)
+            state = self._rooms.find(key)
             if state is None:
                 state = Count(window, tally.start_us)
-                if not self._has_room(key, tally.start_us):
+                if not self._rooms.has_room(key, tally.start_us):
                     raise Unavailable("counters-full", "there is no room for another counter")
-                self._room(key).put(key, state)
+                self._rooms.keep(key, state)
             if not isinstance(state, Count) or state.window is not window:
                 raise Invalid("limit-kind", "the counter is used as another sort of limit")
             state.raise_to(tally)
-
-    def _exact(self, limit: Limit) -> Rate:
-        found = self._rates.get(limit)
-        if found is None:
-            found = self._keep(limit, Rate.of(limit))
-        assert isinstance(found, Rate)
-        return found
 
     def _shared(self, limit: Rate | Cap) -> Rate | Cap:
         """This process's share of `limit`."""
@@ -235,54 +292,6 @@ class MemoryCounters:
             self._rates.clear()
         self._rates[limit] = found
         return found
-
-    def _look(self, key: LimitKey, limit: Rate | Cap, cost: int, now_us: int) -> tuple[Flow | Count, float]:
-        """The state of a counter, brought to now, and how long `cost` has to wait; nothing is taken or kept yet."""
-        state = self._find(key)
-        if state is None:
-            if not self._has_room(key, now_us):
-                return Flow(now_us, 0, 1), _FULL_WAIT_US
-            state = Flow(now_us, 0, limit.amount) if isinstance(limit, Rate) else Count(limit.window, now_us)
-        if isinstance(state, Flow) and isinstance(limit, Rate):
-            state.drain(now_us, limit)
-            return state, state.wait_us(limit, cost, now_us)
-        if isinstance(state, Count) and isinstance(limit, Cap) and state.window is limit.window:
-            state.turn(now_us)
-            return state, state.wait_us(limit, cost, now_us)
-        raise Invalid("limit-kind", "the counter is used as another sort of limit")
-
-    def _write(self, charge: Charge, limit: Rate | Cap, state: Flow | Count) -> None:
-        if isinstance(state, Flow) and isinstance(limit, Rate):
-            state.add(limit, charge.cost)
-        elif isinstance(state, Count):
-            state.add(charge.cost, state.start_us)
-            self._note(charge.key, state.window)
-        room = self._room(charge.key)
-        if charge.key not in room.states:
-            room.put(charge.key, state)
-
-    def _note(self, key: LimitKey, window: Window) -> None:
-        if window in DURABLE:
-            self._changed.setdefault(tenant_of(key), set()).add(key)
-
-    def _find(self, key: LimitKey) -> Flow | Count | None:
-        room = self._rooms.get(_kind(key))
-        return None if room is None else room.states.get(key)
-
-    def _room(self, key: LimitKey) -> _Room:
-        return self._rooms.setdefault(_kind(key), _Room())
-
-    def _has_room(self, key: LimitKey, now_us: int) -> bool:
-        room = self._rooms.get(_kind(key))
-        if room is None:
-            return len(self._rooms) < _KINDS
-        if self._fits(room, key):
-            return True
-        room.sweep(now_us)
-        return self._fits(room, key)
-
-    def _fits(self, room: _Room, key: LimitKey) -> bool:
-        return len(room.states) < self._keys_max and room.by_tenant.get(tenant_of(key), 0) < self._tenant_max
 
 
 def share_of(limit: Rate | Cap, share: Fraction) -> Rate | Cap:

@@ -28,7 +28,7 @@ import msgspec
 
 from fastness.core.clock import Entropy, Instant, system_entropy
 from fastness.core.errors import Corrupt, FastnessError, Invalid, Unavailable
-from fastness.core.limits import LARGEST, Charge, Charged, LimitKey, Rate, Tally, Window, tenant_of
+from fastness.core.limits import LARGEST, Charge, Charged, LimitKey, Rate, Tally, Window, key_part, tenant_of
 from fastness.core.secrets import SecretBytes
 from fastness.core.settings import InvalidSetting
 from fastness.foundation.storage.contracts import Counted
@@ -157,28 +157,11 @@ class _Waiting:
     done: asyncio.Future[tuple[int, int, int]] = field(repr=False)
 
 
-class RedisCounters:
-    """`SharedCounters` in Redis, for one event loop.
-
-    Args:
-        password: for the server; None where it asks for none.
-        local: counts while Redis does not answer, if the settings say so.
-        changed: told when Redis ceases (with a reason) or begins again ("") to answer; to be recorded as an event.
-
-    Attributes:
-        degraded: why Redis is not asked at the moment; empty while it answers.
-
-    Raises:
-        Invalid: the settings name no server.
-    """
+class _Link:
+    """One server: what waits, the round trips, and whether it answers."""
 
     def __init__(
-        self,
-        settings: RedisSettings,
-        password: Password | None = None,
-        local: MemoryCounters | None = None,
-        changed: Callable[[str], None] | None = None,
-        entropy: Entropy = system_entropy,
+        self, settings: RedisSettings, password: Password | None, changed: Callable[[str], None] | None
     ) -> None:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -186,72 +169,17 @@ class RedisCounters:
 
         if not settings.url:
             raise Invalid("redis-url", "no Redis is named", "Set redis.url.")
-        if settings.degraded == Degraded.LOCAL and local is None:
-            raise Invalid("redis-local", "the degraded mode `local` needs counters to fall back on")
-        self._settings = settings
         # An operation that was sent is never sent again by itself: it may have been done.
         options = _options(settings, password) | {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
-        self._client: redis.asyncio.Redis = Redis.from_url(settings.url, **options)
-        self._local = local if settings.degraded == Degraded.LOCAL else None
+        self.client: redis.asyncio.Redis = Redis.from_url(settings.url, **options)
+        self.degraded = ""
+        self.script = _SCRIPT
+        self.sha = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+        self._settings = settings
         self._changed = changed
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._open_again = 0.0
-        self._script = _SCRIPT
-        self._sha = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-        self._word = entropy(16).hex().encode()
-        self.degraded = ""
-
-    async def take_all(self, charges: tuple[Charge, ...], now: Instant) -> Charged:
-        """Take all charges if each passes, else none. `now` counts only while this process counts alone."""
-        message: list[object] = [0, [[0, *_plain(charge, charge.cost)] for charge in checked(charges)]]
-        try:
-            at_us, place, wait = await self._ask(tuple(charge.key for charge in charges), message)
-        except Unavailable:
-            if self._local is None:
-                raise
-            return msgspec.structs.replace(self._local.charge(charges, now), local=True)
-        if place < 0:
-            raise _changed_outside(charges[wait - 1].key)
-        return Charged(charges, place - 1 if place else None, float("inf") if wait < 0 else wait / SECOND_US, at_us)
-
-    async def settle_all(self, charged: Charged, used: tuple[int, ...]) -> None:
-        """Count what was used in place of what was charged, where it was charged. What was refused stays as it is."""
-        pairs = list(zip(charged.charges, checked_use(charged, used), strict=True))
-        differing = [(charge, difference) for charge, difference in pairs if difference]
-        if not differing or not charged.allowed:
-            return
-        if charged.local:
-            if self._local is not None:
-                self._local.correct(charged, used)
-            return
-        message: list[object] = [1, charged.at_us, [[0, *_plain(charge, less)] for charge, less in differing]]
-        _, place, wait = await self._ask(tuple(charge.key for charge, _ in differing), message)
-        if place < 0:
-            raise _changed_outside(differing[wait - 1][0].key)
-
-    async def raise_to(self, counted: Counted) -> None:
-        """Hold at least what `counted` says."""
-        key, window, tally = counted
-        _, place, _ = await self._ask((key,), [2, 0, _NUMBER[window], tally.start_us, tally.used, tally.before])
-        if place < 0:
-            raise _changed_outside(key)
-
-    async def generation(self) -> str:
-        """A word that stands in Redis for as long as its data does."""
-        name = f"{self._settings.prefix}:generation"
-        found: bytes = await self._call(lambda: self._client.set(name, self._word, nx=True, get=True))
-        return (found or self._word).decode("utf-8", "replace")
-
-    async def drain(self, tenant: str) -> list[Counted]:
-        """What the tenant's caps of an hour or more hold that changed since this was last asked."""
-        found: list[Counted] = []
-        while names := await self._call(functools.partial(self._client.spop, self._changed_key(tenant), _MOST_DRAINED)):
-            names = sorted(names)
-            texts = await self._call(functools.partial(self._client.mget, names))
-            counted = (_counted(self._limit_key(name), text) for name, text in zip(names, texts, strict=True))
-            found += [each for each in counted if each is not None]
-        return found
 
     async def close(self) -> None:
         """Fail what waits, and close the connections."""
@@ -259,9 +187,9 @@ class RedisCounters:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await self._client.aclose()
+        await self.client.aclose()
 
-    def _ask(self, keys: tuple[LimitKey, ...], message: list[object]) -> asyncio.Future[tuple[int, int, int]]:
+    def ask(self, keys: tuple[LimitKey, ...], message: list[object]) -> asyncio.Future[tuple[int, int, int]]:
         """Time, place and wait of the script's answer, once it is there."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(keys, message, loop.create_future())
@@ -291,28 +219,28 @@ class RedisCounters:
         calls = list(_calls(lot))
         sent = [self._arguments(call) for call in calls]
         try:
-            answers = await self._execute([("EVALSHA", self._sha, *arguments) for arguments in sent])
+            answers = await self._execute([("EVALSHA", self.sha, *arguments) for arguments in sent])
             lost = [place for place, answer in enumerate(answers) if _is_unknown_script(answer)]
             if lost:  # nothing of these was done
-                again = await self._execute([("EVAL", self._script, *sent[place]) for place in lost])
+                again = await self._execute([("EVAL", self.script, *sent[place]) for place in lost])
                 for place, answer in zip(lost, again, strict=True):
                     answers[place] = answer
         except Exception as error:  # whatever the client raises, nobody waits for ever
             self._fail(lot, self._cease(error))
             return
-        if not any(isinstance(answer, Exception) for answer in answers):
+        results = [_results(call, answer) for call, answer in zip(calls, answers, strict=True)]
+        if not any(isinstance(result, Exception) for result in results):
             self._resume()
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Exception):
-                self._fail(call, self._cease(answer))
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(result, Exception):
+                self._fail(call, self._cease(result))
                 continue
-            at_us, *rest = _decode(answer)
-            for waiting, place, wait in zip(call, rest[::2], rest[1::2], strict=True):
+            for waiting, each in zip(call, result, strict=True):
                 if not waiting.done.done():
-                    waiting.done.set_result((at_us, place, wait))
+                    waiting.done.set_result(each)
 
     async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipeline:
+        async with self.client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
             return await pipeline.execute(raise_on_error=False)
@@ -324,23 +252,13 @@ class RedisCounters:
         for waiting in call:
             places = [numbers.setdefault(key, len(numbers) + 2) for key in waiting.keys]
             operations.append(_numbered(waiting.message, places))
-        keys = [self._changed_key(tenant_of(call[0].keys[0])), *map(self._key, numbers)]
+        keys = [
+            changed_key(self._settings.prefix, tenant_of(call[0].keys[0])),
+            *(key_of(self._settings.prefix, key) for key in numbers),
+        ]
         return [len(keys), *keys, _encode(operations)]
 
-    def _key(self, key: LimitKey) -> str:
-        kind, _, rest = key.partition(":")
-        tenant, colon, name = rest.partition(":")
-        return f"{self._settings.prefix}:{{{tenant or kind}}}:{kind}{colon}{name}"
-
-    def _limit_key(self, name: bytes) -> LimitKey:
-        head, _, rest = name.decode("utf-8", "replace").partition("}:")
-        kind, _, more = rest.partition(":")
-        return LimitKey(f"{kind}:{head.partition('{')[2]}:{more}")
-
-    def _changed_key(self, tenant: str) -> str:
-        return f"{self._settings.prefix}:{{{tenant}}}"
-
-    async def _call(self, command: Callable[[], Any]) -> Any:
+    async def call(self, command: Callable[[], Any]) -> Any:
         if asyncio.get_running_loop().time() < self._open_again:
             raise _unreachable(self.degraded)
         try:
@@ -371,6 +289,96 @@ class RedisCounters:
         for waiting in lot:
             if not waiting.done.done():
                 waiting.done.set_exception(error)
+
+
+class RedisCounters:
+    """`SharedCounters` in Redis, for one event loop.
+
+    Args:
+        password: for the server; None where it asks for none.
+        local: counts while Redis does not answer, if the settings say so.
+        changed: told when Redis ceases (with a reason) or begins again ("") to answer; to be recorded as an event.
+
+    Raises:
+        Invalid: the settings name no server.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        password: Password | None = None,
+        local: MemoryCounters | None = None,
+        changed: Callable[[str], None] | None = None,
+        entropy: Entropy = system_entropy,
+    ) -> None:
+        if settings.degraded == Degraded.LOCAL and local is None:
+            raise Invalid("redis-local", "the degraded mode `local` needs counters to fall back on")
+        self._link = _Link(settings, password, changed)
+        self._prefix = settings.prefix
+        self._local = local if settings.degraded == Degraded.LOCAL else None
+        self._word = entropy(16).hex().encode()
+
+    @property
+    def degraded(self) -> str:
+        """Why Redis is not asked at the moment; empty while it answers."""
+        return self._link.degraded
+
+    async def take_all(self, charges: tuple[Charge, ...], now: Instant) -> Charged:
+        """Take all charges if each passes, else none. `now` counts only while this process counts alone."""
+        message: list[object] = [0, [[0, *_plain(charge, charge.cost)] for charge in checked(charges)]]
+        try:
+            at_us, place, wait = await self._link.ask(tuple(charge.key for charge in charges), message)
+        except Unavailable:
+            if self._local is None:
+                raise
+            return msgspec.structs.replace(self._local.charge(charges, now), local=True)
+        if place < 0:
+            raise _changed_outside(charges[wait - 1].key)
+        return Charged(charges, place - 1 if place else None, float("inf") if wait < 0 else wait / SECOND_US, at_us)
+
+    async def settle_all(self, charged: Charged, used: tuple[int, ...]) -> None:
+        """Count what was used in place of what was charged, where it was charged. What was refused stays as it is."""
+        pairs = list(zip(charged.charges, checked_use(charged, used), strict=True))
+        differing = [(charge, difference) for charge, difference in pairs if difference]
+        if not differing or not charged.allowed:
+            return
+        if charged.local:
+            if self._local is not None:
+                self._local.correct(charged, used)
+            return
+        message: list[object] = [1, charged.at_us, [[0, *_plain(charge, less)] for charge, less in differing]]
+        _, place, wait = await self._link.ask(tuple(charge.key for charge, _ in differing), message)
+        if place < 0:
+            raise _changed_outside(differing[wait - 1][0].key)
+
+    async def raise_to(self, counted: Counted) -> None:
+        """Hold at least what `counted` says."""
+        key, window, tally = counted
+        _, place, _ = await self._link.ask((key,), [2, 0, _NUMBER[window], tally.start_us, tally.used, tally.before])
+        if place < 0:
+            raise _changed_outside(key)
+
+    async def generation(self) -> str:
+        """A word that stands in Redis for as long as its data does."""
+        name = f"{self._prefix}:generation"
+        found: bytes = await self._link.call(lambda: self._link.client.set(name, self._word, nx=True, get=True))
+        return (found or self._word).decode("utf-8", "replace")
+
+    async def drain(self, tenant: str) -> list[Counted]:
+        """What the tenant's caps of an hour or more hold that changed since this was last asked."""
+        found: list[Counted] = []
+        while names := await self._link.call(
+            functools.partial(self._link.client.spop, changed_key(self._prefix, key_part(tenant)), _MOST_DRAINED)
+        ):
+            names = sorted(names)
+            texts = await self._link.call(functools.partial(self._link.client.mget, names))
+            counted = (_counted(_limit_key(name), text) for name, text in zip(names, texts, strict=True))
+            found += [each for each in counted if each is not None]
+        return found
+
+    async def close(self) -> None:
+        """Fail what waits, and close the connections."""
+        await self._link.close()
 
 
 class RedisSeen:
@@ -416,6 +424,24 @@ class RedisSeen:
         self._client.close()
 
 
+def key_of(prefix: str, key: LimitKey) -> str:
+    """The name of a counter in Redis: all of a tenant stand together on one node of a cluster."""
+    kind, _, rest = key.partition(":")
+    tenant, colon, name = rest.partition(":")
+    return f"{prefix}:{{{tenant or kind}}}:{kind}{colon}{name}"
+
+
+def _limit_key(name: bytes) -> LimitKey:
+    head, _, rest = name.decode("utf-8", "replace").partition("}:")
+    kind, _, more = rest.partition(":")
+    return LimitKey(f"{kind}:{head.partition('{')[2]}:{more}")
+
+
+def changed_key(prefix: str, tenant: str) -> str:
+    """The name of the set of a tenant's counters that changed."""
+    return f"{prefix}:{{{tenant}}}"
+
+
 def life_ms(ttl_s: float) -> int:
     """`ttl_s` in milliseconds, rounded up.
 
@@ -455,6 +481,23 @@ def _calls(lot: list[_Waiting]) -> list[list[_Waiting]]:
     ]
 
 
+def _results(call: list[_Waiting], answer: object) -> list[tuple[int, int, int]] | Exception:
+    """Time, place and wait for each operation of a call; what went wrong, where the answer is none of our script's."""
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        at_us, *rest = _decode(cast("bytes", answer))
+        found = [(at_us, place, wait) for place, wait in zip(rest[::2], rest[1::2], strict=True)]
+        fits = all(_is_place(place, wait, len(w.keys)) for w, (_, place, wait) in zip(call, found, strict=True))
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        fits, found = False, []
+    return found if fits else ValueError("not an answer of the script")
+
+
+def _is_place(place: int, wait: int, count: int) -> bool:
+    return 0 <= place <= count or (place == -1 and 1 <= wait <= count)
+
+
 def _counted(key: LimitKey, text: bytes | None) -> Counted | None:
     """What a stored counter says; None where it has ended, or is none of ours: charging it will tell."""
     parts = (text or b"").split(b":")
@@ -488,7 +531,8 @@ def _reason(error: BaseException) -> str:
         (OSError, "connection"),
         (exceptions.ResponseError, "refused"),
     )
-    return next((word for kind, word in kinds if isinstance(error, kind)), "failure")
+    whole = (error.__cause__, error)  # the library wraps what went wrong while it connected
+    return next((word for kind, word in kinds if any(isinstance(each, kind) for each in whole)), "failure")
 
 
 def _unreachable(reason: str) -> Unavailable:
