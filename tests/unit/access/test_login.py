@@ -549,3 +549,19 @@ def test_a_tenant_of_its_own_has_people_of_its_own(house: LoginHouse) -> None:
     session = house.password("alice", OTHER_PASSWORD, tenant="acme").session
     assert session is not None
     assert house.session(session).scope == Scope(other, ALICE)
+
+
+def test_a_counter_is_only_ever_raised_by_the_statement_itself(house: LoginHouse) -> None:
+    """Where two transactions read the same last counter, as other databases allow, one of them still gets nothing."""
+    house.app(house.member())
+    with house.begin(MINE) as tx:
+        (row,) = rows.find_totp(tx, ALICE)
+        assert [rows.use_counter(tx, row.id, row.last_counter + add) for add in (0, -1, 5, 5, 4, 6)] == [
+            0,
+            0,
+            1,
+            0,
+            0,
+            1,
+        ]
+        tx.emit(tx.events.make(EventKind.STEP_UP_FAILED))

@@ -5,12 +5,14 @@
 """
 
 from fastness.access.login import accounts, codes, factors, flow, sessions, stepup
+from fastness.access.login.codes import App
 from fastness.access.login.desk import Client, Desk, Outcome
 from fastness.access.login.factors import Answer, Method
 from fastness.access.login.settings import LoginSettings
 
 __all__ = [
     "Answer",
+    "App",
     "Client",
     "Desk",
     "LoginSettings",

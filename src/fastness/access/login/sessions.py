@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastness.access import records as members
 from fastness.access.login import records
@@ -23,7 +24,6 @@ from fastness.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import Principal, PrincipalId, Role, Scope, Strength
 from fastness.foundation.storage import Reading, Transaction
-from fastness.foundation.storage.contracts import Parameters, Rows
 
 TOPIC = "sessions"
 _SEEN_EVERY_S = 30.0
@@ -225,9 +225,10 @@ class Rescoped:
     reading: Reading
     scope: Scope
 
-    def execute(self, statement: object, parameters: Parameters | None = None) -> Rows:
-        """Run a statement of the view."""
-        return self.reading.execute(statement, parameters)  # type: ignore[arg-type]  # SQLAlchemy's word is storage's
+    @property
+    def execute(self) -> Any:
+        """What runs a statement of the view."""
+        return self.reading.execute
 
 
 def _held(then: frozenset[Role], now: frozenset[Role]) -> frozenset[Role]:
