@@ -789,6 +789,29 @@ def test_factors_of_another_or_another_tenant_cannot_be_removed_or_confirmed(hou
         accounts.reset(tx, house.desk, house.principal(BOB, tenant=ACME, stepped_up_at=now), PrincipalId("user:carol"))
 
 
+def test_a_principal_is_nobody_in_another_tenant_whatever_its_name(house: LoginHouse) -> None:
+    house.app(house.member("alice"))
+    phone, _ = house.app(house.member("alice", tenant=ACME), ACME)
+    now = house.clock.now()
+    foreign = house.principal(ALICE, tenant=ACME, stepped_up_at=now)
+    with house.records.read(ADMIN) as reading:
+        (mine,) = factors.factors(reading, ALICE)
+    acts = (
+        lambda tx: factors.remove(tx, foreign, mine.id),
+        lambda tx: factors.new_recovery(tx, house.desk, foreign),
+        lambda tx: factors.start_totp(tx, house.desk, foreign, "phone"),
+        lambda tx: factors.confirm_totp(tx, house.desk, foreign, mine.id, "000000"),
+        lambda tx: factors.passkey_options(tx, house.desk, foreign, "key:k"),
+        lambda tx: stepup.ways(tx, house.desk, foreign, "key:k"),
+        lambda tx: stepup.elevate(tx, house.desk, foreign, "key:k", house.totp(phone), HOME),
+        lambda tx: accounts.set_first_password(tx, foreign, "x"),
+        lambda tx: accounts.reset(tx, house.desk, foreign, BOB),
+    )
+    for act in acts:
+        with pytest.raises(Forbidden, match="tenant-foreign"), house.begin(Scope(TENANT, ALICE)) as tx:
+            act(tx)
+
+
 # --- elevations --------------------------------------------------------------------------------------------------------
 
 

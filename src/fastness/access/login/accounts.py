@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastness.access.login import factors, lockout, records, sessions
-from fastness.access.login.desk import Client, Desk, Outcome, Use, note, opaque
+from fastness.access.login.desk import Client, Desk, Outcome, Use, note, opaque, require_own
 from fastness.access.login.lockout import Area
 from fastness.access.login.passwords import Account, Proof, same
 from fastness.access.login.sessions import NewSession, Session
@@ -99,6 +99,7 @@ def set_first_password(tx: Transaction, who: Principal, hashed: str) -> None:
         Forbidden: `factor-person` or `step-up-required`.
         Conflict: `password-exists`.
     """
+    require_own(tx, who)
     if who.kind is not PrincipalKind.USER or who.actor:
         raise Forbidden("factor-person", "only people themselves have passwords")
     row = records.find_password(tx, who.id)
@@ -203,6 +204,7 @@ def reset(tx: Transaction, desk: Desk, officer: Principal, principal: PrincipalI
         NotFound: no such principal.
         Conflict: it is not active.
     """
+    require_own(tx, officer)
     factors.require_fresh(officer, tx.now)
     if principal == officer.id:
         raise Forbidden(

@@ -23,13 +23,13 @@ from fastness.access.login.passwords import Cost, Passwords
 from fastness.access.login.settings import LoginSettings
 from fastness.core.clock import Entropy, Instant, later
 from fastness.core.digests import BlobId
-from fastness.core.errors import FastnessError, Unavailable
+from fastness.core.errors import FastnessError, Forbidden, Unavailable
 from fastness.core.events import Detail, EventKind
 from fastness.core.findings import Decision
-from fastness.core.identity import PrincipalId, TenantId
+from fastness.core.identity import Principal, PrincipalId, TenantId
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.crypto import KeyContext, KeyRing, Purpose, WrappedKey
-from fastness.foundation.storage import Transaction
+from fastness.foundation.storage import Reading, Transaction
 
 T = TypeVar("T")
 
@@ -190,6 +190,16 @@ def fresh(entropy: Entropy) -> bytes:
     if len(secret) != 32 or not any(secret):
         raise Unavailable("entropy-broken", "the source of randomness is broken", "Check the operating system's.")
     return secret
+
+
+def require_own(reading: Reading, who: Principal) -> None:
+    """Return if the view is of the tenant of who asks: a principal is nobody in another one, whatever its name.
+
+    Raises:
+        Forbidden: `tenant-foreign`.
+    """
+    if reading.scope.tenant != who.tenant:
+        raise Forbidden("tenant-foreign", "this belongs to another tenant")
 
 
 def note(  # the fields of an event that login fills

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastness.access.login import codes, lockout, passkeys, records
 from fastness.access.login.codes import App
-from fastness.access.login.desk import Client, Desk, Outcome, note
+from fastness.access.login.desk import Client, Desk, Outcome, note, require_own
 from fastness.access.login.lockout import Area, Bucket
 from fastness.access.login.passkeys import Expected, Json, Purpose
 from fastness.access.login.settings import STEP_UP_S
@@ -134,6 +134,7 @@ def confirm_totp(tx: Transaction, desk: Desk, who: Principal, factor: str, code:
     Raises:
         NotFound: `factor-unknown`, no such app waits for its first code.
     """
+    require_own(tx, who)
     found = [row for row in records.find_totp(tx, who.id) if row.id == factor and not row.confirmed]
     if not found or later(found[0].created_at, PENDING_S) <= tx.now:
         raise NotFound("factor-unknown", "no such app waits for its first code", "Begin again.")
@@ -209,6 +210,7 @@ def remove(tx: Transaction, who: Principal, factor: str) -> None:
         Forbidden: `step-up-required`.
         NotFound: `factor-unknown`.
     """
+    require_own(tx, who)
     require_fresh(who, tx.now)
     method = next((f.method for f in factors(tx, who.id) if f.id == factor), None)
     if method is None or records.drop_factor(tx, who.id, factor) != 1:
@@ -225,6 +227,7 @@ def new_recovery(tx: Transaction, desk: Desk, who: Principal) -> tuple[str, ...]
         Forbidden: `step-up-required`.
         Conflict: `second-factor-missing`.
     """
+    require_own(tx, who)
     require_fresh(who, tx.now)
     if not factors(tx, who.id):
         raise missing()
@@ -262,6 +265,7 @@ _NOWHERE = Client()
 
 
 def _require_right(tx: Transaction, who: Principal, label: str) -> None:
+    require_own(tx, who)
     if who.kind is not PrincipalKind.USER or who.actor:
         raise Forbidden("factor-person", "only people themselves have second factors")
     if not label or len(label) > _LONGEST_LABEL or not label.isprintable():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fastness.access.login import factors, lockout, passkeys, records, sessions
-from fastness.access.login.desk import Client, Desk, Outcome, Use, note, opaque
+from fastness.access.login.desk import Client, Desk, Outcome, Use, note, opaque, require_own
 from fastness.access.login.factors import Answer, Method
 from fastness.access.login.lockout import Area, Bucket
 from fastness.access.login.passkeys import Expected, Purpose
@@ -58,7 +58,7 @@ def ways(tx: Transaction, desk: Desk, who: Principal, credential: str) -> Ways:
         Conflict: `second-factor-missing`, with how to enrol one.
         Forbidden: `factor-person`, a program, or somebody in another's name.
     """
-    _require_person(who)
+    _require_person(tx, who)
     found = factors.methods(tx, who.id)
     if not found:
         raise factors.missing()
@@ -118,7 +118,7 @@ def _stepped(
     make: Callable[[], _T],
 ) -> Outcome[_T]:
     (who, credential), (answer, client) = asked, given
-    _require_person(who)
+    _require_person(tx, who)
     if not factors.factors(tx, who.id):
         raise factors.missing()
     details: dict[str, Detail] = {
@@ -159,7 +159,8 @@ def _expected(desk: Desk, who: Principal, credential: str) -> Expected:
     return Expected(Purpose.STEP_UP, who.id, passkeys.bound_to(desk, credential))
 
 
-def _require_person(who: Principal) -> None:
+def _require_person(tx: Transaction, who: Principal) -> None:
+    require_own(tx, who)
     if who.kind is not PrincipalKind.USER or who.actor:
         hint = "Let a person do it, or a process that needs no step-up."
         raise Forbidden("factor-person", "only people themselves can give a second factor", hint)
