@@ -250,8 +250,8 @@ FOUND = {
         f'@id("a") {S} forbid(principal, action, resource) unless {{ true }};', [("policy-unreachable", "MEDIUM")],
     ),
     "two things at once": (
-        f'@id("a") {S} forbid(principal, action, resource) when {{ principal.kind == "user" }} '
-         'when { principal.tenant == "x" && principal.kind == "agent" };',
+        (f'@id("a") {S} forbid(principal, action, resource) when {{ principal.kind == "user" }} '
+         'when { principal.tenant == "x" && principal.kind == "agent" };'),
         [("policy-unreachable", "MEDIUM")],
     ),
     "both halves by one": (
