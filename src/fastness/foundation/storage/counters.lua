@@ -124,38 +124,39 @@ local function cap_wait(state, cost, amount, sliding, stops)
   return state[6] + after - floor(after * (room / state[3])) + 1 - now
 end
 
-local function charge(charges)
+local function charge(places, charges)
   local worst, refused = 0, 0
   for place, c in ipairs(charges) do
-    local state, wait = state_of(c[1], c[3]), 0
+    local state, wait = state_of(places[place], c[2]), 0
     if not state then return -1, place end
-    if c[3] == 0 then wait = rate_wait(state, c[2], c[4], c[5], c[6]) else wait = cap_wait(state, c[2], c[4], c[5], c[6]) end
+    if c[2] == 0 then wait = rate_wait(state, c[1], c[3], c[4], c[5]) else wait = cap_wait(state, c[1], c[3], c[4], c[5]) end
     if worst ~= -1 and (wait == -1 or wait > worst) then worst, refused = wait, place end
   end
   if refused > 0 then return refused, worst end
-  for _, c in ipairs(charges) do
-    local state = known[c[1]]
-    state[3] = min(MOST, state[3] + (c[3] == 0 and c[2] * c[5] or c[2]))
-    changed[c[1]] = true
+  for place, c in ipairs(charges) do
+    local state = known[places[place]]
+    state[3] = min(MOST, state[3] + (c[2] == 0 and c[1] * c[4] or c[1]))
+    changed[places[place]] = true
   end
   return 0, 0
 end
 
-local function settle(at, charges)
+local function settle(places, charges, at)
   for place, c in ipairs(charges) do
-    local state = state_of(c[1], c[3])
+    local key = places[place]
+    local state = state_of(key, c[2])
     if not state then return -1, place end
-    if c[3] == 0 then
-      drain(state, at, c[4])
-      state[3] = min(MOST, max(0, state[3] + c[2] * c[5]))
-    elseif c[2] >= 0 or at >= state[2] then
+    if c[2] == 0 then
+      drain(state, at, c[3])
+      state[3] = min(MOST, max(0, state[3] + c[1] * c[4]))
+    elseif c[1] >= 0 or at >= state[2] then
       turn(state, at)
-      state[3] = min(MOST, max(0, state[3] + c[2]))
+      state[3] = min(MOST, max(0, state[3] + c[1]))
     else
       local _, finish = window_at(state[5], at)
-      if finish == state[2] then state[4] = max(0, state[4] + c[2]) end
+      if finish == state[2] then state[4] = max(0, state[4] + c[1]) end
     end
-    changed[c[1]] = true
+    changed[key] = true
   end
   return 0, 0
 end
@@ -177,9 +178,9 @@ end
 local answer = {now}
 for _, op in ipairs(cmsgpack.unpack(ARGV[1])) do
   local place, wait
-  if op[1] == 0 then place, wait = charge(op[2])
-  elseif op[1] == 1 then place, wait = settle(op[2], op[3])
-  else place, wait = raise_to(op[2], op[3], op[4], op[5], op[6]) end
+  if op[1] == 0 then place, wait = charge(op[2], op[3])
+  elseif op[1] == 1 then place, wait = settle(op[2], op[3], op[4])
+  else place, wait = raise_to(op[2][1], op[3], op[4], op[5], op[6]) end
   answer[#answer + 1] = place
   answer[#answer + 1] = wait
 end

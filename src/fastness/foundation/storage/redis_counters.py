@@ -18,10 +18,10 @@ import functools
 import hashlib
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,12 +38,16 @@ from fastness.foundation.storage.memory import MemoryCounters
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
+    import redis.asyncio.connection
 
 _SCRIPT: Final = resources.files(__package__).joinpath("counters.lua").read_text("utf-8")
 _WINDOWS: Final = tuple(Window)
 _NUMBER: Final[Mapping[Window, int]] = {window: number for number, window in enumerate(_WINDOWS, 1)}
 _MOST_IN_CALL: Final = 512
 _MOST_DRAINED: Final = 1024
+_NAMES_KEPT: Final = 16_384
+_PREPARED_KEPT: Final = 4_096
+_TAKE, _SETTLE, _RAISE = range(3)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -148,13 +152,19 @@ def _options(settings: RedisSettings, password: Password | None) -> dict[str, An
     return options
 
 
-@dataclass
-class _Waiting:
-    """An operation that waits for its turn; `message` is its part of a call."""
+class _Waiting(NamedTuple):
+    """An operation that waits for its turn: its kind, what it speaks of, and the rest of its message."""
 
+    kind: int
     keys: tuple[LimitKey, ...]
-    message: list[object]
-    done: asyncio.Future[tuple[int, int, int]] = field(repr=False)
+    message: tuple[object, ...]
+    done: asyncio.Future[tuple[int, int, int]]
+
+
+class _Prepared(NamedTuple):
+    charges: tuple[Charge, ...]
+    keys: tuple[LimitKey, ...]
+    message: msgspec.Raw
 
 
 class _Link:
@@ -171,6 +181,7 @@ class _Link:
             raise Invalid("redis-url", "no Redis is named", "Set redis.url.")
         # An operation that was sent is never sent again by itself: it may have been done.
         options = _options(settings, password) | {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+        options["socket_timeout"] = None  # whole round trips are timed here
         self.client: redis.asyncio.Redis = Redis.from_url(settings.url, **options)
         self.degraded = ""
         self.script = _SCRIPT
@@ -180,6 +191,8 @@ class _Link:
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._open_again = 0.0
+        self._connection: redis.asyncio.connection.AbstractConnection | None = None
+        self._names: dict[LimitKey, bytes] = {}
 
     async def close(self) -> None:
         """Fail what waits, and close the connections."""
@@ -187,12 +200,14 @@ class _Link:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.disconnect()
         await self.client.aclose()
 
-    def ask(self, keys: tuple[LimitKey, ...], message: list[object]) -> asyncio.Future[tuple[int, int, int]]:
+    def ask(self, kind: int, keys: tuple[LimitKey, ...], *message: object) -> asyncio.Future[tuple[int, int, int]]:
         """Time, place and wait of the script's answer, once it is there."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(keys, message, loop.create_future())
+        waiting = _Waiting(kind, keys, message, loop.create_future())
         if loop.time() < self._open_again or len(self._waiting) >= self._settings.max_waiting:
             waiting.done.set_exception(_unreachable(self.degraded or "too many operations wait"))
             return waiting.done
@@ -240,29 +255,48 @@ class _Link:
                     waiting.done.set_result(each)
 
     async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        async with self.client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return await pipeline.execute(raise_on_error=False)
+        """The answers to all commands, by one connection that is kept; errors of single ones are among them.
+
+        Raises:
+            TimeoutError: they were not there in time.
+        """
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                if self._connection is None:
+                    pool: Any = self.client.connection_pool  # its method has no types
+                    self._connection = await pool.get_connection()
+                connection = self._connection
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await _answer(connection) for _ in commands]
+        except BaseException:
+            if self._connection is not None:  # what it would answer next belongs to nobody
+                await self._connection.disconnect(nowait=True)
+            raise
 
     def _arguments(self, call: list[_Waiting]) -> list[Any]:
         """The keys of a call, each once, and its operations, which name them by number (Lua counts from 1)."""
         numbers: dict[LimitKey, int] = {}
-        operations = []
-        for waiting in call:
-            places = [numbers.setdefault(key, len(numbers) + 2) for key in waiting.keys]
-            operations.append(_numbered(waiting.message, places))
-        keys = [
-            changed_key(self._settings.prefix, tenant_of(call[0].keys[0])),
-            *(key_of(self._settings.prefix, key) for key in numbers),
+        operations = [
+            (each.kind, [numbers.setdefault(key, len(numbers) + 2) for key in each.keys], *each.message)
+            for each in call
         ]
-        return [len(keys), *keys, _encode(operations)]
+        changed = changed_key(self._settings.prefix, tenant_of(call[0].keys[0]))
+        return [1 + len(numbers), changed, *map(self._name, numbers), _encode(operations)]
+
+    def _name(self, key: LimitKey) -> bytes:
+        name = self._names.get(key)
+        if name is None:
+            if len(self._names) >= _NAMES_KEPT:
+                self._names.clear()
+            name = self._names[key] = key_of(self._settings.prefix, key).encode()
+        return name
 
     async def call(self, command: Callable[[], Any]) -> Any:
         if asyncio.get_running_loop().time() < self._open_again:
             raise _unreachable(self.degraded)
         try:
-            answer = await command()
+            async with asyncio.timeout(self._settings.timeout_s):
+                answer = await command()
         except Exception as error:
             raise self._cease(error) from None
         self._resume()
@@ -316,6 +350,7 @@ class RedisCounters:
         self._link = _Link(settings, password, changed)
         self._prefix = settings.prefix
         self._local = local if settings.degraded == Degraded.LOCAL else None
+        self._prepared: dict[int, _Prepared] = {}
         self._word = entropy(16).hex().encode()
 
     @property
@@ -325,9 +360,11 @@ class RedisCounters:
 
     async def take_all(self, charges: tuple[Charge, ...], now: Instant) -> Charged:
         """Take all charges if each passes, else none. `now` counts only while this process counts alone."""
-        message: list[object] = [0, [[0, *_plain(charge, charge.cost)] for charge in checked(charges)]]
+        known = self._prepared.get(id(charges))
+        if known is None:
+            known = self._prepare(charges)
         try:
-            at_us, place, wait = await self._link.ask(tuple(charge.key for charge in charges), message)
+            at_us, place, wait = await self._link.ask(_TAKE, known.keys, known.message)
         except Unavailable:
             if self._local is None:
                 raise
@@ -335,6 +372,18 @@ class RedisCounters:
         if place < 0:
             raise _changed_outside(charges[wait - 1].key)
         return Charged(charges, place - 1 if place else None, float("inf") if wait < 0 else wait / SECOND_US, at_us)
+
+    def _prepare(self, charges: tuple[Charge, ...]) -> _Prepared:
+        """Charges as the script reads them; remembered, for a plan charges the same object again and again."""
+        found = _Prepared(
+            checked(charges),
+            tuple(charge.key for charge in charges),
+            msgspec.Raw(_encode([_plain(charge, charge.cost) for charge in charges])),
+        )
+        if len(self._prepared) >= _PREPARED_KEPT:
+            self._prepared.clear()
+        self._prepared[id(charges)] = found  # which holds them, so that the id stays theirs
+        return found
 
     async def settle_all(self, charged: Charged, used: tuple[int, ...]) -> None:
         """Count what was used in place of what was charged, where it was charged. What was refused stays as it is."""
@@ -346,15 +395,16 @@ class RedisCounters:
             if self._local is not None:
                 self._local.correct(charged, used)
             return
-        message: list[object] = [1, charged.at_us, [[0, *_plain(charge, less)] for charge, less in differing]]
-        _, place, wait = await self._link.ask(tuple(charge.key for charge, _ in differing), message)
+        keys = tuple(charge.key for charge, _ in differing)
+        changes = [_plain(charge, difference) for charge, difference in differing]
+        _, place, wait = await self._link.ask(_SETTLE, keys, changes, charged.at_us)
         if place < 0:
             raise _changed_outside(differing[wait - 1][0].key)
 
     async def raise_to(self, counted: Counted) -> None:
         """Hold at least what `counted` says."""
         key, window, tally = counted
-        _, place, _ = await self._link.ask((key,), [2, 0, _NUMBER[window], tally.start_us, tally.used, tally.before])
+        _, place, _ = await self._link.ask(_RAISE, (key,), _NUMBER[window], tally.start_us, tally.used, tally.before)
         if place < 0:
             raise _changed_outside(key)
 
@@ -460,15 +510,6 @@ def _plain(charge: Charge, cost: int) -> tuple[int, ...]:
     return cost, _NUMBER[limit.window], limit.amount, int(limit.sliding), int(limit.stops)
 
 
-def _numbered(message: list[object], places: list[int]) -> list[object]:
-    if message[0] == 2:
-        message[1] = places[0]
-    else:
-        for part, place in zip(cast("list[list[int]]", message[-1]), places, strict=True):
-            part[0] = place
-    return message
-
-
 def _calls(lot: list[_Waiting]) -> list[list[_Waiting]]:
     """Operations by tenant, in order, none so long that the server is held up."""
     by_tenant: dict[str, list[_Waiting]] = {}
@@ -479,6 +520,16 @@ def _calls(lot: list[_Waiting]) -> list[list[_Waiting]]:
         for operations in by_tenant.values()
         for at in range(0, len(operations), _MOST_IN_CALL)
     ]
+
+
+async def _answer(connection: redis.asyncio.connection.AbstractConnection) -> Any:
+    """The next answer; an error of the command is one."""
+    from redis.exceptions import ResponseError
+
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
 
 
 def _results(call: list[_Waiting], answer: object) -> list[tuple[int, int, int]] | Exception:
