@@ -250,6 +250,16 @@ def test_one_network_that_tries_many_names_is_told_to_wait_before_any_hash_is_ma
     assert house.password("alice", PASSWORD, HOME).session
 
 
+def test_an_account_of_ones_own_does_not_wash_a_network_clean(house: LoginHouse) -> None:
+    house.member("alice")
+    house.member("mallory")
+    for number in range(house.settings.free_network):
+        refused(lambda n=number: house.password(f"guess-{n}", WRONG, AWAY), "login-refused")
+        if number % 10 == 0:
+            assert house.password("mallory", PASSWORD, AWAY).session
+    refused(lambda: house.password("alice", WRONG, AWAY), "login-limited")
+
+
 def test_neighbours_of_one_network_are_one(house: LoginHouse) -> None:
     same = [
         ("198.51.100.1", "198.51.100.254"), ("2001:db8:1:2::1", "2001:db8:1:ffff::9"),
@@ -522,6 +532,11 @@ def test_a_challenge_is_good_once_for_one_purpose_one_holder_and_five_minutes(ho
     for_step_up = key.get(ways("key:k"))
     assert refused(lambda: log_in_by(house, for_step_up), "login-refused") == "passkey-challenge"
     assert refused(lambda: step_up(bobs.get(ways("key:k"))), "factor-refused") == "passkey-unknown"
+    with house.begin(Scope(TENANT, ALICE)) as tx:
+        fresh = dataclasses.replace(who, stepped_up_at=house.clock.now())
+        to_register = factors.passkey_options(tx, house.desk, fresh, "key:k")
+    registered = key.get({"challenge": to_register["challenge"], "rpId": "localhost"})
+    assert refused(lambda: step_up(registered), "factor-refused") == "passkey-challenge"
     other_network = key.get(login_options(house, AWAY))
     assert refused(lambda: log_in_by(house, other_network, HOME), "login-refused") == "passkey-challenge"
     late = key.get(ways("key:k"))
