@@ -13,9 +13,12 @@ import msgspec
 import pytest
 from sqlalchemy import Executable, delete, update
 
-from fastness.access import Policies, approvals, decide, standing
-from fastness.access.policysets import PolicySnapshot, SealedRules, activate, check, joined, sets
+from fastness.access import Policies, decide, standing
+from fastness.access.approvals import requests
+from fastness.access.policysets import PolicySnapshot, activate, sets
 from fastness.access.policysets.documents import SEAL_TYPE, PolicyDocument, seal_of
+from fastness.access.policysets.findings import check, joined
+from fastness.access.policysets.snapshot import SealedRules
 from fastness.access.policysets.tables import POLICY_SET
 from fastness.core.errors import Conflict, Corrupt, FastnessError, Invalid, Unavailable
 from fastness.core.findings import Decision
@@ -230,7 +233,7 @@ def test_a_rule_that_errs_denies_and_takes_nothing_with_it() -> None:
 def test_an_approval_given_for_rules_is_used_once(town: Town) -> None:
     proposal = town.in_force()
     with pytest.raises(Conflict, match="approval-used"), town.house.begin() as tx:
-        approvals.use(tx, proposal.request.id, "policy.change", proposal.set.document.digest, 2)
+        requests.use(tx, proposal.request.id, "policy.change", proposal.set.document.digest, 2)
 
 
 def test_rules_that_were_written_against_other_shipped_rules_are_checked_anew(town: Town) -> None:

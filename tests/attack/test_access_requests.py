@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import update
 
 from fastness.access import approvals, standing
-from fastness.access.approvals import ApprovalRequest, RequestState, Terms
-from fastness.access.approvals.requests import Asked
+from fastness.access.approvals import requests
+from fastness.access.approvals.requests import ApprovalRequest, Asked, RequestState, Terms
 from fastness.access.approvals.tables import APPROVAL_REQUEST
 from fastness.core.digests import Digest
 from fastness.core.errors import Conflict, Corrupt, FastnessError, Forbidden, Invalid, NotFound
@@ -51,7 +51,7 @@ def carol(house: House) -> Person:
 
 def answered(house: House, person: Person, request: ApprovalRequest, envelope: bytes) -> str:
     with pytest.raises(FastnessError) as caught, house.begin(Scope(TENANT, person.id)) as tx:
-        approvals.answer(tx, request.id, envelope, approvals.public_keys(tx))
+        requests.answer(tx, request.id, envelope, approvals.public_keys(tx))
     return caught.value.code
 
 
@@ -77,7 +77,7 @@ def test_nor_whoever_acts_for_the_author(house: House, alice: Person, bob: Perso
     for person in (alice, bob, carol):
         assert answered(house, person, request, signed(person, request)) == "approver-unfit"
     with house.records.read(ADMIN) as reading:
-        assert approvals.waiting_for(reading, bob.id, START) == []
+        assert requests.waiting_for(reading, bob.id, START) == []
 
 
 def test_nor_by_a_second_key_of_ones_own_program(house: House, alice: Person) -> None:
@@ -96,7 +96,7 @@ def test_one_person_counts_once(house: House, alice: Person, bob: Person) -> Non
     say(house, bob, request)
     with house.begin(Scope(TENANT, bob.id)) as tx:
         envelope = signed(bob, request, note="again")
-        assert approvals.answer(tx, request.id, envelope, approvals.public_keys(tx)).state is RequestState.OPEN
+        assert requests.answer(tx, request.id, envelope, approvals.public_keys(tx)).state is RequestState.OPEN
 
 
 def test_an_approval_is_good_for_its_own_request_alone(house: House, alice: Person, bob: Person, carol: Person) -> None:
@@ -138,7 +138,7 @@ def test_an_approved_request_does_nothing_else(
     for person in (bob, carol):
         say(house, person, request)
     with pytest.raises(Conflict, match="approval-other"), house.begin() as tx:
-        approvals.use(tx, request.id, purpose, subject, 2)
+        requests.use(tx, request.id, purpose, subject, 2)
 
 
 WEAKER: dict[str, dict[str, object]] = {
@@ -220,14 +220,14 @@ def test_another_tenant_sees_and_answers_nothing(house: House, alice: Person, bo
     request = asked(house, alice)
     mallory = house.person("bob", Role.APPROVER, scope=ELSEWHERE)
     with house.records.read(ELSEWHERE) as reading:
-        assert approvals.find_all(reading) == []
-        assert approvals.waiting_for(reading, mallory.id, START) == []
+        assert requests.find_all(reading) == []
+        assert requests.waiting_for(reading, mallory.id, START) == []
         with pytest.raises(NotFound):
-            approvals.find(reading, request.id)
+            requests.find(reading, request.id)
     with pytest.raises(NotFound), house.begin(ELSEWHERE) as tx:
-        approvals.answer(tx, request.id, signed(mallory, request), approvals.public_keys(tx))
+        requests.answer(tx, request.id, signed(mallory, request), approvals.public_keys(tx))
     with pytest.raises(NotFound), house.begin(ELSEWHERE) as tx:
-        approvals.use(tx, request.id, PURPOSE, SUBJECT, 1)
+        requests.use(tx, request.id, PURPOSE, SUBJECT, 1)
     assert answered(house, bob, request, signed(mallory, request)) == "approval-refused"
 
 
@@ -235,5 +235,5 @@ def test_a_signature_of_many_or_of_nobody_is_refused(house: House, alice: Person
     request = asked(house, alice)
     for envelope in (b"", b"{}", signed(bob, request, decision="maybe")):
         with pytest.raises((Invalid, Forbidden)), house.begin(Scope(TENANT, bob.id)) as tx:
-            approvals.answer(tx, request.id, envelope, approvals.public_keys(tx))
+            requests.answer(tx, request.id, envelope, approvals.public_keys(tx))
     assert TWO.needed == 2

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from fastness.access import approvals, standing
-from fastness.access.approvals import ApprovalRequest, RequestState, Terms
-from fastness.access.approvals.requests import LONGEST_S, MOST_OPEN
+from fastness.access.approvals import requests
+from fastness.access.approvals.requests import LONGEST_S, MOST_OPEN, ApprovalRequest, RequestState, Terms
 from fastness.core.clock import Instant, later
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Invalid, NotFound
 from fastness.core.events import EventKind
@@ -32,7 +32,7 @@ def who(person: Person, actor: str = "") -> Principal:
 
 def asked(house: House, person: Person, terms: Terms = TWO, actor: str = "") -> ApprovalRequest:
     with house.begin(Scope(TENANT, person.id)) as tx:
-        return approvals.ask(tx, who(person, actor), PURPOSE, SUBJECT, terms, {"key": "attest"})
+        return requests.ask(tx, who(person, actor), PURPOSE, SUBJECT, terms, {"key": "attest"})
 
 
 def signed(person: Person, request: ApprovalRequest, decision: str = "approve", **changes: str | int) -> bytes:
@@ -45,17 +45,17 @@ def signed(person: Person, request: ApprovalRequest, decision: str = "approve", 
 def say(house: House, person: Person, request: ApprovalRequest, decision: str = "approve") -> RequestState:
     with house.begin(Scope(TENANT, person.id)) as tx:
         envelope = signed(person, request, decision)
-        return approvals.answer(tx, request.id, envelope, approvals.public_keys(tx)).state
+        return requests.answer(tx, request.id, envelope, approvals.public_keys(tx)).state
 
 
 def use(house: House, request: ApprovalRequest, purpose: str = PURPOSE, at_least: int = 2) -> None:
     with house.begin() as tx:
-        approvals.use(tx, request.id, purpose, SUBJECT, at_least)
+        requests.use(tx, request.id, purpose, SUBJECT, at_least)
 
 
 def waits_for(house: House, person: Person) -> set[str]:
     with house.records.read(ADMIN) as reading:
-        return {request.id for request in approvals.waiting_for(reading, person.id, house.clock.now())}
+        return {request.id for request in requests.waiting_for(reading, person.id, house.clock.now())}
 
 
 def test_two_say_yes_and_the_act_is_done_once(house: House, crew: dict[str, Person]) -> None:
@@ -70,9 +70,9 @@ def test_two_say_yes_and_the_act_is_done_once(house: House, crew: dict[str, Pers
         (EventKind.APPROVAL_REQUESTED, ""), (EventKind.APPROVAL_CLOSED, "approved"), (EventKind.APPROVAL_CLOSED, "used")
     ]  # fmt: skip
     with house.records.read(ADMIN) as reading:
-        (kept,) = approvals.find_all(reading)
+        (kept,) = requests.find_all(reading)
         assert (kept.state, kept.used, kept.asked) == (RequestState.APPROVED, True, request.asked)
-        assert approvals.standing(reading, kept, house.clock.now()).decision is Decision.ALLOW
+        assert requests.standing(reading, kept, house.clock.now()).decision is Decision.ALLOW
 
 
 def test_one_no_closes(house: House, crew: dict[str, Person]) -> None:
@@ -109,18 +109,18 @@ def test_too_late_is_too_late(house: House, crew: dict[str, Person]) -> None:
     with pytest.raises(Conflict, match="deadline"):
         use(house, other)
     with house.begin() as tx:
-        assert approvals.expire(tx) == 1
+        assert requests.expire(tx) == 1
     with house.records.read(ADMIN) as reading:
-        assert approvals.find(reading, request.id).state is RequestState.EXPIRED
-        assert approvals.find_all(reading, RequestState.OPEN) == []
+        assert requests.find(reading, request.id).state is RequestState.EXPIRED
+        assert requests.find_all(reading, RequestState.OPEN) == []
 
 
 def test_who_asked_takes_it_back_and_nobody_else(house: House, crew: dict[str, Person]) -> None:
     request = asked(house, crew["alice"])
     with pytest.raises(Forbidden), house.begin(Scope(TENANT, crew["bob"].id)) as tx:
-        approvals.withdraw(tx, request.id)
+        requests.withdraw(tx, request.id)
     with house.begin(Scope(TENANT, crew["alice"].id)) as tx:
-        approvals.withdraw(tx, request.id)
+        requests.withdraw(tx, request.id)
     with pytest.raises(Conflict, match="withdrawn"):
         say(house, crew["bob"], request)
 
@@ -143,7 +143,7 @@ def test_terms_that_mean_nothing_are_refused(house: House, crew: dict[str, Perso
 def test_one_author_has_so_many_open_requests(house: House, crew: dict[str, Person]) -> None:
     with house.begin(Scope(TENANT, crew["alice"].id)) as tx:
         for _ in range(MOST_OPEN):
-            approvals.ask(tx, who(crew["alice"]), PURPOSE, SUBJECT, TWO, {})
+            requests.ask(tx, who(crew["alice"]), PURPOSE, SUBJECT, TWO, {})
     with pytest.raises(Conflict, match="approval-flood"):
         asked(house, crew["alice"])
     asked(house, crew["bob"])
@@ -151,7 +151,7 @@ def test_one_author_has_so_many_open_requests(house: House, crew: dict[str, Pers
 
 def test_a_request_that_is_not_there(house: House) -> None:
     with pytest.raises(NotFound), house.records.read(ADMIN) as reading:
-        approvals.find(reading, "no-such-request")
+        requests.find(reading, "no-such-request")
 
 
 def test_fewer_than_the_act_needs_are_not_enough(house: House, crew: dict[str, Person]) -> None:

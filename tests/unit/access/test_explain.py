@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fastness.access import Policies, decide
-from fastness.access.explain import Change, explain
+from fastness.access.policysets.explain import Change, explain
 from fastness.core.identity import Action, Obligation, PrincipalId, PrincipalKind, Role
 from tests.unit.access.test_decisions import MODEL, NOW, alice, context_for
 
@@ -31,7 +31,7 @@ CHANGES = {
         alice(Role.APPROVER), Action.MODEL_APPROVE, {"author": "user:alice"}, ("context.author", "user:somebody-else"),
     ),
     "no own approval": (
-        alice(Role.OPERATOR), Action.MODEL_DEPLOY, {"own_approval": True}, ("context.own_approval", "false"),
+        alice(Role.OPERATOR), Action.MODEL_DEPLOY, {"own_approval": True}, ("context.own_approval", "False"),
     ),
     "the own tenant": (alice(Role.DEVELOPER), Action.MODEL_INFER, {"tenant": "x"}, ("context.tenant", "default")),
     "a person": (

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from fastness.access import Policies, approvals, decide
+from fastness.access.approvals import requests
 from fastness.access.policysets import (
     SET_TYPE,
     PoliciesProjection,
@@ -15,16 +16,13 @@ from fastness.access.policysets import (
     PolicySnapshot,
     Proposal,
     activate,
-    check,
     draft,
-    joined,
     page,
     propose,
-    read_cases,
-    run_cases,
     sets,
-    verdict_of,
 )
+from fastness.access.policysets.cases import read_cases, run_cases, verdict_of
+from fastness.access.policysets.findings import check, joined
 from fastness.core.errors import Conflict, FastnessError, Invalid, NotFound
 from fastness.core.events import EventKind
 from fastness.core.findings import Decision
@@ -72,7 +70,7 @@ class Town:
                 person.signer, {"request": subject}, approvals.PREDICATE_TYPE, predicate | {"decision": "approve"}
             )
             with self.house.begin(self.scope(person)) as tx:
-                approvals.answer(tx, proposal.request.id, envelope, approvals.public_keys(tx))
+                requests.answer(tx, proposal.request.id, envelope, approvals.public_keys(tx))
 
     def activate(self, proposal: Proposal) -> PolicySet:
         with self.house.begin(self.scope(self.author)) as tx:

@@ -1,22 +1,10 @@
 """What several persons must say yes to: signed approvals, and the requests that ask for them.
 
-`signed` counts what was signed about a digest; releases use it as it is. `requests` adds who asks, until when, and on what terms.
+`record_approval` and `quorum` keep and count what was signed about a digest; releases use them as they are. Module `requests` adds
+who asks, until when and on what terms, for all else.
 """
 
-from fastness.access.approvals.requests import (
-    ApprovalRequest,
-    RequestState,
-    Terms,
-    answer,
-    ask,
-    expire,
-    find,
-    find_all,
-    standing,
-    use,
-    waiting_for,
-    withdraw,
-)
+from fastness.access.approvals import requests
 from fastness.access.approvals.signed import (
     ALTERED,
     COUNTED,
@@ -27,7 +15,6 @@ from fastness.access.approvals.signed import (
     RULES,
     Approval,
     Choice,
-    enrolled_keys,
     proposal,
     public_keys,
     quorum,
@@ -43,22 +30,10 @@ __all__ = [
     "REJECTED",
     "RULES",
     "Approval",
-    "ApprovalRequest",
     "Choice",
-    "RequestState",
-    "Terms",
-    "answer",
-    "ask",
-    "enrolled_keys",
-    "expire",
-    "find",
-    "find_all",
     "proposal",
     "public_keys",
     "quorum",
     "record_approval",
-    "standing",
-    "use",
-    "waiting_for",
-    "withdraw",
+    "requests",
 ]

@@ -1,6 +1,10 @@
-"""A tenant's own rules: written, tested, signed, approved, sealed, and taken by every worker as a whole."""
+"""A tenant's own rules: written, tested, signed, approved, sealed, and taken by every worker as a whole.
 
-from fastness.access.policysets.cases import Case, Outcome, read_cases, run_cases, verdict_of
+`page` shows a set of rules, `explain` a single decision; module `findings` says what is wrong with rules, `cases` whether they decide
+as cases say.
+"""
+
+from fastness.access.policysets import cases, findings
 from fastness.access.policysets.documents import (
     SET_TYPE,
     PolicyDocument,
@@ -11,30 +15,24 @@ from fastness.access.policysets.documents import (
     propose,
     sets,
 )
-from fastness.access.policysets.findings import RULES, check, joined
+from fastness.access.policysets.explain import explain
 from fastness.access.policysets.page import page
-from fastness.access.policysets.snapshot import PoliciesProjection, PolicyBook, PolicySnapshot, SealedRules
+from fastness.access.policysets.snapshot import PoliciesProjection, PolicyBook, PolicySnapshot
 
 __all__ = [
-    "RULES",
     "SET_TYPE",
-    "Case",
-    "Outcome",
     "PoliciesProjection",
     "PolicyBook",
     "PolicyDocument",
     "PolicySet",
     "PolicySnapshot",
     "Proposal",
-    "SealedRules",
     "activate",
-    "check",
+    "cases",
     "draft",
-    "joined",
+    "explain",
+    "findings",
     "page",
     "propose",
-    "read_cases",
-    "run_cases",
     "sets",
-    "verdict_of",
 ]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fastness.access import approvals
+from fastness.access.approvals import COUNTED, requests
+from fastness.access.approvals.signed import enrolled_keys
 from fastness.access.decisions import Policies
 from fastness.access.policysets import records
 from fastness.access.policysets.findings import check
@@ -84,7 +85,7 @@ class Proposal:
     """A set that waits for approval, and what was found in it."""
 
     set: PolicySet
-    request: approvals.ApprovalRequest
+    request: requests.ApprovalRequest
     findings: tuple[Finding, ...]
 
 
@@ -129,8 +130,8 @@ def propose(
     records.add(tx, SetRow(tx.scope.tenant, document.number, digest, who.id, envelope, tx.now, None, None))
     details: dict[str, Detail] = {"number": document.number, "digest": digest}
     tx.emit(tx.events.make(EventKind.POLICY_CHANGED, _resource(tx.scope.tenant), reason="proposed", details=details))
-    terms = approvals.Terms(NEEDED, _APPROVERS, later(tx.now, _DEADLINE_S))
-    request = approvals.ask(tx, who, PURPOSE, digest, terms, {"number": document.number, "reason": document.reason})
+    terms = requests.Terms(NEEDED, _APPROVERS, later(tx.now, _DEADLINE_S))
+    request = requests.ask(tx, who, PURPOSE, digest, terms, {"number": document.number, "reason": document.reason})
     return Proposal(PolicySet(document, who.id, tx.now, None), request, verdict.findings)
 
 
@@ -157,8 +158,8 @@ def activate(tx: Transaction, signer: Signer, number: int, request: str, shipped
     verdict = check(document.texts, shipped)
     if verdict.decision is Decision.DENY:
         raise Invalid("policies-refused", "; ".join(f.message for f in verdict.findings), "Mend the rules named.")
-    said = approvals.use(tx, request, PURPOSE, document.digest, NEEDED)
-    approvers = sorted(str(f.evidence["principal"]) for f in said.findings if f.rule == approvals.COUNTED.id)
+    said = requests.use(tx, request, PURPOSE, document.digest, NEEDED)
+    approvers = sorted(str(f.evidence["principal"]) for f in said.findings if f.rule == COUNTED.id)
     seal = seal_of(signer, document, approvers)
     if records.mark_active(tx, number, seal) != 1:
         raise Conflict("policies-outdated", "this set was activated meanwhile")
@@ -209,7 +210,7 @@ def open_seal(seal: bytes, house: Mapping[str, bytes], tenant: str) -> PolicyDoc
 
 def _of_row(reading: Reading, row: SetRow) -> PolicyDocument:
     """The document of a row, signed by its author with a key that was enrolled."""
-    keys = approvals.enrolled_keys(reading)
+    keys = enrolled_keys(reading)
     try:
         document, author = _opened(row.envelope, {keyid: pem for keyid, (_, pem) in keys.items()}, keys)
     except Invalid as error:

@@ -135,11 +135,8 @@ def _permitted(rule: Policy, action: Action, shipped: list[Policy]) -> bool:
 def _toxic(own: Mapping[str, Policy], shipped: Mapping[str, Policy]) -> Iterator[Finding]:
     permits = [rule for rule in (*shipped.values(), *own.values()) if rule.effect == "permit"]
     for role in Role:
-        given: dict[Action, Policy] = {}
-        for rule in permits:
-            if role in rule.roles or (rule.id in own and not rule.narrow):
-                for action in rule.actions:
-                    given.setdefault(action, rule)
+        held = [rule for rule in permits if role in rule.roles or (rule.id in own and not rule.narrow)]
+        given = {action: rule for rule in reversed(held) for action in rule.actions}
         for pair in ACTS:
             rules = [given[action] for action in (pair.one, pair.two) if action in given]
             if len(rules) == 2 and any(rule.id in own for rule in rules):

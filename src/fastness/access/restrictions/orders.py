@@ -203,22 +203,23 @@ def _target(tx: Transaction, order: Order, here: str) -> str:
     target = order.target
     if order.kind is Kind.ADDRESS:
         return _network(target, here, block=order.measure is Measure.BLOCK)
-    if order.kind is Kind.ACTION:
-        if target not in set(Action):
-            raise Invalid("restriction-target", f"{target[:80]!r} is no action")
-        if order.measure is Measure.BLOCK and target in KEPT_OPEN:
-            raise Conflict("restriction-lockout", f"{target} is never blocked: by it a house is set right")
-    elif order.kind is Kind.TENANT:
-        if tx.scope.tenant != DEFAULT_TENANT or target == DEFAULT_TENANT:
-            raise Forbidden("restriction-tenant", "only the house restricts tenants, and never itself")
-    elif order.kind is Kind.PRINCIPAL:
-        if not people.find_principals(tx, PrincipalId(target)):
-            raise NotFound("principal-unknown", f"there is no principal {target[:80]!r}")
-    elif order.kind is Kind.KEY and not people.find_keys(tx, target):
-        raise NotFound("key-unknown", f"there is no key {target[:80]!r}")
     if not 0 < len(target) <= 128 or not target.isprintable():
         raise Invalid("restriction-target", "a target is up to 128 printable characters")
+    if order.kind is Kind.ACTION and target not in set(Action):
+        raise Invalid("restriction-target", f"{target!r} is no action")
+    if order.kind is Kind.ACTION and order.measure is Measure.BLOCK and target in KEPT_OPEN:
+        raise Conflict("restriction-lockout", f"{target} is never blocked: by it a house is set right")
+    if order.kind is Kind.TENANT and (tx.scope.tenant != DEFAULT_TENANT or target == DEFAULT_TENANT):
+        raise Forbidden("restriction-tenant", "only the house restricts tenants, and never itself")
+    _require_known(tx, order)
     return target
+
+
+def _require_known(tx: Transaction, order: Order) -> None:
+    if order.kind is Kind.PRINCIPAL and not people.find_principals(tx, PrincipalId(order.target)):
+        raise NotFound("principal-unknown", f"there is no principal {order.target!r}")
+    if order.kind is Kind.KEY and not people.find_keys(tx, order.target):
+        raise NotFound("key-unknown", f"there is no key {order.target!r}")
 
 
 def _network(text: str, here: str, *, block: bool) -> str:

@@ -11,6 +11,13 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Make the tables."""
+    _approval_request()
+    _policy_set()
+    _restriction()
+    _session_act()
+
+
+def _approval_request() -> None:
     op.create_table(
         "approval_request",
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -23,11 +30,16 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["tenant", "author"], ["principal.tenant", "principal.id"], name=op.f("fk_approval_request_tenant_principal")
+            ["tenant", "author"],
+            ["principal.tenant", "principal.id"],
+            name=op.f("fk_approval_request_tenant_principal"),
         ),
         sa.PrimaryKeyConstraint("tenant", "id", name=op.f("pk_approval_request")),
     )
     op.create_index("ix_approval_request_open", "approval_request", ["tenant", "state", "deadline"], unique=False)
+
+
+def _policy_set() -> None:
     op.create_table(
         "policy_set",
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -43,6 +55,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant", "number", name=op.f("pk_policy_set")),
     )
+
+
+def _restriction() -> None:
     op.create_table(
         "restriction",
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -61,6 +76,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "id", name=op.f("pk_restriction")),
     )
     op.create_index("ix_restriction_standing", "restriction", ["tenant", "lifted_at", "expires_at"], unique=False)
+
+
+def _session_act() -> None:
     op.create_table(
         "session_act",
         sa.Column("tenant", sa.String(length=64), nullable=False),

@@ -21,6 +21,7 @@ from fastness.core.clock import Instant
 from fastness.core.identity import Action, Obligation, Principal, PrincipalId, PrincipalKind, Resource, Role, Strength
 
 _ANOTHER = "user:somebody-else"
+_Value = str | int | bool
 _CARRIED = (Obligation.TWO_PERSONS, Obligation.MASK, Obligation.LOG)
 
 
@@ -64,7 +65,7 @@ class Explanation:
 
 class _Asked(NamedTuple):
     principal: Principal
-    context: dict[str, str | int | bool]
+    context: dict[str, _Value]
 
 
 def explain(
@@ -124,7 +125,7 @@ class _Step(NamedTuple):
     """One change to a question: fields of the principal, or of the context."""
 
     principal: dict[str, object]
-    context: dict[str, str | int | bool]
+    context: dict[str, _Value]
     role: Role | None = None
 
     def apply(self, asked: _Asked) -> _Asked:
@@ -139,25 +140,30 @@ def _steps(asked: _Asked, now: Instant | None) -> Iterator[tuple[Change, _Step]]
     for role in Role:
         if role not in who.roles:
             yield Change("principal.roles", f"+{role}"), _Step({}, {}, role)
-    if now is not None and who.stepped_up_at != now:
-        yield Change("principal.stepped_up_at", "now"), _Step({"stepped_up_at": now}, {})
-    if who.strength < Strength.MFA:
-        yield Change("principal.strength", "mfa"), _Step({"strength": Strength.MFA}, {})
-    if who.kind is not PrincipalKind.USER:
-        yield Change("principal.kind", "user"), _Step({"kind": PrincipalKind.USER}, {})
-    if who.actor:
-        yield Change("principal.actor", "nobody"), _Step({"actor": PrincipalId("")}, {})
-    if who.actions is not None:
-        yield Change("credential.actions", "all"), _Step({"actions": None}, {})
-    if who.models is not None:
-        yield Change("credential.models", "all"), _Step({"models": None}, {})
+    better: list[tuple[str, str, object, str]] = [
+        ("principal.strength", "strength", max(who.strength, Strength.MFA), "mfa"),
+        ("principal.kind", "kind", PrincipalKind.USER, "user"),
+        ("principal.actor", "actor", PrincipalId(""), "nobody"),
+        ("credential.actions", "actions", None, "all"),
+        ("credential.models", "models", None, "all"),
+    ]
+    if now is not None:
+        better.append(("principal.stepped_up_at", "stepped_up_at", now, "now"))
+    for attribute, field, value, to in better:
+        if getattr(who, field) != value:
+            yield Change(attribute, to), _Step({field: value}, {})
     for name, value in asked.context.items():
-        if name == "tenant":
-            if value != who.tenant:
-                yield Change("context.tenant", who.tenant), _Step({}, {"tenant": who.tenant})
-        elif isinstance(value, bool):
-            yield Change(f"context.{name}", str(not value).lower()), _Step({}, {name: not value})
-        elif name in {"author", "owner"}:
-            for other in (who.id, _ANOTHER):
-                if other != value:
-                    yield Change(f"context.{name}", other), _Step({}, {name: other})
+        for other in _others(name, value, who):
+            yield Change(f"context.{name}", str(other)), _Step({}, {name: other})
+
+
+def _others(name: str, value: _Value, who: Principal) -> list[_Value]:
+    """What an attribute of the context could be instead."""
+    if isinstance(value, bool):
+        return [not value]
+    known: dict[str, list[_Value]] = {
+        "tenant": [who.tenant],
+        "author": [who.id, _ANOTHER],
+        "owner": [who.id, _ANOTHER],
+    }
+    return [other for other in known.get(name, []) if other != value]
