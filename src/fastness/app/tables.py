@@ -17,7 +17,11 @@ OWNERS = (
     "fastness.access.login",
     "fastness.access.tokens",
     "fastness.access.oauth",
+    "fastness.access.federation",
     "fastness.access.quotas",
+    "fastness.access.directory",
+    "fastness.access.scim",
+    "fastness.access.reviews",
     "fastness.models.registry",
     "fastness.models.release",
 )

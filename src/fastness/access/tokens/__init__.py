@@ -2,7 +2,7 @@
 
 from fastness.access.tokens.inside import verify_in
 from fastness.access.tokens.issuing import AccessToken, Grantee, Issuer, issue, revoke, revoke_all
-from fastness.access.tokens.jose import OURS
+from fastness.access.tokens.jose import EXTERNAL, OURS
 from fastness.access.tokens.keys import ACCESS_LIFE_S, TOPIC, Signers, jwks, rotate_keys, withdraw_key
 from fastness.access.tokens.rights import EVERYTHING, Rights, parse_scope
 from fastness.access.tokens.snapshot import TokenKeys, TokenKeysProjection
@@ -11,6 +11,7 @@ from fastness.access.tokens.verifier import MOST_ACTORS, Bearer, Verifier
 __all__ = [
     "ACCESS_LIFE_S",
     "EVERYTHING",
+    "EXTERNAL",
     "MOST_ACTORS",
     "OURS",
     "TOPIC",

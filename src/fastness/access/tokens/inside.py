@@ -55,7 +55,7 @@ def _holders(reading: Reading, named: Iterable[str]) -> list[tuple[members.Princ
     for name in sorted(named):
         row = members.find_principals(reading, PrincipalId(name)).get(PrincipalId(name))
         if row is not None:
-            found.append((row, Holder(row.kind, row.roles, row.active, records.floor_of(reading, row.id))))
+            found.append((row, Holder(row.kind, row.roles, row.active, records.floor_of(reading, row.id), row.grants)))
     return found
 
 

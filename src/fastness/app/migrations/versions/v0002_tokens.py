@@ -12,6 +12,31 @@ down_revision = "0001"
 def upgrade() -> None:
     """Make the tables."""
     op.create_table(
+        "federation_login",
+        sa.Column("state_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("provider", sa.String(length=64), nullable=False),
+        sa.Column("browser_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("return_to", sa.String(length=512), nullable=False),
+        sa.Column("fresh", sa.Boolean(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("state_digest", name=op.f("pk_federation_login")),
+    )
+    op.create_index(op.f("ix_federation_login_expires_at"), "federation_login", ["expires_at"], unique=False)
+    op.create_table(
+        "federation_provider",
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("secret_key", sa.String(length=64), nullable=True),
+        sa.Column("secret_version", sa.Integer(), nullable=True),
+        sa.Column("secret_wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("disabled_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "name", name=op.f("pk_federation_provider")),
+    )
+    op.create_table(
         "token_denied",
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("id", sa.String(length=100), nullable=False),
@@ -31,6 +56,21 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_token_key")),
+    )
+    op.create_table(
+        "federation_identity",
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("issuer", sa.String(length=512), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("principal", sa.String(length=80), nullable=False),
+        sa.Column("linked_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "principal"],
+            ["principal.tenant", "principal.id"],
+            name=op.f("fk_federation_identity_tenant_principal"),
+        ),
+        sa.PrimaryKeyConstraint("tenant", "issuer", "subject", name=op.f("pk_federation_identity")),
+        sa.UniqueConstraint("tenant", "issuer", "principal", name=op.f("uq_federation_identity_tenant")),
     )
     op.create_table(
         "oauth_client",
