@@ -61,7 +61,6 @@ ASKED_BY = {
     Action.MODEL_INFER: "`call`, `POST …/infer`",
     Action.MODEL_READ: "`models list`, `show`, `history`, `verify`; `access allowance list`; `GET /v2/models/…`",
     Action.MODEL_PUSH: "`push`",
-    Action.MODEL_PULL: "later",
     Action.MODEL_APPROVE: "`models approve`",
     Action.MODEL_DEPLOY: "`models deploy`",
     Action.MODEL_ROLLBACK: "`models rollback`",
@@ -77,7 +76,8 @@ ASKED_BY = {
     Action.SYSTEM_READ: "`status`",
 }
 _POLICY = re.compile(
-    r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)',
+    r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?:@obliges\("(?P<obliges>[^"]+)"\)\s*)?'
+    r"(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)",
     re.DOTALL,
 )
 
@@ -155,13 +155,16 @@ def _cell(text: str) -> str:
 def roles_page() -> str:
     found = [match for path in sorted(POLICIES.glob("*.cedar")) for match in _POLICY.finditer(path.read_text("utf-8"))]
     permits = [match for match in found if match["effect"] == "permit"]
-    forbids = [match for match in found if match["effect"] == "forbid"]
+    forbids = [match for match in found if match["effect"] == "forbid" and not match["obliges"]]
+    obliging = [match for match in found if match["effect"] == "forbid" and match["obliges"]]
     lines = [ROLES, "\n## Who may\n\n| rule | what | actions |\n|---|---|---|\n"]
     lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope'])} |\n" for m in permits]
     lines.append("\n## What nobody may\n\n| rule | what | actions |\n|---|---|---|\n")
     lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope']) or 'all'} |\n" for m in forbids]
+    lines.append("\n## What asks for more\n\n| rule | what | actions |\n|---|---|---|\n")
+    lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope']) or 'all'} |\n" for m in obliging]
     lines.append("\n## Which command asks for which action\n\n| action | asked for by |\n|---|---|\n")
-    lines += [f"| `{action}` | {ASKED_BY[action]} |\n" for action in Action]
+    lines += [f"| `{action}` | {ASKED_BY.get(action, 'later')} |\n" for action in Action]
     return "".join(lines)
 
 
