@@ -142,6 +142,7 @@ def validate(reading: Reading, desk: Desk, cookie: str, client: Client, now: Ins
         _held(row.roles, owner.roles),
         row.strength,
         row.authenticated_at,
+        grants=owner.grants,
         stepped_up_at=row.stepped_up_at,
     )
     stale = later(row.seen_at, min(_SEEN_EVERY_S, desk.settings.idle_s / 4)) <= now
@@ -229,6 +230,11 @@ class Rescoped:
     def execute(self) -> Any:
         """What runs a statement of the view."""
         return self.reading.execute
+
+    @property
+    def seal(self) -> Any:
+        """What the rows of the view are sealed under."""
+        return self.reading.seal
 
 
 def _held(then: frozenset[Role], now: frozenset[Role]) -> frozenset[Role]:

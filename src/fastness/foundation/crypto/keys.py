@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     DEDUP = "dedup"
     LOGIN = "login"
     TOKENS = "tokens"
+    ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,12 +161,25 @@ class Rows:
         return self._rows[position]
 
 
+class Seal(Protocol):
+    """A keyed hash under which packages seal rows that nobody may make who has the database and no key ring."""
+
+    def digest(self, data: bytes) -> bytes:
+        """HMAC-SHA-256 of `data`."""
+        ...
+
+
 class Reading(Protocol):
     """One consistent view of the records."""
 
     @property
     def scope(self) -> Scope:
         """In whose name it reads; functions filter by its tenant."""
+        ...
+
+    @property
+    def seal(self) -> Seal | None:
+        """What the rows of these records are sealed under; None where they were opened without a key ring."""
         ...
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> Rows:
