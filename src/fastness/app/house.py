@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastness.access import (
     Credentials,
@@ -13,6 +13,7 @@ from fastness.access import (
     create_principal,
     enrol,
 )
+from fastness.access.login import App, Desk, factors
 from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
 from fastness.app.settings import FILE, Settings
@@ -33,15 +34,17 @@ from fastness.models.scan import Scanner
 from fastness.wire.control import SystemView
 
 LOG = "ledger:log"
+FIRST_FACTOR = "authenticator app"
 _LONGEST_TEXT = 500  # in an event: paths and messages may be longer
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The first administrator of a new house; the key is shown this once."""
+    """The first administrator of a new house; the key, and what an authenticator app takes in, are shown this once."""
 
     principal: str
     api_key: str
+    app: App = field(repr=False)
 
 
 class House:
@@ -50,6 +53,7 @@ class House:
     Attributes:
         parts: what admission and release work with.
         pepper: secret of the API keys' digests.
+        desk: where people log in.
         mended: what was wrong with the log and is mended; None where nothing was.
     """
 
@@ -79,6 +83,7 @@ class House:
         self.ledger = Ledger(home.ledger, self.records, (home.ledger / "vkey").read_text("utf-8").strip())
         self.policies = Policies.shipped()
         self.pepper = keyring.mac(Purpose.KEY_PEPPER)
+        self.desk = Desk.open(settings.login, keyring, self.entropy)
         self.sandbox = Sandbox.detect(settings.sandbox)
         self.host = ModelHost(self.sandbox, settings.runtime)
         self.scanner = Scanner(settings.scanning)
@@ -251,7 +256,8 @@ def _first_administrator(house: House, name: str, public_pem: bytes) -> Created:
         enrolment = create_principal(tx, PrincipalKind.USER, name, frozenset({Role.ADMINISTRATOR}))
     with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
         principal, key = enrol(tx, enrolment.code, public_pem, house.pepper)
-    return Created(principal.id, key.text)
+        app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR)
+    return Created(principal.id, key.text, app)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fastness.access.login import LoginSettings
 from fastness.app.home import OPTIONS, Home
 from fastness.core.settings import InvalidSetting, load
 from fastness.foundation.sandbox import SandboxSettings
@@ -85,6 +86,7 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    login: LoginSettings = field(default_factory=LoginSettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     scanning: RunSettings = field(default_factory=RunSettings)

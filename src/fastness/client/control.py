@@ -5,18 +5,19 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from fastness.client.transport import Body, Reply, Transport
-from fastness.core.errors import Unavailable
+from fastness.core.errors import Forbidden, Unauthenticated, Unavailable
 from fastness.wire import control, problems
 
 T = TypeVar("T")
 API = "/api/v1"
 _FAILED = 400
+_ELEVATING = frozenset({"step-up-required", "elevation-refused"})
 
 
 def _decoded(data: bytes, answer: type[T] | None) -> T:
@@ -34,15 +35,50 @@ def next_page(link: str) -> str:
     return match[1] if match else ""
 
 
+class SecondFactor(Protocol):
+    """What answers when the house asks for a second factor: a person at a terminal, or a program that asks one.
+
+    Attributes:
+        elevation: of the last answer, to be sent along; empty without one. It is set when an answer was right.
+    """
+
+    elevation: str
+
+    def answer(self, ways: control.WaysView) -> control.StepUpRequest:
+        """A second factor, by one of the `ways`.
+
+        Raises:
+            FastnessError: nobody is there to give one.
+        """
+        ...
+
+
 class _Calls:
     """One principal's calls over one transport."""
 
-    def __init__(self, transport: Transport, key: str) -> None:
+    def __init__(self, transport: Transport, key: str, second: SecondFactor | None) -> None:
         self._transport = transport
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._second = second
 
     def send(self, method: str, path: str, body: Body | None, kind: str = "application/json") -> Reply:
+        """One request; where it takes a second factor, that is asked for and the request sent again, once."""
+        try:
+            return self._send(method, path, body, kind)
+        except (Forbidden, Unauthenticated) as error:
+            repeatable = body is None or isinstance(body, bytes)
+            if self._second is None or error.code not in _ELEVATING or not repeatable:
+                raise
+        self._second.elevation = ""
+        ways = self.call("GET", "/step-ups", control.WaysView)
+        given = self._second.answer(ways)
+        self._second.elevation = self.call("POST", "/step-ups", control.ElevationReply, given).elevation
+        return self._send(method, path, body, kind)
+
+    def _send(self, method: str, path: str, body: Body | None, kind: str) -> Reply:
         headers = dict(self._headers)
+        if self._second is not None and self._second.elevation:
+            headers["fastness-elevation"] = self._second.elevation
         if body is not None:
             headers["content-type"] = kind
         reply = self._transport.send(method, API + path, headers, body)
@@ -126,6 +162,42 @@ class AccessCalls:
     def allowances(self, environment: str) -> list[control.AllowanceView]:
         """Standing allowances of an environment."""
         return self._calls.all(f"/environments/{quote(environment, safe='')}/allowances", control.AllowanceView)
+
+
+class LoginCalls:
+    """One's own second factors, and step-up by them."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def factors(self) -> control.FactorsView:
+        """All second factors of the caller."""
+        return self._calls.call("GET", "/factors", control.FactorsView)
+
+    def start_totp(self, label: str) -> control.AppView:
+        """Begin to set up an authenticator app; it takes a second factor where there is one already."""
+        return self._calls.call("POST", "/factors/totp", control.AppView, control.LabelRequest(label))
+
+    def confirm_totp(self, factor: str, code: str) -> control.FactorReply:
+        """Complete an authenticator app by its first code; with the first factor come recovery codes."""
+        path = f"/factors/totp/{quote(factor, safe='')}/confirmation"
+        return self._calls.call("POST", path, control.FactorReply, control.CodeRequest(code))
+
+    def new_recovery_codes(self) -> control.FactorReply:
+        """Ten fresh recovery codes; all older ones are void."""
+        return self._calls.call("POST", "/factors/recovery-codes", control.FactorReply)
+
+    def remove_factor(self, factor: str) -> None:
+        """Remove one of one's own factors."""
+        self._calls.send("DELETE", f"/factors/{quote(factor, safe='')}", None).read()
+
+    def ways(self) -> control.WaysView:
+        """How the caller can give a second factor."""
+        return self._calls.call("GET", "/step-ups", control.WaysView)
+
+    def step_up(self, request: control.StepUpRequest) -> control.ElevationReply:
+        """Give a second factor."""
+        return self._calls.call("POST", "/step-ups", control.ElevationReply, request)
 
 
 class ModelCalls:
@@ -253,15 +325,18 @@ class ControlClient:
     Args:
         transport: over which the house is reached.
         key: the principal's API key; empty only for `access.enrol`.
+        second: answers where a second factor is asked for; without one such calls are refused.
 
     Attributes:
+        login: one's own second factors, and step-up by them.
         access: principals, keys and allowances.
         models: from push to rollback.
         audit: the ledger and the state of the house.
     """
 
-    def __init__(self, transport: Transport, key: str = "") -> None:
-        calls = _Calls(transport, key)
+    def __init__(self, transport: Transport, key: str = "", second: SecondFactor | None = None) -> None:
+        calls = _Calls(transport, key, second)
+        self.login = LoginCalls(calls)
         self.access = AccessCalls(calls)
         self.models = ModelCalls(calls)
         self.audit = AuditCalls(calls)

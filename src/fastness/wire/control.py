@@ -14,7 +14,9 @@ from fastness.wire.shapes import (
     Burst,
     Days,
     EnvironmentName,
+    FactorLabel,
     Label,
+    MethodName,
     Name,
     PrincipalKindName,
     PrincipalName,
@@ -35,12 +37,117 @@ class EnrolmentRequest(Message, frozen=True):
     public_pem: str
 
 
+class AppView(Message, frozen=True):
+    """What an authenticator app takes in, shown this once; it counts from its first code on.
+
+    Attributes:
+        factor: names it.
+        uri: `otpauth://…`, as text or as a QR code.
+        secret: the seed in base 32, for who cannot scan.
+    """
+
+    factor: str
+    uri: str
+    secret: str
+
+
 class EnrolmentReply(Message, frozen=True):
-    """The API key is shown this once."""
+    """The API key is shown this once; people get an authenticator app to set up with it."""
 
     principal: str
     key_id: str
     api_key: str
+    app: AppView | None = None
+
+
+class LabelRequest(Message, frozen=True):
+    """What a factor is called by its owner."""
+
+    label: FactorLabel
+
+
+class CodeRequest(Message, frozen=True):
+    """A code of an authenticator app."""
+
+    code: str
+
+
+class FactorReply(Message, frozen=True):
+    """A second factor that counts from now on; the recovery codes are shown this once."""
+
+    factor: str
+    recovery_codes: tuple[str, ...] = ()
+
+
+class FactorView(Message, frozen=True):
+    """A second factor of the caller."""
+
+    factor: str
+    method: str
+    label: str
+    created_at: str
+
+
+class FactorsView(Message, frozen=True):
+    """All second factors of the caller."""
+
+    factors: tuple[FactorView, ...]
+    recovery_codes_left: int
+
+
+class PasskeyOptions(Message, frozen=True):
+    """The argument of `navigator.credentials.create()` or `.get()`."""
+
+    options: dict[str, object]
+
+
+class PasskeyRequest(Message, frozen=True):
+    """What the browser made of the options."""
+
+    label: FactorLabel
+    response: dict[str, object]
+
+
+class WaysView(Message, frozen=True):
+    """How the caller can give a second factor: `totp`, `passkey`, `recovery`."""
+
+    methods: tuple[str, ...]
+    passkey: dict[str, object] | None = None
+
+
+class StepUpRequest(Message, frozen=True):
+    """A second factor: a code, or for a passkey what the browser made of the options."""
+
+    method: MethodName
+    code: str = ""
+    response: dict[str, object] | None = None
+
+
+class ElevationReply(Message, frozen=True):
+    """To be sent as `Fastness-Elevation` with the same credential, until it expires."""
+
+    elevation: str
+    expires_at: str
+
+
+class SessionView(Message, frozen=True):
+    """A session of the console."""
+
+    session: str
+    principal: str
+    strength: str
+    network: str
+    started_at: str
+    seen_at: str
+    expires_at: str
+
+
+class InvitationReply(Message, frozen=True):
+    """A one-time code to set a password by, shown this once."""
+
+    principal: str
+    code: str
+    expires_at: str
 
 
 class PrincipalRequest(Message, frozen=True):

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key, standing
+from fastness.access.login import factors
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
@@ -15,6 +16,7 @@ from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalK
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.factors import FIRST_FACTOR, shown_app
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, entry, guarded
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
@@ -41,11 +43,13 @@ class AccessRoutes(Controller):
         try:
             with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
                 principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+                person = principal.kind is PrincipalKind.USER
+                app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR) if person else None
         except FastnessError as error:
             doors.refuse_enrolment(caller, error)
             raise
         house.published(KeysProjection.topic)
-        return control.EnrolmentReply(principal.id, key.key_id, key.text)
+        return control.EnrolmentReply(principal.id, key.key_id, key.text, shown_app(app) if app else None)
 
     @post("/principals", sync_to_thread=True, opt=guarded(Action.PRINCIPAL_CREATE, WRITE, shown_once=True))
     def create_principal(

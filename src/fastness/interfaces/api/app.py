@@ -20,6 +20,7 @@ from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
+from fastness.interfaces.api.factors import FactorRoutes, StepUpRoutes
 from fastness.interfaces.api.gate import LARGEST_BODY, AsgiApp, Gate
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
@@ -89,7 +90,16 @@ def control_plane(house: House) -> Litestar:
             healthz,
             Router(
                 "/api/v1",
-                route_handlers=[AccessRoutes, MemberRoutes, KeyRoutes, OverviewRoutes, ModelRoutes, AuditRoutes],
+                route_handlers=[
+                    AccessRoutes,
+                    MemberRoutes,
+                    KeyRoutes,
+                    OverviewRoutes,
+                    ModelRoutes,
+                    AuditRoutes,
+                    FactorRoutes,
+                    StepUpRoutes,
+                ],
             ),
         ],
         middleware=[DefineMiddleware(Gate, doors=doors, replies=Replies(house.records))],

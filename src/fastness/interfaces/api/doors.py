@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
+from fastness.access.login import Client, stepup
 from fastness.app import House
 from fastness.core.clock import Clock
 from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
@@ -28,7 +29,7 @@ from fastness.interfaces.api.routes import Door, Pace
 from fastness.wire.control import Proof
 
 HERE: Final = "local"
-"""The address of who comes over the Unix socket, which only the owner of the home can reach."""
+"""What the record says of the address of who comes over the Unix socket, which only the owner of the home can reach."""
 _LOOPBACK: Final = ("127.", "::1")
 FRESH_S: Final = 300
 STEP_UP: Final = "step-up-required"
@@ -42,7 +43,7 @@ class Caller:
 
     Attributes:
         credential: names the credential in lists and in the record; empty at routes that ask nobody's name.
-        address: where the request came from.
+        client: where the request came from, and by which program.
         route: method and path as asked.
         decided: the permissions that were asked for and given.
     """
@@ -50,7 +51,7 @@ class Caller:
     principal: Principal
     scope: Scope
     credential: str
-    address: str
+    client: Client
     route: str
     decided: set[Action] = field(default_factory=set)
 
@@ -74,17 +75,13 @@ class Doors:
             Unauthenticated: nobody known; recorded.
             Limited: too many requests; recorded.
         """
-        address = scope["client"][0] if scope.get("client") else HERE
-        route = f"{scope['method']} {scope['path']}"
-        near = address == HERE or address.startswith(_LOOPBACK)
+        caller = self._stranger(scope)
+        address = caller.client.address
+        near = not address or address.startswith(_LOOPBACK)
         if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
-            nobody = Principal(
-                PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, self.clock.now()
-            )
-            caller = Caller(nobody, SYSTEM_SCOPE, "", address, route)
             self._keep_pace(caller, door.pace, f"address:{address}")
             return caller
-        caller = self._identify(scope, address, route)
+        self._identify(caller, scope)
         self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
         return caller
 
@@ -121,17 +118,30 @@ class Doors:
         """Record that somebody could not enrol; nobody is known at that door."""
         self._refused(caller, getattr(error, "audit_code", error.code))
 
-    def _identify(self, scope: Any, address: str, route: str) -> Caller:
-        # Two of them are no key: which one counts would be a matter of taste.
-        given = b", ".join(value for name, value in scope["headers"] if name.lower() == b"authorization") or None
+    def _stranger(self, scope: Any) -> Caller:
+        """Who sent this request, as far as it can be seen without a credential."""
+        address = scope["client"][0] if scope.get("client") else ""
+        client = Client(address, _header(scope, b"user-agent").decode("latin-1"))
         now = self.clock.now()
+        nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
+        return Caller(nobody, SYSTEM_SCOPE, "", client, f"{scope['method']} {scope['path']}")
+
+    def _identify(self, caller: Caller, scope: Any) -> None:
+        """Find out who the caller is, and whether they have stepped up."""
         try:
-            found = authenticate(given, self._house.credentials(), now)
+            # Two headers are no key: which one counts would be a matter of taste.
+            found = authenticate(_header(scope, b"authorization") or None, self._house.credentials(), self.clock.now())
+            who, credential = found.principal, f"key:{found.key_id}"
+            if given := _header(scope, b"fastness-elevation"):
+                who = self._stepped_up(who, credential, given.decode("latin-1"))
         except Unauthenticated as error:
-            nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
-            self._refused(Caller(nobody, SYSTEM_SCOPE, "", address, route), getattr(error, "audit_code", error.code))
+            self._refused(caller, error.audit_code)
             raise
-        return Caller(found.principal, Scope(found.principal.tenant, found.principal.id), found.key_id, address, route)
+        caller.principal, caller.scope, caller.credential = who, Scope(who.tenant, who.id), credential
+
+    def _stepped_up(self, who: Principal, credential: str, text: str) -> Principal:
+        with self._house.records.read(Scope(who.tenant, who.id)) as reading:
+            return stepup.elevated(reading, self._house.desk, who, credential, text, self.clock.now())
 
     def _keep_pace(self, caller: Caller, pace: Pace, who: str) -> None:
         taken = self._counters.take(LimitKey(f"{pace.name}:{who}"), pace.limit, 1, self.clock.now())
@@ -149,7 +159,7 @@ class Doors:
 
     def _record(self, caller: Caller, kind: EventKind, resource: str, reason: str, action: str = "") -> None:
         allowed = kind is EventKind.ACCESS_ALLOWED
-        details: dict[str, Detail] = {"from": caller.address, "route": caller.route[:_LONGEST_RESOURCE]}
+        details: dict[str, Detail] = {"from": caller.client.address or HERE, "route": caller.route[:_LONGEST_RESOURCE]}
         if caller.credential:
             details["credential"] = caller.credential
         if caller.principal.actor:
@@ -166,3 +176,7 @@ class Doors:
             )
 
         self._house.record(caller.scope, make)
+
+
+def _header(scope: Any, wanted: bytes) -> bytes:
+    return b", ".join(bytes(value) for name, value in scope["headers"] if bytes(name).lower() == wanted)

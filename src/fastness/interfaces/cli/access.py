@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fastness.interfaces.cli import factors
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -16,6 +17,7 @@ allowance = typer.Typer(help="What may pass in an environment although it was no
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(allowance, name="allowance")
+app.add_typer(factors.app, name="factor")
 
 
 @user.command("create")
@@ -113,8 +115,11 @@ def enroll(context: typer.Context, code: Annotated[str, typer.Argument(help="The
     with options.control(anonymous=True) as control:
         reply = control.access.enrol(code, signer.public_pem.decode())
     path = options.keep(Identity(reply.principal, reply.api_key, signer.private_pem().decode()))
-    shown = {"principal": reply.principal, "key_id": reply.key_id, "credentials": str(path)}
+    shown = {"principal": reply.principal, "key_id": reply.key_id, "credentials": str(path), "app": reply.app}
     say(options, shown, f"[bold green]enrolled[/bold green] {reply.principal}; credentials in {path}")
+    if reply.app is not None and options.form is Format.TABLE:
+        with options.control() as control:
+            factors.set_up(options, reply.app, control.login.confirm_totp)
 
 
 @key.command("create")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fastness.core.errors import Conflict
+from fastness.interfaces.cli import factors
 from fastness.interfaces.cli.context import Format, Identity, Options, running
 from fastness.interfaces.cli.output import console, plain_table, print_json, say, show
 
@@ -39,6 +40,7 @@ def init(
     """
     from fastness.app import Home, create_home
     from fastness.foundation.crypto import SoftwareSigner
+    from fastness.wire.control import AppView
 
     options: Options = context.obj
     home = Home(options.home)
@@ -46,7 +48,10 @@ def init(
     signer = SoftwareSigner.create(os.urandom)
     created = create_home(home, secret, options.who, signer.public_pem)
     path = options.keep(Identity(created.principal, created.api_key, signer.private_pem().decode()))
-    shown = {"home": str(home.root), "principal": created.principal, "credentials": str(path), "ca": str(home.ca)}
+    app = AppView(created.app.factor, created.app.uri, created.app.secret)
+    shown = {
+        "home": str(home.root), "principal": created.principal, "credentials": str(path), "ca": str(home.ca), "app": app,
+    }  # fmt: skip
     say(
         options,
         shown,
@@ -55,6 +60,9 @@ def init(
         f"  keys sealed by {'your passphrase' if passphrase else str(home.unlock)}\n"
         "  [dim]next[/dim] fastness up",
     )
+    if options.form is Format.TABLE:
+        with options.control() as control:
+            factors.set_up(options, app, control.login.confirm_totp)
 
 
 def _new_passphrase(options: Options) -> str:

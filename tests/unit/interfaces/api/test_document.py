@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fastness.interfaces.api import create_api
-from tests.unit.interfaces.api.test_routes import OPEN, ROUTES
+from tests.unit.interfaces.api.test_routes import OPEN, OWN, ROUTES
 from tests.unit.interfaces.api.town import Town, founded
 
 EXAMPLES = 10
@@ -26,6 +26,9 @@ MEANING = {
     "POST /models/{model}/versions/{version}/approvals",
     "POST /audit/verifications",
     "POST /environments/{environment}/allowances",
+    "POST /factors/totp",
+    "POST /factors/passkeys",
+    "POST /factors/totp/{factor}/confirmation",
 }
 """Operations that may refuse what the document allows."""
 
@@ -46,7 +49,7 @@ def operations(bare: Town) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("who", ["admin", "viewer"])
-@pytest.mark.parametrize("name", sorted(set(ROUTES) | OPEN))
+@pytest.mark.parametrize("name", sorted(set(ROUTES) | set(OWN) | OPEN))
 def test_an_operation_does_what_the_document_says(bare: Town, operations: dict[str, Any], name: str, who: str) -> None:
     operation = operations[name]
     left_out = [positive_data_acceptance] if name in MEANING else []
