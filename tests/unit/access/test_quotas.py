@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from fastness.access.quotas import (
-    EACH,
     Accountant,
     Asker,
     Kind,
@@ -28,6 +27,7 @@ from fastness.access.quotas import (
     uses,
 )
 from fastness.access.quotas.tables import QUOTA_USE
+from fastness.access.quotas.words import EACH
 from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, Invalid, Limited, NotFound, Unavailable
 from fastness.core.events import EventKind

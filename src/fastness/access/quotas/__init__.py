@@ -7,11 +7,10 @@ records: the `Accountant`.
 
 from fastness.access.quotas.accounting import Accountant
 from fastness.access.quotas.plans import Asker, Plan, Planner, QuotaBook, QuotaSettings, QuotasProjection
-from fastness.access.quotas.stored import Use, quotas, remove_quota, set_quota, uses
-from fastness.access.quotas.words import EACH, Kind, Quota, Shape, parse_quota
+from fastness.access.quotas.stored import quotas, remove_quota, set_quota, uses
+from fastness.access.quotas.words import Kind, Quota, Shape, parse_quota
 
 __all__ = [
-    "EACH",
     "Accountant",
     "Asker",
     "Kind",
@@ -22,7 +21,6 @@ __all__ = [
     "QuotaSettings",
     "QuotasProjection",
     "Shape",
-    "Use",
     "parse_quota",
     "quotas",
     "remove_quota",

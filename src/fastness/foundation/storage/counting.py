@@ -219,3 +219,14 @@ class Count:
     def tally(self) -> Tally:
         """What it holds, as a value."""
         return Tally(self.start_us, self.used, self.before)
+
+
+def life_ms(ttl_s: float) -> int:
+    """`ttl_s` in milliseconds, rounded up.
+
+    Raises:
+        Invalid: not above 0, or longer than a year.
+    """
+    if not 0 < ttl_s <= 366 * 86_400:
+        raise Invalid("seen-ttl", "a key is remembered for more than 0 seconds and at most a year")
+    return max(1, -int(-ttl_s * 1000 // 1))

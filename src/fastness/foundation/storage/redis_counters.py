@@ -32,7 +32,7 @@ from fastness.core.limits import LARGEST, Charge, Charged, LimitKey, Rate, Tally
 from fastness.core.secrets import SecretBytes
 from fastness.core.settings import InvalidSetting
 from fastness.foundation.storage.contracts import Counted
-from fastness.foundation.storage.counting import SECOND_US, checked, checked_use
+from fastness.foundation.storage.counting import SECOND_US, checked, checked_use, life_ms
 from fastness.foundation.storage.memory import MemoryCounters
 
 if TYPE_CHECKING:
@@ -490,17 +490,6 @@ def _limit_key(name: bytes) -> LimitKey:
 def changed_key(prefix: str, tenant: str) -> str:
     """The name of the set of a tenant's counters that changed."""
     return f"{prefix}:{{{tenant}}}"
-
-
-def life_ms(ttl_s: float) -> int:
-    """`ttl_s` in milliseconds, rounded up.
-
-    Raises:
-        Invalid: not above 0, or longer than a year.
-    """
-    if not 0 < ttl_s <= 366 * 86_400:
-        raise Invalid("seen-ttl", "a key is remembered for more than 0 seconds and at most a year")
-    return max(1, -int(-ttl_s * 1000 // 1))
 
 
 def _plain(charge: Charge, cost: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from fastness.core.clock import Instant, later
 from fastness.core.errors import Conflict, Unavailable
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage.contracts import Exempt, Records, Transaction
-from fastness.foundation.storage.redis_counters import life_ms
+from fastness.foundation.storage.counting import life_ms
 from fastness.foundation.storage.tables import SEEN
 
 _SWEPT_AT_ONCE: Final = 10_000
