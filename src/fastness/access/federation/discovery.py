@@ -163,7 +163,7 @@ def read_keys(provider: Provider, data: bytes) -> dict[str, VerifyingKey]:
 
 def _imported(provider: Provider, jwk: dict[str, Any]) -> VerifyingKey | None:
     """The key, or None where it is for something that is not settled, such as encryption."""
-    alg = jwk.get("alg", _DEFAULTS.get((jwk.get("kty", ""), jwk.get("crv"))))
+    alg = jwk.get("alg", _DEFAULTS.get((str(jwk.get("kty")), str(jwk["crv"]) if "crv" in jwk else None)))
     if alg not in EXTERNAL or alg not in provider.algorithms or jwk.get("use", "sig") != "sig":
         return None
     try:

@@ -104,7 +104,8 @@ class Fetcher:
         whole = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"} | headers
         connection = self._connection(place, address)
         # The library's own timeout is that of one read; this ends the exchange as a whole.
-        watch = threading.Timer(self.timeout_s, _hang_up, (connection,))
+        over = threading.Event()
+        watch = threading.Timer(self.timeout_s, _hang_up, (connection, over))
         watch.daemon = True
         watch.start()
         try:
@@ -117,6 +118,8 @@ class Fetcher:
         finally:
             watch.cancel()
             connection.close()
+        if over.is_set() or (len(data) <= LARGEST and answer.length):  # what was cut off looks whole to the library
+            raise Unavailable("provider-unreachable", "the provider's answer broke off", "Try again later.")
         if len(data) > LARGEST or encoded != "identity":
             raise Corrupt("provider-answer", "the provider's answer is too large, or compressed")
         return answer.status, data
@@ -223,7 +226,8 @@ def _inner(address: Address) -> Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
+def _hang_up(connection: http.client.HTTPConnection, over: threading.Event) -> None:
+    over.set()
     sock = connection.sock
     if sock is not None:
         with suppress(OSError):

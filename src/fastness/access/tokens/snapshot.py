@@ -87,7 +87,9 @@ class TokenKeysProjection:
                 for kid, key in self._signers.published(reading).items()
             },
             {
-                f"{tenant}/{row.id}": Holder(row.kind, row.roles, row.active, floors.get((tenant, row.id), 0), row.grants)
+                f"{tenant}/{row.id}": Holder(
+                    row.kind, row.roles, row.active, floors.get((tenant, row.id), 0), row.grants
+                )
                 for (tenant, _), row in members.all_principals(reading, []).items()
             },
             frozenset(f"{tenant}/{identifier}" for tenant, identifier in records.all_denied(reading)),
