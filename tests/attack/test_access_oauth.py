@@ -742,6 +742,17 @@ def test_a_client_takes_back_only_its_own_tokens_and_learns_nothing_of_others(ho
     assert house.refreshed(body["refresh_token"]).status == 200
 
 
+def test_the_command_line_logs_out_of_the_house_that_it_logged_in_to(house: Authority) -> None:
+    with house.begin(OTHER) as tx:
+        create_principal(tx, PrincipalKind.USER, "alice", frozenset())
+    started = house.device(tenant="other")
+    with house.begin(OTHER) as tx:
+        oauth.answer_device(tx, house.oauth, alice(tenant=TenantId("other")), started["user_code"], granted=True)
+    refresh = house.polled(started["device_code"]).body["refresh_token"]
+    assert house.asked_of(oauth.revoke, refresh, client_id=CLI).status == 200
+    assert house.refreshed(refresh, client_id=CLI).body["error"] == "invalid_grant"
+
+
 def test_rights_only_meet() -> None:
     wide, narrow = parse_scope("model.infer model.read"), parse_scope("model.infer model:digits")
     assert wide.met(narrow) == narrow.met(wide) == narrow

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from fastness.core.errors import Corrupt, Invalid, Unavailable
 
@@ -29,7 +29,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], list[str]]
 
 LARGEST: Final = 262_144
-_URL = re.compile(r"[!-~]{1,2048}", re.ASCII)
+# No user, no fragment, no backslash; what follows the host is sent as it is.
+_URL = re.compile(
+    r"(https?)://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?([/?][!\"$-\[\]-~]{0,2048})?", re.ASCII
+)
 _NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -163,26 +166,35 @@ def read_address(url: str, *, loopback: bool) -> Place:
     Raises:
         Invalid: `address-refused`: another scheme, credentials, a fragment, or what is no name.
     """
-    refused = Invalid("address-refused", "not an https address to fetch from", "Use https, without user and fragment.")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise _refused()
+    secure, host, port = match[1] == "https", match[2].strip("[]").lower(), int(match[3] or 0)
+    if port > 65_535 or not (_is_host(host) if secure else loopback and _is_inside(host)):
+        raise _refused()
+    rest = match[4] or "/"
+    return Place(secure, host, port or (443 if secure else 80), rest if rest.startswith("/") else f"/{rest}")
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is an address, or a name that no resolver would take for one."""
+    return _numeric(host) is not None or (_NAME.fullmatch(host) is not None and not host.rpartition(".")[2].isdigit())
+
+
+def _is_inside(host: str) -> bool:
+    numeric = _numeric(host)
+    return numeric is not None and numeric.is_loopback
+
+
+def _numeric(host: str) -> Address | None:
     try:
-        parts = urlsplit(url) if _URL.fullmatch(url) else None
-        port = None if parts is None else parts.port
-    except ValueError as error:
-        raise refused from error
-    if parts is None or "@" in parts.netloc or "#" in url or "\\" in url or parts.scheme not in {"https", "http"}:
-        raise refused
-    host = parts.hostname or ""
-    try:
-        numeric: Address | None = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        numeric = None
-    if numeric is None and (not _NAME.fullmatch(host) or host.rpartition(".")[2].isdigit()):
-        raise refused
-    secure = parts.scheme == "https"
-    if not secure and not (loopback and numeric is not None and numeric.is_loopback):
-        raise refused
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(secure, host, port or (443 if secure else 80), path)
+        return None
+
+
+def _refused() -> Invalid:
+    return Invalid("address-refused", "not an https address to fetch from", "Use https, without user and fragment.")
 
 
 class _Plain(http.client.HTTPConnection):

@@ -179,6 +179,10 @@ def _check(provider: Provider) -> None:
     words = (*provider.scopes, provider.claim, provider.name_claim, *filter(None, [provider.groups_claim]))
     if not all(_WORD.fullmatch(word) for word in words) or not 0 < provider.max_age_s <= 604_800:
         raise Invalid("provider-words", "a scope, claim or age of the provider is malformed")
+    _check_people(provider)
+
+
+def _check_people(provider: Provider) -> None:
     if not all(_PERSON.fullmatch(principal) for principal in provider.people.values()):
         raise Invalid("provider-people", "people are taken for principals such as user:alice, and for no other kind")
     if bool(provider.groups) != bool(provider.groups_claim):

@@ -74,7 +74,7 @@ def scope_of(reading: Reading, oauth: OAuth, request: Request) -> Scope:
     form = request.parameters
     named = basic_client(request) or form.get("client_id", "") or asserted_client(form.get("client_assertion", ""))
     tenant = tenant_of(reading, named) if named and named != CLI else None
-    if tenant is None and (refresh := form.get("refresh_token")):
+    if tenant is None and (refresh := form.get("refresh_token") or form.get("token")):
         tenant = records.tenant_of(reading, refresh=oauth.digest("refresh", refresh))
     if tenant is None and (waiting := form.get("device_code")):
         tenant = records.tenant_of(reading, device=oauth.digest("device", waiting))

@@ -100,11 +100,13 @@ def import_public(jwk: Mapping[str, Any], alg: str, allowed: tuple[str, ...] = O
     if not all(isinstance(value, str) and len(value) <= 1400 for value in bare.values()):
         raise Invalid("jwk-invalid", "the members of the key are no short texts")
     try:
-        if alg == "RS256" and not 2048 <= int.from_bytes(unbase64(bare["n"].encode("ascii"))).bit_length() <= 8192:
-            raise ValueError("an RSA key has 2048 to 8192 bits")
-        return VerifyingKey(alg, _KINDS[wanted[0]](bare))
+        bits = int.from_bytes(unbase64(bare["n"].encode("ascii"))).bit_length() if alg == "RS256" else 2048
+        key = _KINDS[wanted[0]](bare) if 2048 <= bits <= 8192 else None
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise Invalid("jwk-invalid", "the key cannot be read, or is too weak") from error
+        raise Invalid("jwk-invalid", "the key cannot be read") from error
+    if key is None:
+        raise Invalid("jwk-invalid", "an RSA key has 2048 to 8192 bits")
+    return VerifyingKey(alg, key)
 
 
 def _check_use(jwk: Mapping[str, Any], alg: str) -> None:

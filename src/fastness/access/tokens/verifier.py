@@ -222,7 +222,8 @@ def _rights(claims: Mapping[str, Any]) -> Rights:
 
 
 def _strength(claims: Mapping[str, Any]) -> Strength:
-    strength = _STRENGTHS.get(claims.get("acr", "key"))
+    acr = claims.get("acr", "key")
+    strength = _STRENGTHS.get(acr) if isinstance(acr, str) else None
     if strength is None:
         refuse("token-claims")
     return strength
