@@ -33,6 +33,8 @@ from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading, Transaction
 
 WordT = TypeVar("WordT", bound=StrEnum)
+Values = Mapping[str, Any]
+"""A row by column."""
 
 
 class PrincipalRow(NamedTuple):
@@ -214,13 +216,13 @@ def mark_active(tx: Transaction, principal: PrincipalId, *, active: bool) -> int
     return change(tx, PRINCIPAL, (c.id == principal, c.active.is_(not active)), {"active": active})
 
 
-def put(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
+def put(tx: Transaction, table: Table, values: Values) -> None:
     """Write a sealed row of the tenant."""
     whole = dict.fromkeys(SEALED[table]) | {"tenant": tx.scope.tenant} | dict(values)
     tx.execute(insert(table).values(**whole, seal=seal(tx, table.name, SEALED[table], whole)))
 
 
-def change(tx: Transaction, table: Table, where: Iterable[ColumnElement[bool]], values: Mapping[str, Any]) -> int:
+def change(tx: Transaction, table: Table, where: Iterable[ColumnElement[bool]], values: Values) -> int:
     """Change the rows of the tenant that fit, each sealed anew after its old seal held; how many.
 
     Raises:
@@ -470,7 +472,7 @@ def find_approvals(reading: Reading, subject: Digest, purpose: str) -> list[Appr
     return [ApprovalRow(*row) for row in reading.execute(query.order_by(c.recorded_at, c.id))]
 
 
-def _key_row(row: Mapping[str, Any]) -> KeyRow:
+def _key_row(row: Values) -> KeyRow:
     actions, models, networks = row["actions"], row["models"], row["networks"]
     return KeyRow(
         row["key_id"],
@@ -489,7 +491,7 @@ def _key_row(row: Mapping[str, Any]) -> KeyRow:
     )
 
 
-def _public_key_row(row: Mapping[str, Any]) -> PublicKeyRow:
+def _public_key_row(row: Values) -> PublicKeyRow:
     revoked = row["revoked_at"] is not None
     return PublicKeyRow(row["keyid"], PrincipalId(row["principal"]), bytes(row["pem"]), revoked=revoked)
 
