@@ -53,6 +53,7 @@ class PrincipalRow(NamedTuple):
     grants: frozenset[Grant] = frozenset()
     direct: frozenset[Role] = frozenset()
     groups: frozenset[str] = frozenset()
+    created_at: Instant = Instant(0)
 
 
 class GroupRow(NamedTuple):
@@ -192,6 +193,7 @@ def _standings(
             grants=frozenset(grants.get(key, ())),
             direct=own,
             groups=frozenset(by_group),
+            created_at=Instant(row["created_at"]),
         )
     return dict(sorted(found.items()))
 

@@ -1,4 +1,4 @@
-"""The SQL of tenants and last use; nothing here decides anything."""
+"""The SQL of tenants and last use; nothing here decides anything. Last uses follow from the log: they have no event."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def put_uses(tx: Transaction, uses: Mapping[tuple[str, str, str], int]) -> None:
         here = (c.tenant == tenant, c.principal == principal, c.what == what)
         row = tx.execute(select(c.at).where(*here)).first()
         if row is None:
-            tx.execute(insert(LAST_USE).values(tenant=tenant, principal=principal, what=what, at=at))
+            tx.execute_unrecorded(insert(LAST_USE).values(tenant=tenant, principal=principal, what=what, at=at))
         elif row.at < at:
-            tx.execute(update(LAST_USE).where(*here).values(at=at))
+            tx.execute_unrecorded(update(LAST_USE).where(*here).values(at=at))
 
 
 def taken(reading: Reading) -> int:
@@ -74,5 +74,5 @@ def taken(reading: Reading) -> int:
 def put_taken(tx: Transaction, place: int) -> None:
     """Note how far the log was read."""
     here = USE_TAKEN.c.tenant == tx.scope.tenant
-    tx.execute(delete(USE_TAKEN).where(here))
-    tx.execute(insert(USE_TAKEN).values(tenant=tx.scope.tenant, place=place))
+    tx.execute_unrecorded(delete(USE_TAKEN).where(here))
+    tx.execute_unrecorded(insert(USE_TAKEN).values(tenant=tx.scope.tenant, place=place))

@@ -18,7 +18,6 @@ from fastness.core.clock import Instant
 from fastness.core.events import Event, EventKind, decode_event
 from fastness.core.identity import SYSTEM_SCOPE, PrincipalId
 from fastness.foundation.storage import Reading, Records
-from fastness.foundation.storage.contracts import Exempt
 
 _USED = frozenset({EventKind.REQUEST_ALLOWED, EventKind.ACCESS_ALLOWED})
 _LONGEST = 96
@@ -39,7 +38,7 @@ def learn_use(rows: Records, now: Instant, limit: int = 2000) -> int:
             continue  # damage of the log is the ledger's to report
         for use in _uses(event):
             uses[use] = max(uses.get(use, 0), event.at)
-    with rows.begin_unrecorded(SYSTEM_SCOPE, now, Exempt.USAGE) as tx:
+    with rows.begin(SYSTEM_SCOPE, now) as tx:
         if records.taken(tx) == first:  # else another process was faster
             records.put_uses(tx, uses)
             records.put_taken(tx, entries[-1].place + 1)
