@@ -86,7 +86,7 @@ def test_what_is_hard_to_undo_takes_a_second_factor_and_says_how(bare: Town) -> 
     event = bare.events(EventKind.ACCESS_DENIED)[-1]
     assert (event.reason, event.action) == ("step-up-required", Action.MODEL_ROLLBACK)
     assert (
-        refused(lambda: rollback(bare.client("operator"))).code == "model-unknown"
+        refused(lambda: rollback(bare.client("operator"))).code == "alias-unknown"
     )  # with the factor it comes through
     assert bare.events(EventKind.STEP_UP_SUCCEEDED)[-1].principal == "user:operator"
 

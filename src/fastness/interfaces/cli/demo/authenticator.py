@@ -24,12 +24,12 @@ class Authenticator:
         self.recovery: list[str] = []
 
     def code(self, now: Instant) -> str:
-        """A code that was not given before: of the step before, this one or the next, which a house takes too.
+        """A code that was not given before: of this step of the clock or the next, which a house takes too.
 
-        When those are used up, a recovery code.
+        When those are used up, a recovery code. The step before is left out: it may be over when the house sees it.
         """
         current = now // SECOND // _STEP_S
-        step = max(self._last + 1, current - 1)
+        step = max(self._last + 1, current)
         if step > current + 1:
             return self.recovery.pop()
         self._last = step
