@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastness.access import create_principal, oauth, tokens
-from fastness.access.oauth import CLI, GrantType, Wanted
+from fastness.access.oauth import GrantType, Wanted, clients, doors
 from fastness.access.oauth.clients import redirect_matches
 from fastness.access.oauth.grants import user_code
 from fastness.access.standing import deactivate, set_roles
@@ -144,7 +144,7 @@ def test_the_port_of_any_other_address_is_not_free() -> None:
 )
 def test_addresses_that_are_not_registered_at_all(house: Authority, address: str) -> None:
     with house.begin() as tx, pytest.raises(Invalid):
-        oauth.create_client(tx, house.oauth, Wanted("a", "model.infer", frozenset({GrantType.CODE}), (address,)))
+        clients.create_client(tx, house.oauth, Wanted("a", "model.infer", frozenset({GrantType.CODE}), (address,)))
 
 
 # PKCE
@@ -233,15 +233,15 @@ def test_codes_that_are_none(house: Authority, code: str) -> None:
 def test_another_tenant_sees_neither_client_nor_code(house: Authority) -> None:
     request = house.request("GET", **house.authorization())
     with house.begin(OTHER) as tx:
-        reply = oauth.answer(tx, house.oauth, request, alice(tenant=TenantId("other")), granted=True)
+        reply = doors.answer(tx, house.oauth, request, alice(tenant=TenantId("other")), granted=True)
     assert isinstance(reply, oauth.Reply)
     assert (reply.location, reply.body["error"]) == ("", "invalid_client")
     with house.begin(OTHER) as tx, pytest.raises(Forbidden):
-        oauth.answer(tx, house.oauth, request, alice(), granted=True)
-    form = house.request("POST", grant_type="authorization_code", client_id=CLI, tenant="other", code=house.code(),
+        doors.answer(tx, house.oauth, request, alice(), granted=True)
+    form = house.request("POST", grant_type="authorization_code", client_id=clients.CLI, tenant="other", code=house.code(),
                          redirect_uri=APP, code_verifier=VERIFIER)  # fmt: skip
     with house.begin(house.scope(form)) as tx:
-        assert oauth.token(tx, house.oauth, form).body["error"] == "invalid_grant"
+        assert doors.token(tx, house.oauth, form).body["error"] == "invalid_grant"
 
 
 # Consent
@@ -271,7 +271,7 @@ def test_nobody_hands_on_more_than_the_credential_in_use_leaves(house: Authority
     narrow = alice(actions=frozenset({Action.MODEL_READ}), models=frozenset({"digits"}))
     request = house.request("GET", **house.authorization(scope="model.infer model.read"))
     with house.begin() as tx:
-        asked = oauth.ask(tx, house.oauth, request, narrow)
+        asked = doors.ask(tx, house.oauth, request, narrow)
     assert isinstance(asked, oauth.Asked)
     assert (asked.actions, asked.models) == ((Action.MODEL_READ,), ("digits",))
     code = query_of(house.authorize(narrow, scope="model.infer model.read"))["code"]
@@ -542,8 +542,8 @@ def test_grants_that_are_not_offered(house: Authority, grant: str) -> None:
 def test_tokens_are_asked_for_by_post_alone(house: Authority) -> None:
     request = house.request("GET", grant_type="client_credentials", client_id="x")
     with house.begin() as tx:
-        assert oauth.token(tx, house.oauth, request).body["error"] == "invalid_request"
-    for endpoint in (oauth.revoke, oauth.introspect):
+        assert doors.token(tx, house.oauth, request).body["error"] == "invalid_request"
+    for endpoint in (doors.revoke, doors.introspect):
         with house.begin() as tx:
             assert endpoint(tx, house.oauth, request).body["error"] == "invalid_request"
 
@@ -567,9 +567,9 @@ def test_a_device_code_cannot_be_guessed(house: Authority) -> None:
     assert all(len(code) == 9 and not set(code) & set("AEIOUY0123456789") for code in codes)
     for number in range(5):
         with house.begin() as tx, pytest.raises(NotFound):
-            oauth.ask_device(tx, house.oauth, alice(), f"BCDF-GHJ{'KLMNP'[number]}")
+            doors.ask_device(tx, house.oauth, alice(), f"BCDF-GHJ{'KLMNP'[number]}")
     with house.begin() as tx, pytest.raises(Limited):
-        oauth.ask_device(tx, house.oauth, alice(), house.device()["user_code"])
+        doors.ask_device(tx, house.oauth, alice(), house.device()["user_code"])
 
 
 def test_letters_of_a_user_code_are_equally_likely() -> None:
@@ -595,14 +595,14 @@ def test_a_device_code_expires(house: Authority) -> None:
     house.clock.advance(600)
     assert house.polled(started["device_code"]).body["error"] == "expired_token"
     with house.begin() as tx, pytest.raises(NotFound):
-        oauth.ask_device(tx, house.oauth, alice(), started["user_code"])
+        doors.ask_device(tx, house.oauth, alice(), started["user_code"])
 
 
 def test_a_device_code_is_answered_once_and_by_its_own_house(house: Authority) -> None:
     started = house.device()
     stranger = alice(tenant=TenantId("other"), id=PrincipalId("user:root"))
     with house.begin(OTHER) as tx, pytest.raises(NotFound):
-        oauth.answer_device(tx, house.oauth, stranger, started["user_code"], granted=True)
+        doors.answer_device(tx, house.oauth, stranger, started["user_code"], granted=True)
     house.let_in(started["user_code"], granted=False)
     with pytest.raises(NotFound):
         house.let_in(started["user_code"])
@@ -618,12 +618,12 @@ def test_a_device_code_of_another_client(house: Authority) -> None:
 
 @pytest.mark.parametrize("scope", ["everything", "model:.."])
 def test_a_device_asks_for_no_more_than_there_is(house: Authority, scope: str) -> None:
-    request = house.request("POST", client_id=CLI, scope=scope)
+    request = house.request("POST", client_id=clients.CLI, scope=scope)
     with house.begin() as tx:
-        assert oauth.device(tx, house.oauth, request).body["error"] == "invalid_scope"
+        assert doors.device(tx, house.oauth, request).body["error"] == "invalid_scope"
     request = house.request("POST", client_id=house.app.client_id)
     with house.begin() as tx:
-        assert oauth.device(tx, house.oauth, request).body["error"] == "unauthorized_client"
+        assert doors.device(tx, house.oauth, request).body["error"] == "unauthorized_client"
 
 
 # Delegation
@@ -654,7 +654,7 @@ def test_a_delegated_token_ends_with_what_it_came_from(house: Authority) -> None
     narrow = house.exchange(own).body
     assert narrow["expires_in"] == 200
     assert claims_of(narrow["access_token"])["exp"] == claims_of(own)["exp"]
-    house.asked_of(oauth.revoke, own, client_id=house.app.client_id)
+    house.asked_of(doors.revoke, own, client_id=house.app.client_id)
     assert refused(house, narrow["access_token"]) == "token-revoked"
     assert house.exchange(own).body["error"] == "invalid_grant"
 
@@ -724,10 +724,10 @@ def test_a_token_of_another_tenant_is_not_exchanged(house: Authority) -> None:
 
 def test_nobody_tries_tokens_at_the_introspection_endpoint(house: Authority) -> None:
     body = house.login()
-    assert house.asked_of(oauth.introspect, body["access_token"], client_id=house.app.client_id).status == 401
+    assert house.asked_of(doors.introspect, body["access_token"], client_id=house.app.client_id).status == 401
     for token in ("", "x", "a.b.c", body["access_token"][:-4] + "AAAA", "fsr_" + "0" * 43):
         header = basic(house.robot.client_id, house.robot_secret)
-        reply = house.asked_of(oauth.introspect, token, header)
+        reply = house.asked_of(doors.introspect, token, header)
         assert reply.body == {"active": False} or reply.body["error"] == "invalid_request"
 
 
@@ -735,7 +735,7 @@ def test_a_client_takes_back_only_its_own_tokens_and_learns_nothing_of_others(ho
     body = house.login()
     header = basic(house.robot.client_id, house.robot_secret)
     for token in (body["access_token"], body["refresh_token"], "nonsense"):
-        reply = house.asked_of(oauth.revoke, token, header)
+        reply = house.asked_of(doors.revoke, token, header)
         assert (reply.status, reply.body) == (200, {})
     house.refresh()
     house.verified(body["access_token"])
@@ -747,10 +747,10 @@ def test_the_command_line_logs_out_of_the_house_that_it_logged_in_to(house: Auth
         create_principal(tx, PrincipalKind.USER, "alice", frozenset())
     started = house.device(tenant="other")
     with house.begin(OTHER) as tx:
-        oauth.answer_device(tx, house.oauth, alice(tenant=TenantId("other")), started["user_code"], granted=True)
+        doors.answer_device(tx, house.oauth, alice(tenant=TenantId("other")), started["user_code"], granted=True)
     refresh = house.polled(started["device_code"]).body["refresh_token"]
-    assert house.asked_of(oauth.revoke, refresh, client_id=CLI).status == 200
-    assert house.refreshed(refresh, client_id=CLI).body["error"] == "invalid_grant"
+    assert house.asked_of(doors.revoke, refresh, client_id=clients.CLI).status == 200
+    assert house.refreshed(refresh, client_id=clients.CLI).body["error"] == "invalid_grant"
 
 
 def test_rights_only_meet() -> None:

@@ -50,6 +50,7 @@ MODULES_ARE_PUBLIC = ("core", "wire")
 # Parts of a floor that are entered by doors of their own: `from fastness.access.login import …`. See decision 0018.
 NESTED = (
     "access.approvals",
+    "access.certificates",
     "access.directory",
     "access.duties",
     "access.federation",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fastness.access import oauth
 from fastness.access.federation.discovery import read_document, read_keys
 from fastness.access.federation.fetching import read_address
+from fastness.access.oauth import doors
 from fastness.access.oauth.clients import redirect_matches
 from fastness.access.signatures import Head, RequestKeysProjection, open_request
 from fastness.access.tokens import Rights, Verifier, parse_scope
@@ -195,7 +196,7 @@ def test_any_form_gets_a_reply_and_nobody_a_token(form: dict[str, str], authoriz
     form = {name: value.encode("utf-8", "replace").decode() for name, value in form.items()}
     request = HOUSE.request("POST", authorization, **form)
     known = form.get("client_secret") == HOUSE.robot_secret
-    for door in (oauth.token, oauth.revoke, oauth.introspect, oauth.device):
+    for door in (doors.token, doors.revoke, doors.introspect, doors.device):
         with HOUSE.begin(HOUSE.scope(request)) as tx:
             reply = door(tx, HOUSE.oauth, request)
         assert reply.status in {200, 400, 401}

@@ -26,6 +26,8 @@ from fastness.core.identity import Principal, PrincipalId, PrincipalKind, Streng
 from fastness.foundation.crypto import CertificateAuthority
 from fastness.foundation.storage import Transaction
 
+__all__ = ["Peer", "Trust", "certify", "peer_of", "revoke", "spiffe_id"]
+
 LONGEST_DAYS: Final = 30
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?", re.ASCII)
 _PATH = re.compile(r"/([a-z0-9._-]{1,64})/(user|service|agent)/([a-z0-9._-]{1,64})", re.ASCII)

@@ -33,7 +33,7 @@ def seal(reading: Reading, table: str, columns: Sequence[str], values: Mapping[s
     if reading.seal is None:
         return None
     try:
-        return reading.seal.digest(_FORMAT + _encode([table, *(values[name] for name in columns)]))
+        return reading.seal.digest(_FORMAT + _encode([str(table), *(values[name] for name in columns)]))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise forged(table) from error
 

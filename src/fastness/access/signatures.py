@@ -42,10 +42,23 @@ from fastness.access import records
 from fastness.access.members import TOPIC
 from fastness.core.clock import SECOND, Entropy, Instant
 from fastness.core.errors import Invalid, Unauthenticated
-from fastness.core.identity import Principal, PrincipalId, PrincipalKind, Role, Strength, TenantId
+from fastness.core.identity import Grant, Principal, PrincipalId, PrincipalKind, Role, Strength, TenantId
 from fastness.core.sources import Buffer
 from fastness.foundation.crypto import Signer
 from fastness.foundation.storage import Reading
+
+__all__ = [
+    "BodyDigest",
+    "Head",
+    "RequestKeys",
+    "RequestKeysProjection",
+    "Seen",
+    "SignedRequest",
+    "content_digest",
+    "is_signed",
+    "open_request",
+    "sign_request",
+]
 
 TAG: Final = "fastness"
 WINDOW_S: Final = 60
@@ -74,6 +87,7 @@ class RequestKey(msgspec.Struct, frozen=True):
     kind: PrincipalKind
     roles: frozenset[Role]
     revoked: bool
+    grants: frozenset[Grant] = frozenset()
 
 
 class RequestKeys(msgspec.Struct, frozen=True):
@@ -96,7 +110,7 @@ class RequestKeysProjection:
             if owner is not None:
                 revoked = key.revoked or not owner.active
                 found[f"{tenant}/{key.keyid}"] = RequestKey(
-                    key.pem, tenant, owner.id, owner.kind, owner.roles, revoked=revoked
+                    key.pem, tenant, owner.id, owner.kind, owner.roles, revoked, owner.grants
                 )
         return RequestKeys(found)
 
@@ -206,7 +220,7 @@ def open_request(head: Head, keys: RequestKeys, seen: Seen, authorities: frozens
     if not seen.once(f"signature:{keyid}:{nonce}", WINDOW_S + 2 * SKEW_S, now):
         _refuse("signature-replayed")
     key = keys.keys[keyid]
-    principal = Principal(key.kind, key.principal, key.tenant, key.roles, Strength.SIGNED, now)
+    principal = Principal(key.kind, key.principal, key.tenant, key.roles, Strength.SIGNED, now, grants=key.grants)
     return SignedRequest(principal, keyid, body)
 
 

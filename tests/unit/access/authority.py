@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastness.access import oauth
-from fastness.access.oauth import Client, GrantType, OAuth, Reply, Wanted
+from fastness.access.oauth import Client, GrantType, OAuth, Reply, Wanted, clients, doors
 from fastness.access.tokens.jose import SigningKey, make_key, public_jwk, sign
 from fastness.core.clock import SECOND
 from fastness.core.identity import (
@@ -78,7 +78,7 @@ class Authority(Mint):
 
     def client(self, wanted: Wanted, scope: Scope = ADMIN) -> tuple[Client, str]:
         with self.begin(scope) as tx:
-            made = oauth.create_client(tx, self.oauth, wanted)
+            made = clients.create_client(tx, self.oauth, wanted)
         return made.client, made.secret
 
     def request(
@@ -88,12 +88,12 @@ class Authority(Mint):
 
     def scope(self, request: oauth.Request) -> Scope:
         with self.records.read(ADMIN) as reading:
-            return oauth.scope_of(reading, self.oauth, request)
+            return doors.scope_of(reading, self.oauth, request)
 
     def token(self, authorization: str | None = None, thumbprint: str = "", **form: str) -> Reply:
         request = self.request("POST", authorization, thumbprint, **form)
         with self.begin(self.scope(request)) as tx:
-            return oauth.token(tx, self.oauth, request)
+            return doors.token(tx, self.oauth, request)
 
     def authorization(self, **changes: str | None) -> dict[str, str]:
         whole: dict[str, str | None] = {
@@ -110,7 +110,7 @@ class Authority(Mint):
     def authorize(self, principal: Principal | None = None, *, granted: bool = True, **changes: str | None) -> Reply:
         request = self.request("GET", **self.authorization(**changes))
         with self.begin() as tx:
-            return oauth.answer(tx, self.oauth, request, principal or alice(), granted=granted)
+            return doors.answer(tx, self.oauth, request, principal or alice(), granted=granted)
 
     def code(self, **changes: str | None) -> str:
         return query_of(self.authorize(**changes))["code"]
@@ -163,19 +163,19 @@ class Authority(Mint):
         return self.token(**whole | form)
 
     def device(self, **form: str) -> dict[str, Any]:
-        request = self.request("POST", **{"client_id": oauth.CLI, "scope": "model.infer"} | form)
+        request = self.request("POST", **{"client_id": clients.CLI, "scope": "model.infer"} | form)
         with self.begin(self.scope(request)) as tx:
-            reply = oauth.device(tx, self.oauth, request)
+            reply = doors.device(tx, self.oauth, request)
         assert reply.status == 200, reply.body
         return reply.body
 
     def polled(self, device_code: str, **form: str) -> Reply:
         grant = GrantType.DEVICE.value
-        return self.token(**{"grant_type": grant, "client_id": oauth.CLI, "device_code": device_code} | form)
+        return self.token(**{"grant_type": grant, "client_id": clients.CLI, "device_code": device_code} | form)
 
     def let_in(self, user_code: str, principal: Principal | None = None, *, granted: bool = True) -> None:
         with self.begin() as tx:
-            oauth.answer_device(tx, self.oauth, principal or alice(), user_code, granted=granted)
+            doors.answer_device(tx, self.oauth, principal or alice(), user_code, granted=granted)
 
     def asked_of(self, endpoint: Any, token: str, authorization: str | None = None, **form: str) -> Reply:
         request = self.request("POST", authorization, token=token, **form)

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastness.access import tokens
 from fastness.access.tokens import (
-    EVERYTHING,
     Grantee,
     Issuer,
     Rights,
@@ -18,6 +17,7 @@ from fastness.access.tokens import (
     Verifier,
 )
 from fastness.access.tokens.jose import SigningKey, read_header, sign, strict_object, unbase64
+from fastness.access.tokens.rights import EVERYTHING
 from fastness.core.identity import PrincipalId, Role, Strength
 from fastness.foundation.crypto import SealedKeyRing
 from tests.unit.access.house import ADMIN, House

@@ -6,7 +6,7 @@ import pytest
 from authlib.oauth2 import rfc8414
 
 from fastness.access import oauth, tokens
-from fastness.access.oauth import CLI, GrantType, Wanted
+from fastness.access.oauth import GrantType, Wanted, clients, doors
 from fastness.core.errors import Conflict, Invalid, NotFound
 from fastness.core.events import EventKind
 from fastness.core.identity import Action, Strength
@@ -41,7 +41,7 @@ def test_a_person_lets_an_app_in_and_it_calls_in_their_name(house: Authority) ->
 def test_what_the_page_shows(house: Authority) -> None:
     request = house.request("GET", **house.authorization(scope="model.read model.infer model:digits"))
     with house.begin() as tx:
-        asked = oauth.ask(tx, house.oauth, request, alice())
+        asked = doors.ask(tx, house.oauth, request, alice())
     assert isinstance(asked, oauth.Asked)
     assert (asked.client_name, asked.actions, asked.models) == (
         "app",
@@ -107,13 +107,13 @@ def test_a_command_line_logs_in_by_a_device_code(house: Authority) -> None:
     assert started["verification_uri"] == f"{ISSUER}/oauth/device"
     assert house.polled(started["device_code"]).body["error"] == "authorization_pending"
     with house.begin() as tx:
-        asked = oauth.ask_device(tx, house.oauth, alice(), started["user_code"].lower().replace("-", " "))
-    assert (asked.client_id, asked.actions) == (CLI, (Action.MODEL_INFER,))
+        asked = doors.ask_device(tx, house.oauth, alice(), started["user_code"].lower().replace("-", " "))
+    assert (asked.client_id, asked.actions) == (clients.CLI, (Action.MODEL_INFER,))
     house.let_in(started["user_code"])
     house.clock.advance(5)
     body = house.polled(started["device_code"]).body
     assert house.verified(body["access_token"]).principal.id == ALICE
-    assert house.refreshed(body["refresh_token"], client_id=CLI).status == 200
+    assert house.refreshed(body["refresh_token"], client_id=clients.CLI).status == 200
     assert house.polled(started["device_code"]).body["error"] == "invalid_grant"
 
 
@@ -140,27 +140,27 @@ def test_looking_at_tokens(house: Authority) -> None:
         Wanted("watcher", "model.infer", frozenset({GrantType.MACHINE}), confidential=True, principal=SERVICE, introspects=True)
     )  # fmt: skip
     body = house.login()
-    told = house.asked_of(oauth.introspect, body["access_token"], basic(watcher.client_id, secret)).body
+    told = house.asked_of(doors.introspect, body["access_token"], basic(watcher.client_id, secret)).body
     assert told["active"] is True
     assert (told["sub"], told["scope"], told["iss"]) == (ALICE, "model.infer", ISSUER)
-    told = house.asked_of(oauth.introspect, body["refresh_token"], basic(watcher.client_id, secret)).body
+    told = house.asked_of(doors.introspect, body["refresh_token"], basic(watcher.client_id, secret)).body
     assert (told["active"], told["token_type"]) == (True, "refresh_token")
     assert house.asked_of(
-        oauth.introspect, body["access_token"], basic(house.robot.client_id, house.robot_secret)
+        doors.introspect, body["access_token"], basic(house.robot.client_id, house.robot_secret)
     ).body == {"active": False}
 
 
 def test_taking_back(house: Authority) -> None:
     body = house.login()
     house.verified(body["access_token"])
-    reply = house.asked_of(oauth.revoke, body["refresh_token"], client_id=house.app.client_id)
+    reply = house.asked_of(doors.revoke, body["refresh_token"], client_id=house.app.client_id)
     assert (reply.status, reply.body) == (200, {})
     house.refresh()
     with pytest.raises(Exception, match="token-refused"):
         house.verified(body["access_token"])
     assert house.refreshed(body["refresh_token"]).body["error"] == "invalid_grant"
     other = house.login()["access_token"]
-    assert house.asked_of(oauth.revoke, other, client_id=house.app.client_id).status == 200
+    assert house.asked_of(doors.revoke, other, client_id=house.app.client_id).status == 200
     house.refresh()
     with pytest.raises(Exception, match="token-refused"):
         house.verified(other)
@@ -178,23 +178,23 @@ def test_signing_out_everywhere(house: Authority) -> None:
 
 def test_clients_are_made_listed_renewed_and_ended(house: Authority) -> None:
     with house.records.read(ADMIN) as reading:
-        assert house.web.client_id in {row.client_id for row in oauth.clients(reading)}
+        assert house.web.client_id in {row.client_id for row in clients.find_clients(reading)}
     with house.begin() as tx:
-        renewed = oauth.new_secret(tx, house.oauth, house.robot.client_id)
+        renewed = clients.new_secret(tx, house.oauth, house.robot.client_id)
     assert house.as_robot().body["error"] == "invalid_client"
     house.robot_secret = renewed
     body = house.as_robot().body
     house.verified(body["access_token"])
     with house.begin() as tx:
-        oauth.disable_client(tx, house.robot.client_id)
+        clients.disable_client(tx, house.robot.client_id)
         with pytest.raises(Conflict):
-            oauth.disable_client(tx, house.robot.client_id)
+            clients.disable_client(tx, house.robot.client_id)
     house.refresh()
     with pytest.raises(Exception, match="token-refused"):
         house.verified(body["access_token"])
     assert house.as_robot().body["error"] == "invalid_client"
     with house.begin(OTHER) as tx, pytest.raises(NotFound):
-        oauth.disable_client(tx, house.web.client_id)
+        clients.disable_client(tx, house.web.client_id)
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_clients_are_made_listed_renewed_and_ended(house: Authority) -> None:
 )  # fmt: skip
 def test_clients_that_are_none(house: Authority, wanted: Wanted) -> None:
     with house.begin() as tx, pytest.raises(Invalid):
-        oauth.create_client(tx, house.oauth, wanted)
+        clients.create_client(tx, house.oauth, wanted)
 
 
 def test_the_metadata_is_valid_and_names_no_weak_way(house: Authority) -> None:
-    document = oauth.metadata(house.oauth)
+    document = doors.metadata(house.oauth)
     rfc8414.AuthorizationServerMetadata(document).validate()
     assert document["code_challenge_methods_supported"] == ["S256"]
     assert "registration_endpoint" not in document
@@ -235,7 +235,7 @@ def test_old_codes_are_swept(house: Authority) -> None:
     house.device()
     house.clock.advance(2 * 86_400)
     with house.begin() as tx:
-        assert oauth.sweep(tx) == 2
+        assert doors.sweep(tx) == 2
 
 
 def test_what_happened_stands_in_the_record(house: Authority) -> None:

@@ -19,8 +19,7 @@ from typing import Any, Final
 
 from fastness.access.federation.fetching import Fetcher, read_address
 from fastness.access.federation.providers import Known, Provider
-from fastness.access.tokens import EXTERNAL
-from fastness.access.tokens.jose import VerifyingKey, import_public, public_jwk, strict_object
+from fastness.access.tokens.jose import EXTERNAL, VerifyingKey, import_public, public_jwk, strict_object
 from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Corrupt, Invalid
 

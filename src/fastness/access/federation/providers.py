@@ -17,7 +17,7 @@ import msgspec
 from fastness.access.federation import records
 from fastness.access.federation.fetching import read_address
 from fastness.access.federation.records import ProviderRow
-from fastness.access.tokens import EXTERNAL
+from fastness.access.tokens.jose import EXTERNAL
 from fastness.access.tokens.keys import Wrapping
 from fastness.core.digests import BlobId, parse_name
 from fastness.core.errors import Corrupt, Invalid, NotFound

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from fastness.access.federation.tables import FEDERATION_IDENTITY, FEDERATION_LOGIN, FEDERATION_PROVIDER
+from fastness.access.oauth.records import genuine, put
 from fastness.core.clock import Instant
 from fastness.core.identity import PrincipalId, TenantId
 from fastness.foundation.crypto import WrappedKey
@@ -36,18 +37,16 @@ def put_provider(tx: Transaction, row: ProviderRow) -> None:
     c = FEDERATION_PROVIDER.c
     tx.execute(delete(FEDERATION_PROVIDER).where(c.tenant == tx.scope.tenant, c.name == row.name))
     secret = row.secret
-    tx.execute(
-        insert(FEDERATION_PROVIDER).values(
-            tenant=tx.scope.tenant,
-            name=row.name,
-            document=row.document,
-            secret_key=None if secret is None else secret.key_id,
-            secret_version=None if secret is None else secret.version,
-            secret_wrapped=None if secret is None else secret.wrapped,
-            changed_at=tx.now,
-            disabled_at=tx.now if row.disabled else None,
-        )
-    )
+    values = {
+        "name": row.name,
+        "document": row.document,
+        "secret_key": None if secret is None else secret.key_id,
+        "secret_version": None if secret is None else secret.version,
+        "secret_wrapped": None if secret is None else secret.wrapped,
+        "changed_at": tx.now,
+        "disabled_at": tx.now if row.disabled else None,
+    }
+    put(tx, FEDERATION_PROVIDER, values)
 
 
 def find_providers(reading: Reading, name: str | None = None) -> list[ProviderRow]:
@@ -65,7 +64,7 @@ def find_providers(reading: Reading, name: str | None = None) -> list[ProviderRo
             else WrappedKey(row.secret_key, row.secret_version, bytes(row.secret_wrapped)),
             disabled=row.disabled_at is not None,
         )
-        for row in reading.execute(query.order_by(c.name))
+        for row in genuine(reading, FEDERATION_PROVIDER, query.order_by(c.name))
     ]
 
 
@@ -73,8 +72,7 @@ def add_login(tx: Transaction, state_digest: bytes, row: LoginRow, expires_at: I
     """Write a login that begins; those long over go."""
     c = FEDERATION_LOGIN.c
     tx.execute(delete(FEDERATION_LOGIN).where(c.expires_at < tx.now))
-    values = row._asdict() | {"state_digest": state_digest, "tenant": tx.scope.tenant, "expires_at": expires_at}
-    tx.execute(insert(FEDERATION_LOGIN).values(values))
+    put(tx, FEDERATION_LOGIN, row._asdict() | {"state_digest": state_digest, "expires_at": expires_at})
 
 
 def use_login(tx: Transaction, state_digest: bytes) -> int:
@@ -88,8 +86,11 @@ def find_login(reading: Reading, state_digest: bytes) -> LoginRow | None:
     """The login that began with this state."""
     c = FEDERATION_LOGIN.c
     query = select(FEDERATION_LOGIN).where(c.state_digest == state_digest, c.tenant == reading.scope.tenant)
-    row = reading.execute(query).first()
-    return None if row is None else LoginRow(row.provider, bytes(row.browser_digest), row.return_to, bool(row.fresh))
+    found = genuine(reading, FEDERATION_LOGIN, query)
+    if not found:
+        return None
+    row = found[0]
+    return LoginRow(row.provider, bytes(row.browser_digest), row.return_to, bool(row.fresh))
 
 
 def tenant_of(reading: Reading, state_digest: bytes) -> TenantId | None:
@@ -103,14 +104,14 @@ def find_identity(reading: Reading, issuer: str, subject: str) -> PrincipalId | 
     """The principal that an external identity is linked to."""
     c = FEDERATION_IDENTITY.c
     here = (c.tenant == reading.scope.tenant, c.issuer == issuer, c.subject == subject)
-    row = reading.execute(select(c.principal).where(*here)).first()
-    return None if row is None else PrincipalId(row.principal)
+    found = genuine(reading, FEDERATION_IDENTITY, select(FEDERATION_IDENTITY).where(*here))
+    return PrincipalId(found[0].principal) if found else None
 
 
 def add_identity(tx: Transaction, issuer: str, subject: str, principal: PrincipalId) -> None:
     """Link an external identity to a principal. Raises Conflict where either is linked already."""
     values = {"issuer": issuer, "subject": subject, "principal": principal, "linked_at": tx.now}
-    tx.execute(insert(FEDERATION_IDENTITY).values(values | {"tenant": tx.scope.tenant}))
+    put(tx, FEDERATION_IDENTITY, values)
 
 
 def remove_identity(tx: Transaction, issuer: str, principal: PrincipalId) -> int:

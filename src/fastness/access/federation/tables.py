@@ -1,4 +1,7 @@
-"""External providers, the identities that were linked to principals, and logins that are under way."""
+"""External providers, the identities that were linked to principals, and logins that are under way.
+
+`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.seals`.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ FEDERATION_PROVIDER = Table(
     Column("secret_wrapped", LargeBinary),
     Column("changed_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("seal", LargeBinary(32)),
 )
 
 FEDERATION_IDENTITY = Table(
@@ -38,6 +42,7 @@ FEDERATION_IDENTITY = Table(
     Column("subject", String(255), primary_key=True),
     Column("principal", String(80), nullable=False),
     Column("linked_at", BigInteger, nullable=False),
+    Column("seal", LargeBinary(32)),
     UniqueConstraint("tenant", "issuer", "principal"),  # a second subject would be another person
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
@@ -53,4 +58,5 @@ FEDERATION_LOGIN = Table(
     Column("fresh", Boolean, nullable=False),  # the person must log in anew
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
+    Column("seal", LargeBinary(32)),
 )

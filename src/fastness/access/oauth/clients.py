@@ -20,15 +20,16 @@ from urllib.parse import urlsplit
 import msgspec
 from authlib.oauth2.rfc6749 import ClientMixin
 
-from fastness.access import members
+from fastness.access import members, tokens
 from fastness.access.apikeys import base62
 from fastness.access.oauth import records
 from fastness.access.oauth.parts import OAuth
 from fastness.access.oauth.records import ClientRow
-from fastness.access.tokens import EVERYTHING, Rights, parse_scope
+from fastness.access.tokens import Rights, parse_scope
 from fastness.access.tokens.jose import OURS, VerifyingKey, import_public
+from fastness.access.tokens.rights import EVERYTHING
 from fastness.core.digests import parse_name
-from fastness.core.errors import Corrupt, Invalid, NotFound
+from fastness.core.errors import Conflict, Corrupt, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import PrincipalId, PrincipalKind, TenantId
 from fastness.foundation.storage import Reading, Transaction
@@ -186,7 +187,24 @@ def new_secret(tx: Transaction, oauth: OAuth, client_id: str) -> str:
     return secret
 
 
-def clients(reading: Reading) -> list[ClientRow]:
+def disable_client(tx: Transaction, client_id: str) -> None:
+    """End a client: its secret, its codes and all tokens it was issued count no more.
+
+    Raises:
+        NotFound: no such client in the tenant.
+        Conflict: it is disabled already.
+    """
+    if tenant_of(tx, client_id) != tx.scope.tenant:
+        raise _unknown(client_id)
+    if records.disable_client(tx, client_id) != 1:
+        raise Conflict("client-disabled", f"the client {client_id} is disabled already")
+    for family in records.families_of(tx, client_id=client_id):
+        records.mark_family_revoked(tx, family.id)
+    tokens.revoke(tx, f"client/{client_id}", PrincipalId(""), "client-disabled")
+    tx.emit(tx.events.make(EventKind.CLIENT_CHANGED, f"client:{client_id}", reason="disabled"))
+
+
+def find_clients(reading: Reading) -> list[ClientRow]:
     """The clients of the tenant, disabled ones too."""
     return records.find_clients(reading)
 

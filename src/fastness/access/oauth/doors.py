@@ -7,7 +7,6 @@ from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 
-from fastness.access import tokens
 from fastness.access.oauth import records
 from fastness.access.oauth.clients import CLI, GrantType, client_of, tenant_of
 from fastness.access.oauth.exchange import ExchangeGrant
@@ -24,9 +23,10 @@ from fastness.access.oauth.parts import OAuth, Reply, Request
 from fastness.access.oauth.records import DeviceRow, Owner
 from fastness.access.oauth.server import Server, asserted_client, basic_client, rights_of, translated
 from fastness.access.oauth.standing import Introspection, Revocation
+from fastness.access.tokens.jose import OURS
 from fastness.core.clock import Instant, later
 from fastness.core.digests import parse_name
-from fastness.core.errors import Conflict, Forbidden, Invalid, Limited, NotFound
+from fastness.core.errors import Forbidden, Invalid, Limited, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import (
     DEFAULT_TENANT,
@@ -209,7 +209,7 @@ def introspect(tx: Transaction, oauth: OAuth, request: Request) -> Reply:
 def metadata(oauth: OAuth) -> dict[str, Any]:
     """The document at `/.well-known/oauth-authorization-server`, RFC 8414."""
     methods = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
-    algorithms = list(tokens.OURS)
+    algorithms = list(OURS)
     return {
         "issuer": oauth.issuer.name,
         "authorization_endpoint": oauth.address("authorize"),
@@ -232,23 +232,6 @@ def metadata(oauth: OAuth) -> dict[str, Any]:
         "authorization_response_iss_parameter_supported": True,
         "tls_client_certificate_bound_access_tokens": True,
     }
-
-
-def disable_client(tx: Transaction, client_id: str) -> None:
-    """End a client: its secret, its codes and all tokens it was issued count no more.
-
-    Raises:
-        NotFound: no such client in the tenant.
-        Conflict: it is disabled already.
-    """
-    if tenant_of(tx, client_id) != tx.scope.tenant:
-        raise NotFound("client-unknown", f"there is no such client {client_id[:64]!r}")
-    if records.disable_client(tx, client_id) != 1:
-        raise Conflict("client-disabled", f"the client {client_id} is disabled already")
-    for family in records.families_of(tx, client_id=client_id):
-        records.mark_family_revoked(tx, family.id)
-    tokens.revoke(tx, f"client/{client_id}", _NOBODY, "client-disabled")
-    tx.emit(tx.events.make(EventKind.CLIENT_CHANGED, f"client:{client_id}", reason="disabled"))
 
 
 def sweep(tx: Transaction) -> int:

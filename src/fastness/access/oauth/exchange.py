@@ -30,7 +30,9 @@ from fastness.access import tokens
 from fastness.access.oauth.clients import Client, GrantType
 from fastness.access.oauth.grants import machine
 from fastness.access.oauth.server import METHODS, Server, ServerRequest, rights_of
-from fastness.access.tokens import MOST_ACTORS, Bearer, Grantee, Rights, verify_in
+from fastness.access.tokens import Bearer, Grantee, Rights
+from fastness.access.tokens.inside import verify_in
+from fastness.access.tokens.verifier import MOST_ACTORS
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import Action, Resource
 

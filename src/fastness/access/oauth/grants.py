@@ -34,6 +34,7 @@ from fastness.access.oauth.clients import Client, GrantType
 from fastness.access.oauth.records import CodeRow, DeviceRow, FamilyRow, Owner, RefreshRow
 from fastness.access.oauth.server import METHODS, Basis, Server, ServerRequest, rights_of
 from fastness.access.tokens import Rights
+from fastness.access.tokens.rights import EVERYTHING
 from fastness.core.clock import Entropy, later, uuid7
 from fastness.core.identity import Principal, Strength
 from fastness.foundation.storage import Transaction
@@ -336,7 +337,7 @@ class DeviceEndpoint(DeviceAuthorizationEndpoint):
 
 def held_by(principal: Principal) -> Rights:
     """What a principal could hand on: never more than the credential in use leaves it."""
-    actions = tokens.EVERYTHING.actions if principal.actions is None else principal.actions
+    actions = EVERYTHING.actions if principal.actions is None else principal.actions
     return Rights(actions, principal.models)
 
 

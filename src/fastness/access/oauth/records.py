@@ -5,15 +5,21 @@ Clients, refresh tokens and device codes are also found without their tenant: by
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, insert, select, update
 
 from fastness.access.oauth.tables import OAUTH_CLIENT, OAUTH_CODE, OAUTH_DEVICE, OAUTH_FAMILY, OAUTH_REFRESH
+from fastness.access.seals import forged, holds, seal
 from fastness.core.clock import Instant
 from fastness.core.errors import Corrupt
 from fastness.core.identity import PrincipalId, Strength, TenantId
 from fastness.foundation.storage import Reading, Transaction
+
+_UNSEALED = frozenset(
+    {"seal", "used_at", "polled_at", "interval_s"}
+)  # the first only ends things, the others are no rights
 
 
 class ClientRow(NamedTuple):
@@ -87,54 +93,86 @@ class DeviceRow(NamedTuple):
     owner: Owner | None
 
 
+def put(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
+    """Write a row that gives rights, sealed."""
+    whole = dict.fromkeys(_columns(table)) | {"tenant": tx.scope.tenant} | dict(values)
+    tx.execute(insert(table).values(**whole, seal=seal(tx, table.name, _columns(table), whole)))
+
+
+def change(tx: Transaction, table: Table, where: tuple[ColumnElement[bool], ...], values: Mapping[str, Any]) -> int:
+    """Change the rows that fit, each sealed anew after its old seal held; how many.
+
+    Raises:
+        Corrupt: one of them was forged.
+    """
+    count = 0
+    for row in genuine(tx, table, select(table).where(*where)):
+        whole = row._asdict() | dict(values)
+        here = [column == whole[column.name] for column in table.primary_key.columns]
+        fresh = seal(tx, table.name, _columns(table), whole)
+        count += tx.execute(update(table).where(*here, *where).values(**values, seal=fresh)).count
+    return count
+
+
+def genuine(reading: Reading, table: Table, query: Select[Any]) -> list[Row[Any]]:
+    """The rows that the query finds. Raises Corrupt where one was not written by this house."""
+    rows = list(reading.execute(query))
+    if not all(holds(reading, table.name, _columns(table), row._asdict()) for row in rows):
+        raise forged(table.name)
+    return rows
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns if column.name not in _UNSEALED)
+
+
 def add_client(tx: Transaction, row: ClientRow) -> None:
     """Write a new client."""
     values = row._asdict()
     del values["disabled"]
-    tx.execute(insert(OAUTH_CLIENT).values(values | {"created_at": tx.now, "disabled_at": None}))
+    put(tx, OAUTH_CLIENT, values | {"created_at": tx.now})
 
 
 def find_client(reading: Reading, client_id: str) -> ClientRow | None:
     """The client of whatever tenant: ids are unique in the house."""
-    row = reading.execute(select(OAUTH_CLIENT).where(OAUTH_CLIENT.c.client_id == client_id)).first()
-    return None if row is None else _client(row)
+    found = genuine(reading, OAUTH_CLIENT, select(OAUTH_CLIENT).where(OAUTH_CLIENT.c.client_id == client_id))
+    return _client(found[0]) if found else None
 
 
 def find_clients(reading: Reading) -> list[ClientRow]:
     """The clients of the tenant."""
     c = OAUTH_CLIENT.c
     query = select(OAUTH_CLIENT).where(c.tenant == reading.scope.tenant).order_by(c.client_id)
-    return [_client(row) for row in reading.execute(query)]
+    return [_client(row) for row in genuine(reading, OAUTH_CLIENT, query)]
 
 
 def disable_client(tx: Transaction, client_id: str) -> int:
     """End a client of the tenant; the number of rows changed."""
     c = OAUTH_CLIENT.c
     here = (c.client_id == client_id, c.tenant == tx.scope.tenant, c.disabled_at.is_(None))
-    return tx.execute(update(OAUTH_CLIENT).where(*here).values(disabled_at=tx.now)).count
+    return change(tx, OAUTH_CLIENT, here, {"disabled_at": tx.now})
 
 
 def put_secret(tx: Transaction, client_id: str, secret_digest: bytes) -> int:
     """Give a client of the tenant that has a secret another one; the number of rows changed."""
     c = OAUTH_CLIENT.c
     here = (c.client_id == client_id, c.tenant == tx.scope.tenant, c.secret_digest.is_not(None))
-    return tx.execute(update(OAUTH_CLIENT).where(*here).values(secret_digest=secret_digest)).count
+    return change(tx, OAUTH_CLIENT, here, {"secret_digest": secret_digest})
 
 
 def add_family(tx: Transaction, row: FamilyRow) -> None:
     """Write a new family."""
     values = _flat(row._asdict())
     del values["revoked"]
-    tx.execute(insert(OAUTH_FAMILY).values(values | {"tenant": tx.scope.tenant, "revoked_at": None}))
+    put(tx, OAUTH_FAMILY, values)
 
 
 def find_family(reading: Reading, family: str) -> FamilyRow | None:
     """The family as it stands."""
     c = OAUTH_FAMILY.c
-    row = reading.execute(
-        select(OAUTH_FAMILY).where(c.tenant == reading.scope.tenant, c.id == family)
-    ).first()  # fmt: skip
-    return None if row is None else _family(row)
+    query = select(OAUTH_FAMILY).where(c.tenant == reading.scope.tenant, c.id == family)
+    found = genuine(reading, OAUTH_FAMILY, query)
+    return _family(found[0]) if found else None
 
 
 def families_of(
@@ -147,28 +185,29 @@ def families_of(
         query = query.where(c.principal == principal)
     if client_id is not None:
         query = query.where(c.client_id == client_id)
-    return [_family(row) for row in reading.execute(query.order_by(c.id))]
+    return [_family(row) for row in genuine(reading, OAUTH_FAMILY, query.order_by(c.id))]
 
 
 def mark_family_revoked(tx: Transaction, family: str) -> int:
     """End a family; the number of rows changed."""
     c = OAUTH_FAMILY.c
     here = (c.tenant == tx.scope.tenant, c.id == family, c.revoked_at.is_(None))
-    return tx.execute(update(OAUTH_FAMILY).where(*here).values(revoked_at=tx.now)).count
+    return change(tx, OAUTH_FAMILY, here, {"revoked_at": tx.now})
 
 
 def add_refresh(tx: Transaction, digest: bytes, family: str, expires_at: Instant) -> None:
     """Write a refresh token's digest."""
-    values = {"digest": digest, "tenant": tx.scope.tenant, "family": family, "expires_at": expires_at, "used_at": None}
-    tx.execute(insert(OAUTH_REFRESH).values(values))
+    put(tx, OAUTH_REFRESH, {"digest": digest, "family": family, "expires_at": expires_at})
 
 
 def find_refresh(reading: Reading, digest: bytes) -> RefreshRow | None:
     """The refresh token as it stands."""
     c = OAUTH_REFRESH.c
     query = select(OAUTH_REFRESH).where(c.digest == digest, c.tenant == reading.scope.tenant)
-    row = reading.execute(query).first()
-    return None if row is None else RefreshRow(row.family, Instant(row.expires_at), used=row.used_at is not None)
+    found = genuine(reading, OAUTH_REFRESH, query)
+    if not found:
+        return None
+    return RefreshRow(found[0].family, Instant(found[0].expires_at), used=found[0].used_at is not None)
 
 
 def use_refresh(tx: Transaction, digest: bytes) -> int:
@@ -182,17 +221,16 @@ def add_code(tx: Transaction, digest: bytes, row: CodeRow) -> None:
     """Write an authorization code's digest."""
     values = _flat(row._asdict())
     del values["used"]
-    tx.execute(insert(OAUTH_CODE).values(values | {"digest": digest, "tenant": tx.scope.tenant, "used_at": None}))
+    put(tx, OAUTH_CODE, values | {"digest": digest})
 
 
 def find_code(reading: Reading, digest: bytes) -> CodeRow | None:
     """The code as it stands."""
     c = OAUTH_CODE.c
-    row = reading.execute(
-        select(OAUTH_CODE).where(c.digest == digest, c.tenant == reading.scope.tenant)
-    ).first()  # fmt: skip
-    if row is None:
+    found = genuine(reading, OAUTH_CODE, select(OAUTH_CODE).where(c.digest == digest, c.tenant == reading.scope.tenant))
+    if not found:
         return None
+    row = found[0]
     return CodeRow(
         row.client_id,
         _owner(row),
@@ -216,17 +254,18 @@ def add_device(tx: Transaction, user_digest: bytes, row: DeviceRow) -> None:
     """Write a device that waits."""
     values = row._asdict()
     del values["owner"]
-    values |= {"tenant": tx.scope.tenant, "user_digest": user_digest, "strength": 0, "authenticated_at": 0}
-    tx.execute(insert(OAUTH_DEVICE).values(values))
+    shape = {"interval_s": values.pop("interval_s"), "polled_at": values.pop("polled_at")}
+    put(tx, OAUTH_DEVICE, values | {"user_digest": user_digest, "strength": 0, "authenticated_at": 0} | shape)
 
 
 def find_device(reading: Reading, *, digest: bytes | None = None, user_digest: bytes | None = None) -> DeviceRow | None:
     """The device, by its own code's digest or by that of what its person types."""
     c = OAUTH_DEVICE.c
     by = c.digest == digest if digest is not None else c.user_digest == user_digest
-    row = reading.execute(select(OAUTH_DEVICE).where(by, c.tenant == reading.scope.tenant)).first()
-    if row is None:
+    found = genuine(reading, OAUTH_DEVICE, select(OAUTH_DEVICE).where(by, c.tenant == reading.scope.tenant))
+    if not found:
         return None
+    row = found[0]
     return DeviceRow(
         bytes(row.digest),
         row.client_id,
@@ -253,14 +292,14 @@ def answer_device(tx: Transaction, digest: bytes, state: str, scope: str, owner:
     c = OAUTH_DEVICE.c
     waiting = (c.digest == digest, c.tenant == tx.scope.tenant, c.state == "waiting", c.expires_at > tx.now)
     values = {"state": state, "scope": scope, **owner._asdict(), "strength": int(owner.strength)}
-    return tx.execute(update(OAUTH_DEVICE).where(*waiting).values(values)).count
+    return change(tx, OAUTH_DEVICE, waiting, values)
 
 
 def use_device(tx: Transaction, digest: bytes) -> int:
     """Use up a device code that was approved; 1 if it was. Of two who try at once, one gets 0."""
     c = OAUTH_DEVICE.c
     good = (c.digest == digest, c.tenant == tx.scope.tenant, c.state == "approved", c.expires_at > tx.now)
-    return tx.execute(update(OAUTH_DEVICE).where(*good).values(state="used")).count
+    return change(tx, OAUTH_DEVICE, good, {"state": "used"})
 
 
 def tenant_of(reading: Reading, *, refresh: bytes | None = None, device: bytes | None = None) -> TenantId | None:

@@ -19,7 +19,8 @@ from fastness.access.oauth.clients import Client
 from fastness.access.oauth.grants import end_family
 from fastness.access.oauth.records import FamilyRow, RefreshRow
 from fastness.access.oauth.server import METHODS, Server, ServerRequest
-from fastness.access.tokens import Bearer, verify_in
+from fastness.access.tokens import Bearer
+from fastness.access.tokens.inside import verify_in
 from fastness.core.clock import SECOND
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import PrincipalId

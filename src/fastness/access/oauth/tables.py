@@ -1,4 +1,7 @@
-"""OAuth2: clients, what they were promised, and the families of their refresh tokens. Codes and tokens only as digests."""
+"""OAuth2: clients, what they were promised, and the families of their refresh tokens. Codes and tokens only as digests.
+
+`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.seals`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ OAUTH_CLIENT = Table(
     Column("introspects", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -48,6 +52,7 @@ OAUTH_FAMILY = Table(
     Column("thumbprint", String(64), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_oauth_family_principal", "tenant", "principal"),
 )
@@ -60,6 +65,7 @@ OAUTH_REFRESH = Table(
     Column("family", String(36), nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
+    Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "family"], ["oauth_family.tenant", "oauth_family.id"]),
 )
 
@@ -78,6 +84,7 @@ OAUTH_CODE = Table(
     Column("family", String(36), nullable=False),  # of what it is redeemed for
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
+    Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -97,5 +104,6 @@ OAUTH_DEVICE = Table(
     Column("principal", String(80)),
     Column("strength", Integer, nullable=False),
     Column("authenticated_at", BigInteger, nullable=False),
+    Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )

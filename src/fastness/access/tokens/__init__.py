@@ -1,21 +1,12 @@
 """Access tokens: short-lived, signed by the house, verified without SQL wherever they are presented."""
 
-from fastness.access.tokens.inside import verify_in
-from fastness.access.tokens.issuing import AccessToken, Grantee, Issuer, issue, revoke, revoke_all
-from fastness.access.tokens.jose import EXTERNAL, OURS
-from fastness.access.tokens.keys import ACCESS_LIFE_S, TOPIC, Signers, jwks, rotate_keys, withdraw_key
-from fastness.access.tokens.rights import EVERYTHING, Rights, parse_scope
+from fastness.access.tokens.issuing import Grantee, Issuer, issue, revoke, revoke_all
+from fastness.access.tokens.keys import Signers, jwks, rotate_keys, withdraw_key
+from fastness.access.tokens.rights import Rights, parse_scope
 from fastness.access.tokens.snapshot import TokenKeys, TokenKeysProjection
-from fastness.access.tokens.verifier import MOST_ACTORS, Bearer, Verifier
+from fastness.access.tokens.verifier import Bearer, Verifier
 
 __all__ = [
-    "ACCESS_LIFE_S",
-    "EVERYTHING",
-    "EXTERNAL",
-    "MOST_ACTORS",
-    "OURS",
-    "TOPIC",
-    "AccessToken",
     "Bearer",
     "Grantee",
     "Issuer",
@@ -30,6 +21,5 @@ __all__ = [
     "revoke",
     "revoke_all",
     "rotate_keys",
-    "verify_in",
     "withdraw_key",
 ]

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("fresh", sa.Boolean(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.PrimaryKeyConstraint("state_digest", name=op.f("pk_federation_login")),
     )
     op.create_index(op.f("ix_federation_login_expires_at"), "federation_login", ["expires_at"], unique=False)
@@ -34,6 +35,7 @@ def upgrade() -> None:
         sa.Column("secret_wrapped", sa.LargeBinary(), nullable=True),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("disabled_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "name", name=op.f("pk_federation_provider")),
     )
     op.create_table(
@@ -64,6 +66,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=255), nullable=False),
         sa.Column("principal", sa.String(length=80), nullable=False),
         sa.Column("linked_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"],
             ["principal.tenant", "principal.id"],
@@ -86,6 +89,7 @@ def upgrade() -> None:
         sa.Column("introspects", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("disabled_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"], ["principal.tenant", "principal.id"], name=op.f("fk_oauth_client_tenant_principal")
         ),
@@ -106,6 +110,7 @@ def upgrade() -> None:
         sa.Column("family", sa.String(length=36), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"], ["principal.tenant", "principal.id"], name=op.f("fk_oauth_code_tenant_principal")
         ),
@@ -127,6 +132,7 @@ def upgrade() -> None:
         sa.Column("principal", sa.String(length=80), nullable=True),
         sa.Column("strength", sa.Integer(), nullable=False),
         sa.Column("authenticated_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"], ["principal.tenant", "principal.id"], name=op.f("fk_oauth_device_tenant_principal")
         ),
@@ -146,6 +152,7 @@ def upgrade() -> None:
         sa.Column("thumbprint", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "principal"], ["principal.tenant", "principal.id"], name=op.f("fk_oauth_family_tenant_principal")
         ),
@@ -169,6 +176,7 @@ def upgrade() -> None:
         sa.Column("family", sa.String(length=36), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant", "family"],
             ["oauth_family.tenant", "oauth_family.id"],
