@@ -245,7 +245,8 @@ def rotate_key(tx: Transaction, key_id: str, overlap_s: float, maker: Bounds, pe
     terms = KeyTerms(old.limit, later(tx.now, life_s), old.name, old.actions, old.models, old.networks)
     made = issue_key(tx, old.principal, terms, maker, pepper)
     ends = min(later(tx.now, overlap_s), old.expires_at)
-    records.mark_key_rotated(tx, old.key_id, made.key_id, ends)
+    if records.mark_key_rotated(tx, old.key_id, made.key_id, ends) != 1:
+        raise Conflict("key-not-rotated", f"the key {old.key_id} has ended or has a successor", "Create a new key.")
     details: dict[str, Detail] = {"principal": old.principal, "successor": made.key_id, "ends": ends}
     tx.emit(tx.events.make(EventKind.KEY_ROTATED, f"key:{old.key_id}", details=details))
     return made

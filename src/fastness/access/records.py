@@ -310,7 +310,7 @@ def add_key(tx: Transaction, row: KeyRow) -> None:
     del values["revoked"]
     values |= {"per_s": float(limit.per_s), "burst": float(limit.burst)}
     values |= {"actions": _written(row.actions), "models": _written(row.models)}
-    values["networks"] = " ".join(row.networks) or None
+    values |= {"networks": " ".join(row.networks) or None, "successor": row.successor or None}
     put(tx, API_KEY, values)
 
 

@@ -297,8 +297,8 @@ def _items(tx: Transaction, policies: Policies) -> Iterator[Item]:
     for key in people.find_keys(tx):
         if not key.revoked and key.expires_at > tx.now and everybody[key.principal].active:
             yield ItemRow(0, Kind.KEY, key.principal, key.key_id, key.name, uses.of_key(key.principal, key.key_id))
-    for client in oauth.clients.clients(tx):
-        if client.disabled_at is None:
+    for client in oauth.clients.find_clients(tx):
+        if not client.disabled:
             owner = client.principal or PrincipalId("")
             yield ItemRow(0, Kind.CLIENT, owner, client.client_id, client.name, uses.of_client(client.client_id))
 
@@ -346,7 +346,7 @@ def _revoke(tx: Transaction, item: Item) -> None:
                 _require_other_key(tx, item)
                 members.revoke_key(tx, item.subject)
             case Kind.CLIENT:
-                oauth.doors.disable_client(tx, item.subject)
+                oauth.clients.disable_client(tx, item.subject)
     except NotFound:
         return  # it went by itself
     except Conflict as error:
