@@ -112,7 +112,10 @@ _COMMON = (
     Attribute("externalId", exact=True),
     Attribute(
         "meta", "complex", mutability="readOnly",
-        sub=(Attribute("created", "dateTime"), Attribute("lastModified", "dateTime"), Attribute("resourceType")),
+        sub=(
+            Attribute("created", "dateTime"), Attribute("lastModified", "dateTime"), Attribute("resourceType"),
+            Attribute("location", "reference"), Attribute("version", exact=True),
+        ),
     ),
 )  # fmt: skip
 
@@ -197,7 +200,11 @@ def clean_value(attribute: Attribute, value: Json) -> Json:
     found = [_clean_one(attribute, one) for one in values]
     if sum(1 for one in found if isinstance(one, dict) and one.get("primary") is True) > 1:
         raise _wrong(attribute.name, "has more than one primary value")
-    return list({repr(one): one for one in found if one}.values())
+    return list({_same(one): one for one in found if one}.values())
+
+
+def _same(value: Json) -> str:
+    return repr(sorted(value.items())) if isinstance(value, dict) else repr(value)
 
 
 def _clean_one(attribute: Attribute, value: Json) -> Json:
