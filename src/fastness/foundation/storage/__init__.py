@@ -1,6 +1,6 @@
 """Records, blobs, counters, snapshots and journals: what the house keeps, embedded by default."""
 
-from fastness.foundation.storage import counters, jobs
+from fastness.foundation.storage import counters, jobs, replies
 from fastness.foundation.storage.blobs import FileBlobs
 from fastness.foundation.storage.contracts import (
     Blobs,
@@ -12,7 +12,6 @@ from fastness.foundation.storage.contracts import (
 )
 from fastness.foundation.storage.journal import FileJournal
 from fastness.foundation.storage.memory import Live, MemoryCounters
-from fastness.foundation.storage.replies import Replies
 from fastness.foundation.storage.sqlite import SqliteRecords
 from fastness.foundation.storage.tables import METADATA
 
@@ -27,9 +26,9 @@ __all__ = [
     "MemoryCounters",
     "Reading",
     "Records",
-    "Replies",
     "SqliteRecords",
     "Transaction",
     "counters",
     "jobs",
+    "replies",
 ]

@@ -15,7 +15,7 @@ from fastness import __version__
 from fastness.app import House
 from fastness.core.errors import Corrupt, FastnessError, Invalid, Limited, NotFound, TooLarge, Unauthenticated
 from fastness.core.identity import SYSTEM_SCOPE
-from fastness.foundation.storage import Replies
+from fastness.foundation.storage import replies
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.document import DocumentPlugin
@@ -31,6 +31,17 @@ from fastness.wire import problems
 from fastness.wire.control import Proof
 
 METHOD_NOT_ALLOWED = 405
+ROUTES = (
+    AccessRoutes,
+    MemberRoutes,
+    KeyRoutes,
+    OverviewRoutes,
+    ModelRoutes,
+    AuditRoutes,
+    FactorRoutes,
+    StepUpRoutes,
+)
+"""What stands under `/api/v1`."""
 _HINT = "See /api/v1/openapi.json."
 _log = logging.getLogger(__name__)
 
@@ -90,19 +101,10 @@ def control_plane(house: House) -> Litestar:
             healthz,
             Router(
                 "/api/v1",
-                route_handlers=[
-                    AccessRoutes,
-                    MemberRoutes,
-                    KeyRoutes,
-                    OverviewRoutes,
-                    ModelRoutes,
-                    AuditRoutes,
-                    FactorRoutes,
-                    StepUpRoutes,
-                ],
+                route_handlers=ROUTES,
             ),
         ],
-        middleware=[DefineMiddleware(Gate, doors=doors, replies=Replies(house.records))],
+        middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(house.records))],
         dependencies={
             "house": Provide(provide_house, sync_to_thread=False),
             "doors": Provide(provide_doors, sync_to_thread=False),

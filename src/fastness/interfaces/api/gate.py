@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastness.core.errors import FastnessError, Invalid, TooLarge
-from fastness.foundation.storage import Replies
-from fastness.foundation.storage.replies import KeptReply
+from fastness.foundation.storage import replies
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.routes import Door, door_of
 from fastness.wire import problems
@@ -38,10 +37,10 @@ class Gate:
         app: what comes behind it.
     """
 
-    def __init__(self, app: AsgiApp, doors: Doors, replies: Replies) -> None:
+    def __init__(self, app: AsgiApp, doors: Doors, kept: replies.Replies) -> None:
         self._app = app
         self._doors = doors
-        self._replies = replies
+        self._replies = kept
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Let one request through, or raise what is to be answered."""
@@ -86,7 +85,7 @@ class Gate:
         elif (
             not door.shown_once and not _is_undecided(answer.status, door, caller) and len(answer.body) <= _LARGEST_KEPT
         ):
-            reply = KeptReply(answer.status, answer.media_type, answer.body)
+            reply = replies.KeptReply(answer.status, answer.media_type, answer.body)
             await asyncio.to_thread(self._replies.keep, caller.scope, key, reply, clock.now())
 
 
@@ -110,7 +109,7 @@ class _Held:
         """The content type, or empty."""
         return next((value.decode("latin-1") for name, value in self._headers if name == b"content-type"), "")
 
-    def take(self, kept: KeptReply) -> None:
+    def take(self, kept: replies.KeptReply) -> None:
         """Answer as before."""
         self.status, self.body = kept.status, kept.body
         self._headers = [(b"content-type", kept.media_type.encode("latin-1")), (b"idempotency-replayed", b"true")]

@@ -19,7 +19,7 @@ from fastness.client.transport import Reply
 from fastness.core.errors import FastnessError
 from fastness.core.events import EventKind
 from fastness.core.identity import Action
-from fastness.foundation.storage import Replies
+from fastness.foundation.storage import replies
 from fastness.interfaces.api.app import control_plane
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.gate import Gate
@@ -79,7 +79,7 @@ def test_a_route_that_does_not_ask_for_its_permission_answers_nothing(bare: Town
 
     doors = Doors(bare.house)
     app = Litestar(
-        [careless], middleware=[DefineMiddleware(Gate, doors=doors, replies=Replies(bare.house.records))],
+        [careless], middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(bare.house.records))],
         openapi_config=None, signature_types=[Caller, Doors], dependencies={"doors": Provide(lambda: doors, sync_to_thread=False)},
     )  # fmt: skip
     with InProcessTransport(app) as carrier:
@@ -228,13 +228,13 @@ def test_health_from_elsewhere_takes_a_key(bare: Town) -> None:
 
 
 def test_replies_are_forgotten_after_a_day(bare: Town) -> None:
-    replies, now = Replies(bare.house.records), bare.house.clock.now()
+    book, now = replies.Replies(bare.house.records), bare.house.clock.now()
     scope = next(iter({asyncio.run(_scope(bare))}))
-    assert replies.claim(scope, "old", b"f" * 32, now) is None
+    assert book.claim(scope, "old", b"f" * 32, now) is None
     with pytest.raises(FastnessError, match="idempotency-unfinished"):
-        replies.claim(scope, "old", b"f" * 32, now)
+        book.claim(scope, "old", b"f" * 32, now)
     later = type(now)(now + 86_401 * 10**9)
-    assert replies.claim(scope, "old", b"g" * 32, later) is None
+    assert book.claim(scope, "old", b"g" * 32, later) is None
 
 
 async def _scope(town: Town) -> Any:
