@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastness.client.control import ControlClient, SecondFactor
+    from fastness.client.calls import SecondFactor
+    from fastness.client.control import ControlClient
     from fastness.client.inference import Client, InferResult
     from fastness.client.transport import Body, HttpTransport, Reply, Transport
 
@@ -22,7 +23,7 @@ _MODULES = {
     "HttpTransport": "transport",
     "InferResult": "inference",
     "Reply": "transport",
-    "SecondFactor": "control",
+    "SecondFactor": "calls",
     "Transport": "transport",
 }
 

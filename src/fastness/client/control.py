@@ -3,107 +3,22 @@
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from fastness.client.transport import Body, Reply, Transport
-from fastness.core.errors import Forbidden, Unauthenticated, Unavailable
+from fastness.client.calls import Calls, SecondFactor
+from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
+from fastness.client.transport import Reply, Transport
+from fastness.core.errors import Unavailable
 from fastness.wire import control, problems
-
-T = TypeVar("T")
-API = "/api/v1"
-_FAILED = 400
-_ELEVATING = frozenset({"step-up-required", "elevation-refused"})
-
-
-def _decoded(data: bytes, answer: type[T] | None) -> T:
-    try:
-        return msgspec.json.decode(data, type=answer)
-    except msgspec.MsgspecError as error:
-        raise Unavailable(
-            "reply-malformed", f"the house gave an answer that this client does not know: {error}"
-        ) from error
-
-
-def next_page(link: str) -> str:
-    """The path behind `/api/v1` of the next page that a Link header names; empty where it names none."""
-    match = re.fullmatch(r"<(?:https?://[^/>]+)?" + re.escape(API) + r'(/[^>]*)>; rel="next"', link)
-    return match[1] if match else ""
-
-
-class SecondFactor(Protocol):
-    """What answers when the house asks for a second factor: a person at a terminal, or a program that asks one.
-
-    Attributes:
-        elevation: of the last answer, to be sent along; empty without one. It is set when an answer was right.
-    """
-
-    elevation: str
-
-    def answer(self, ways: control.WaysView) -> control.StepUpRequest:
-        """A second factor, by one of the `ways`.
-
-        Raises:
-            FastnessError: nobody is there to give one.
-        """
-        ...
-
-
-class _Calls:
-    """One principal's calls over one transport."""
-
-    def __init__(self, transport: Transport, key: str, second: SecondFactor | None) -> None:
-        self._transport = transport
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._second = second
-
-    def send(self, method: str, path: str, body: Body | None, kind: str = "application/json") -> Reply:
-        """One request; where it takes a second factor, that is asked for and the request sent again, once."""
-        try:
-            return self._send(method, path, body, kind)
-        except (Forbidden, Unauthenticated) as error:
-            repeatable = body is None or isinstance(body, bytes)
-            if self._second is None or error.code not in _ELEVATING or not repeatable:
-                raise
-        self._second.elevation = ""
-        ways = self.call("GET", "/step-ups", control.WaysView)
-        given = self._second.answer(ways)
-        self._second.elevation = self.call("POST", "/step-ups", control.ElevationReply, given).elevation
-        return self._send(method, path, body, kind)
-
-    def _send(self, method: str, path: str, body: Body | None, kind: str) -> Reply:
-        headers = dict(self._headers)
-        if self._second is not None and self._second.elevation:
-            headers["fastness-elevation"] = self._second.elevation
-        if body is not None:
-            headers["content-type"] = kind
-        reply = self._transport.send(method, API + path, headers, body)
-        if reply.status >= _FAILED:
-            raise problems.decode(reply.status, reply.read(), reply.headers)
-        return reply
-
-    def call(self, method: str, path: str, answer: type[T] | None, message: msgspec.Struct | None = None) -> T:
-        data = self.send(method, path, msgspec.json.encode(message) if message is not None else None).read()
-        return _decoded(data or b"null", answer)
-
-    def all(self, path: str, answer: type[T]) -> builtins.list[T]:
-        """Every entry of a list, page by page."""
-        found: builtins.list[T] = []
-        while path:
-            reply = self.send("GET", path, None)
-            found += _decoded(reply.read(), builtins.list[answer])  # type: ignore[valid-type]
-            path = next_page(reply.headers.get("link", ""))
-        return found
 
 
 class AccessCalls:
     """Who may do what."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def enrol(self, code: str, public_pem: str) -> control.EnrolmentReply:
@@ -167,7 +82,7 @@ class AccessCalls:
 class LoginCalls:
     """One's own second factors, and step-up by them."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def factors(self) -> control.FactorsView:
@@ -203,7 +118,7 @@ class LoginCalls:
 class ModelCalls:
     """From push to rollback."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def push(
@@ -289,7 +204,7 @@ class ModelCalls:
 class AuditCalls:
     """What happened, with proof, and how the house stands."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def entries(self, after: int, limit: int, kinds: Iterable[str] = (), last: int = 0) -> list[control.EntryView]:
@@ -332,14 +247,20 @@ class ControlClient:
         access: principals, keys and allowances.
         models: from push to rollback.
         audit: the ledger and the state of the house.
+        policies: the tenant's own rules, and why somebody may or may not.
+        approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
     """
 
     def __init__(self, transport: Transport, key: str = "", second: SecondFactor | None = None) -> None:
-        calls = _Calls(transport, key, second)
+        calls = Calls(transport, key, second)
         self.login = LoginCalls(calls)
         self.access = AccessCalls(calls)
         self.models = ModelCalls(calls)
         self.audit = AuditCalls(calls)
+        self.policies = PolicyCalls(calls)
+        self.approvals = ApprovalCalls(calls)
+        self.restrictions = RestrictionCalls(calls)
+        self.quotas = QuotaCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

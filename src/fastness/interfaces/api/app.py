@@ -17,15 +17,20 @@ from fastness.core.errors import Corrupt, FastnessError, Invalid, Limited, NotFo
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.access import AccessRoutes
+from fastness.interfaces.api.approvals import ApprovalRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
+from fastness.interfaces.api.explanations import ExplanationRoutes
 from fastness.interfaces.api.factors import FactorRoutes, StepUpRoutes
 from fastness.interfaces.api.gate import LARGEST_BODY, AsgiApp, Gate
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
 from fastness.interfaces.api.overview import OverviewRoutes
 from fastness.interfaces.api.paging import Page, provide_page
+from fastness.interfaces.api.policies import PolicyRoutes
+from fastness.interfaces.api.quotas import QuotaRoutes
+from fastness.interfaces.api.restrictions import RestrictionRoutes
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
 from fastness.wire import problems
 from fastness.wire.control import Proof
@@ -40,6 +45,11 @@ ROUTES = (
     AuditRoutes,
     FactorRoutes,
     StepUpRoutes,
+    PolicyRoutes,
+    ExplanationRoutes,
+    ApprovalRoutes,
+    RestrictionRoutes,
+    QuotaRoutes,
 )
 """What stands under `/api/v1`."""
 _HINT = "See /api/v1/openapi.json."

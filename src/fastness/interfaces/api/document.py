@@ -5,14 +5,15 @@ Each refusal is a problem (RFC 9457), whatever its status; each operation says i
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from fastness.interfaces.api.routes import control_routes
-from fastness.wire import control, problems
+from fastness.interfaces.api.routes import control_routes, replacing_routes
+from fastness.wire import control, problems, rules
 from fastness.wire.control import Proof, RouteView
 
 Document = dict[str, Any]
@@ -53,6 +54,13 @@ _IF_NONE_MATCH: Document = {
     "description": "Entity tags that the caller has.",
     "schema": {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
 }
+_IF_MATCH: Document = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "Entity tags of what is to be replaced: answered with 412 where it was changed meanwhile.",
+    "schema": {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
+}
 
 
 class DocumentPlugin(JsonRenderPlugin):
@@ -61,14 +69,18 @@ class DocumentPlugin(JsonRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: Document) -> bytes:
         """The document as JSON."""
         doors = {(view.method, _plain(view.path)): view for view in control_routes(request.app)}
-        return self.render_json(request, completed(openapi_schema, doors))
+        replacing = {(view.method, _plain(view.path)) for view in replacing_routes(request.app)}
+        return self.render_json(request, completed(openapi_schema, doors, replacing))
 
 
-def completed(document: Document, doors: dict[tuple[str, str], RouteView]) -> Document:
+def completed(
+    document: Document, doors: dict[tuple[str, str], RouteView], replacing: Container[tuple[str, str]] = ()
+) -> Document:
     """`document` with what all operations have in common, and what stands before each.
 
     Args:
         doors: by method and path, parameters as `{name}`.
+        replacing: those that hold If-Match.
     """
     components = {**document["components"]}
     components["schemas"] = {**components["schemas"], **_messages(), "Problem": _PROBLEM}
@@ -79,13 +91,17 @@ def completed(document: Document, doors: dict[tuple[str, str], RouteView]) -> Do
         path: {method: _completed(method, operation, doors[method.upper(), path]) for method, operation in item.items()}
         for path, item in document["paths"].items()
     }
+    for path, item in paths.items():
+        for method, operation in item.items():
+            if (method.upper(), path) in replacing:
+                operation["parameters"].append(_IF_MATCH)
     return {**document, "components": components, "paths": paths}
 
 
 def _messages() -> Document:
     """The schemas of all messages, with what their fields are described by."""
     _, found = msgspec.json.schema_components(
-        [message for message in vars(control).values() if _is_message(message)],
+        [message for module in (control, rules) for message in vars(module).values() if _is_message(message)],
         ref_template="#/components/schemas/{name}",
         schema_hook=_anything,
     )

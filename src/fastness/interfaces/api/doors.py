@@ -46,6 +46,7 @@ class Caller:
         client: where the request came from, and by which program.
         route: method and path as asked.
         decided: the permissions that were asked for and given.
+        if_match: the entity tags of what they mean to replace; empty where they do not say.
     """
 
     principal: Principal
@@ -54,6 +55,7 @@ class Caller:
     client: Client
     route: str
     decided: set[Action] = field(default_factory=set)
+    if_match: bytes = b""
 
 
 class Doors:
@@ -85,10 +87,18 @@ class Doors:
         self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
         return caller
 
-    def allow(self, caller: Caller, action: Action, resource: Resource, **context: str | int | bool) -> AccessDecision:
+    def allow(
+        self,
+        caller: Caller,
+        action: Action,
+        resource: Resource,
+        carries: tuple[Obligation, ...] = (),
+        **context: str | int | bool,
+    ) -> AccessDecision:
         """Check that `caller` may do `action`; a yes is recorded as a no is.
 
         Args:
+            carries: obligations that the handler itself sees to, such as the approval of others.
             context: what the policies ask about; the resource's tenant is the caller's, since rows are read by tenant.
 
         Raises:
@@ -97,7 +107,7 @@ class Doors:
         """
         asked = {"tenant": str(caller.principal.tenant), **context}
         decision = decide(caller.principal, action, resource, asked, self._house.policies, self.clock.now())
-        decision = decision.carrying(Obligation.LOG)  # both answers are recorded
+        decision = decision.carrying(Obligation.LOG, *carries)  # both answers are recorded
         reason = ",".join(decision.rules) or decision.reason
         if not decision.allow:
             if decision.open:

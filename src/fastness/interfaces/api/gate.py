@@ -16,6 +16,7 @@ from fastness.core.errors import FastnessError, Invalid, TooLarge
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.routes import Door, door_of
+from fastness.interfaces.api.tags import entity_tag
 from fastness.wire import problems
 from fastness.wire.control import Proof
 
@@ -47,6 +48,9 @@ class Gate:
         door = door_of(scope["route_handler"])
         caller = await asyncio.to_thread(self._doors.come_in, scope, door)
         scope["state"]["caller"] = caller
+        caller.if_match = _header(scope, b"if-match")
+        if caller.if_match and not door.replaces and scope["method"] != "GET":
+            raise Invalid("if-match-unheld", "nothing is replaced here, so If-Match cannot be held", "Leave it out.")
         if door.streams:
             await self._app(scope, receive, _Checked(send, door, caller))
             return
@@ -152,11 +156,6 @@ class _Checked:
             await self._send({"type": "http.response.body", "body": _FAULT, "more_body": False})
         if not self._closed:
             await self._send(message)
-
-
-def entity_tag(body: bytes) -> bytes:
-    """The strong entity tag of a representation."""
-    return b'"' + hashlib.blake2b(body, digest_size=16).hexdigest().encode() + b'"'
 
 
 def _is_undecided(status: int, door: Door, caller: Caller) -> bool:

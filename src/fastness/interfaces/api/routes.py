@@ -46,6 +46,7 @@ class Door:
         also: what the handler may ask besides.
         shown_once: the answer holds a secret, which is not kept for a repeated request.
         streams: the body or the answer flows, and is not held.
+        replaces: something that has an entity tag; the handler holds If-Match against it.
     """
 
     pace: Pace
@@ -54,6 +55,7 @@ class Door:
     also: tuple[Action, ...] = ()
     shown_once: bool = False
     streams: bool = False
+    replaces: bool = False
 
     @property
     def shown(self) -> str:
@@ -64,10 +66,18 @@ class Door:
 
 
 def guarded(
-    permission: Action, pace: Pace = READ, *also: Action, shown_once: bool = False, streams: bool = False
+    permission: Action,
+    pace: Pace = READ,
+    *also: Action,
+    shown_once: bool = False,
+    streams: bool = False,
+    replaces: bool = False,
 ) -> dict[str, Any]:
     """`opt` of a route that needs `permission`."""
-    return {DOOR: Door(pace, Proof.CREDENTIAL, permission, also, shown_once=shown_once, streams=streams)}
+    door = Door(
+        pace, Proof.CREDENTIAL, permission, also, shown_once=shown_once, streams=streams, replaces=replaces
+    )  # fmt: skip
+    return {DOOR: door}
 
 
 def own(pace: Pace = READ, *, shown_once: bool = False) -> dict[str, Any]:
@@ -100,6 +110,18 @@ def control_routes(app: Litestar) -> Iterator[RouteView]:
     Raises:
         FastnessError: a route declares nothing: the application must not start.
     """
+    for view, _ in _control_doors(app):
+        yield view
+
+
+def replacing_routes(app: Litestar) -> Iterator[RouteView]:
+    """Those of them that hold If-Match."""
+    for view, door in _control_doors(app):
+        if door.replaces:
+            yield view
+
+
+def _control_doors(app: Litestar) -> Iterator[tuple[RouteView, Door]]:
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             raise FastnessError("route-undeclared", f"{route.path} is no route of HTTP")
@@ -108,7 +130,7 @@ def control_routes(app: Litestar) -> Iterator[RouteView]:
                 continue
             door = door_of(handler)
             limit = door.pace.limit
-            yield RouteView("control", str(method), route.path, door.shown, door.proof, limit.per_s, limit.burst)
+            yield RouteView("control", str(method), route.path, door.shown, door.proof, limit.per_s, limit.burst), door
 
 
 def all_routes(app: Litestar) -> list[RouteView]:

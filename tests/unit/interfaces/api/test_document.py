@@ -29,6 +29,11 @@ MEANING = {
     "POST /factors/totp",
     "POST /factors/passkeys",
     "POST /factors/totp/{factor}/confirmation",
+    "POST /policies",
+    "POST /policies/tests",
+    "GET /access/explanations",
+    "PUT /quotas/{kind}/{subject}/{unit}/{window}",
+    "DELETE /quotas/{kind}/{subject}/{unit}/{window}",
 }
 """Operations that may refuse what the document allows."""
 

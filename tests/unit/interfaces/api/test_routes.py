@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -19,27 +17,10 @@ from fastness.core.findings import Decision
 from fastness.foundation.crypto import SoftwareSigner
 from fastness.foundation.ledger import open_checkpoint, verify_inclusion
 from fastness.wire import control
+from tests.unit.interfaces.api.rows import Route, encoded
+from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route: what it is called with, who may not, why, and what it does for who may.
-
-    Attributes:
-        action, resource: of the event that a denial leaves.
-        works: does it as somebody who may, and checks what came of it.
-        reason: why `outsider` is refused.
-    """
-
-    path: str
-    body: bytes | None
-    outsider: str
-    action: str
-    resource: str
-    works: Callable[[Town], None]
-    reason: str = "not-permitted"
 
 
 def _principal(town: Town) -> None:
@@ -245,10 +226,6 @@ def _allowances(town: Town) -> None:
     assert town.client("viewer").access.allowances("production") == []
 
 
-def encoded(message: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(message)
-
-
 V1 = "/models/served/versions/1"
 ROLES = encoded(control.RolesRequest(("administrator",)))
 ACTIONS = encoded(control.ActionsRequest(("model.read",)))
@@ -323,6 +300,7 @@ ROUTES = {
         "/audit/verifications", b"{}", "operator", "audit.read", "ledger:log", _verification
     ),
     "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
+    **RULE_ROUTES,
 }  # fmt: skip
 OWN = {
     "GET /factors": None,
@@ -334,6 +312,7 @@ OWN = {
     "DELETE /factors/{factor}": None,
     "GET /step-ups": None,
     "POST /step-ups": encoded(control.StepUpRequest("totp", "123456")),
+    **RULE_OWN,
 }
 """For everybody who is known, about themselves alone: path and body; `test_factors` says what they do."""
 OPEN = {"GET /healthz", "POST /enrolments"}
