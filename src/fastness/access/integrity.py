@@ -20,6 +20,8 @@ from fastness.core.identity import SYSTEM_SCOPE
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.storage import Reading, Records
 
+__all__ = ["FORGED", "Keeper", "forged_rows", "refuse_default_credentials", "report_forged", "seal_once"]
+
 FORGED = Rule(
     "access-row-forged",
     "A row of the access tables was not written by this house",

@@ -30,6 +30,24 @@ from fastness.core.limits import Limit
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.storage import Reading, Transaction
 
+__all__ = [
+    "CODE_LIFE_S",
+    "FIRST_KEY_LIFE_S",
+    "FIRST_KEY_LIMIT",
+    "LONGEST_OVERLAP_S",
+    "TOPIC",
+    "UNBOUND",
+    "Bounds",
+    "Enrolment",
+    "KeyTerms",
+    "Pepper",
+    "active_principal",
+    "canonical_pem",
+    "issue_key",
+    "one_key",
+    "rotate_key",
+]
+
 TOPIC = "keys"
 CODE_LIFE_S = 7 * 86_400.0
 FIRST_KEY_LIFE_S = 90 * 86_400.0
