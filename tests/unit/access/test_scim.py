@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -43,6 +44,16 @@ def house() -> Iterator[SealedHouse]:
     made = SealedHouse()
     yield made
     made.records.close()
+
+
+@contextmanager
+def read_or_refused(code: str) -> Iterator[None]:
+    """Nothing but a refusal with a code that begins so comes out."""
+    try:
+        yield
+    except Invalid as error:
+        if not error.code.startswith(code):
+            raise
 
 
 def body_of(reply: Any) -> dict[str, Any]:
@@ -113,7 +124,7 @@ def test_lists_come_in_pages(house: SealedHouse) -> None:
         house.joiner(f"user{number}")
     pages = [body_of(house.scim("GET", "/Users", startIndex=str(start), count="3")) for start in (1, 4, 7, 10)]
     names = [[user["userName"] for user in page["Resources"]] for page in pages]
-    assert sorted(sum(names, [])) == [f"user{number}" for number in range(7)]
+    assert sorted(name for page in names for name in page) == [f"user{number}" for number in range(7)]
     assert [(p["totalResults"], p["startIndex"], p["itemsPerPage"]) for p in pages] == [
         (7, 1, 3),
         (7, 4, 3),
@@ -326,11 +337,8 @@ WORDS = [
 @given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join)))
 def test_a_filter_is_read_or_refused(text: str) -> None:
     for kind in KINDS:
-        try:
+        with read_or_refused("scim-invalidFilter"):
             found = filters.parse_filter(text, kind)
-        except Invalid as error:
-            assert error.code == "scim-invalidFilter"
-        else:
             assert filters.matches(found, {}) in {True, False}
             assert filters.matches(found, USERS.clean(BABS)) in {True, False}
 
@@ -372,11 +380,8 @@ def test_a_resource_is_cleaned_or_refused(body: Any) -> None:
     if not isinstance(body, dict):
         return
     for kind in KINDS:
-        try:
+        with read_or_refused("scim-invalidValue"):
             kept = kind.clean(body)
-        except Invalid as error:
-            assert error.code == "scim-invalidValue"
-        else:
             assert kind.clean(kept) == kept
 
 
@@ -389,10 +394,7 @@ def test_a_resource_is_cleaned_or_refused(body: Any) -> None:
 def test_a_patch_is_carried_out_or_refused_and_leaves_its_input_alone(operations: list[dict[str, Any]]) -> None:
     for kind, before in ((USERS, USERS.clean(BABS)), (GROUPS, {"displayName": "x", "members": [{"value": "1"}]})):
         told = json.dumps(before)
-        try:
+        with read_or_refused("scim-"):
             after = patches.patched(kind, before, {"schemas": [patches.SCHEMA], "Operations": operations})
-        except Invalid as error:
-            assert error.code.startswith("scim-")
-        else:
             assert kind.clean(after) == after
         assert json.dumps(before) == told
