@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import scim2_models as models
 
 from tests.unit.access.sealed import ENTERPRISE, GROUP, USER, SealedHouse
 from tests.unit.access.test_scim import BABS
-
-models: Any = pytest.importorskip("scim2_models")
 
 
 @pytest.fixture
