@@ -83,7 +83,7 @@ class House:
         self.ledger = Ledger(home.ledger, self.records, (home.ledger / "vkey").read_text("utf-8").strip())
         self.policies = Policies.shipped()
         self.pepper = keyring.mac(Purpose.KEY_PEPPER)
-        self.desk = Desk.open(settings.login, keyring, self.entropy)
+        self.desk = Desk.open(settings.login.at(settings.server.console_origin), keyring, self.entropy)
         self.sandbox = Sandbox.detect(settings.sandbox)
         self.host = ModelHost(self.sandbox, settings.runtime)
         self.scanner = Scanner(settings.scanning)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from fastness.access.login import LoginSettings
 from fastness.app.home import OPTIONS, Home
@@ -73,6 +74,16 @@ class ServerSettings:
     def admin_url(self) -> str:
         """Where the control plane and the console are reached on this machine."""
         return _local(self.admin_host, self.admin_port)
+
+    @property
+    def console_origin(self) -> str:
+        """The origin of the console by a name, where there is one: passkeys belong to names, not to addresses."""
+        near = self.admin_host.startswith("127.") or self.admin_host in {"0.0.0.0", "::", "::1"}  # noqa: S104 - compared
+        return f"https://localhost:{self.admin_port}" if near else self.admin_url
+
+    def listening(self, admin_port: int) -> Self:
+        """These settings with the port that the control plane really has."""
+        return replace(self, admin_port=admin_port)
 
 
 def _local(host: str, port: int) -> str:

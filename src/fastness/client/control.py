@@ -80,10 +80,34 @@ class AccessCalls:
 
 
 class LoginCalls:
-    """One's own second factors, and step-up by them."""
+    """Who one is, how people come in, one's sessions and second factors, and step-up by them."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    def me(self) -> control.MeView:
+        """Who asks, and by what."""
+        return self._calls.call("GET", "/me", control.MeView)
+
+    def set_password(self, new: str) -> None:
+        """Set one's first password; it takes a second factor."""
+        self._calls.call("PUT", "/password", control.PasswordReply, control.PasswordRequest(new))
+
+    def sessions(self, *, everybody: bool = False) -> builtins.list[control.SessionView]:
+        """One's open sessions, or those of the whole tenant."""
+        return self._calls.all(f"/sessions?everybody={'true' if everybody else 'false'}", control.SessionView)
+
+    def revoke_session(self, session: str) -> None:
+        """End a session; the next request with it is refused."""
+        self._calls.send("DELETE", f"/sessions/{quote(session, safe='')}", None).read()
+
+    def invite(self, principal: str) -> control.InvitationReply:
+        """A one-time code by which a person comes into the console."""
+        return self._calls.call("POST", f"{_principal(principal)}/invitations", control.InvitationReply)
+
+    def reset_credentials(self, principal: str) -> control.InvitationReply:
+        """Take away somebody's password and second factors; with the code they begin anew."""
+        return self._calls.call("POST", f"{_principal(principal)}/credential-reset", control.InvitationReply)
 
     def factors(self) -> control.FactorsView:
         """All second factors of the caller."""
@@ -243,7 +267,7 @@ class ControlClient:
         second: answers where a second factor is asked for; without one such calls are refused.
 
     Attributes:
-        login: one's own second factors, and step-up by them.
+        login: who one is, one's sessions and second factors, and step-up by them.
         access: principals, keys and allowances.
         models: from push to rollback.
         audit: the ledger and the state of the house.

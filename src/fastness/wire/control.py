@@ -18,11 +18,13 @@ from fastness.wire.shapes import (
     Label,
     MethodName,
     Name,
+    Password,
     PrincipalKindName,
     PrincipalName,
     Rate,
     Reason,
     RoleName,
+    TenantName,
 )
 
 
@@ -124,14 +126,115 @@ class StepUpRequest(Message, frozen=True):
 
 
 class ElevationReply(Message, frozen=True):
-    """To be sent as `Fastness-Elevation` with the same credential, until it expires."""
+    """To be sent as `Fastness-Elevation` with the same credential, until it expires.
+
+    Attributes:
+        elevation: empty in a session, which is stepped up itself and has a new cookie.
+        csrf: of the session from now on; empty with a key or a token.
+    """
 
     elevation: str
     expires_at: str
+    csrf: str = ""
+
+
+class LoginRequest(Message, frozen=True):
+    """The first step of a login."""
+
+    name: str
+    password: str
+    tenant: TenantName = "default"
+
+
+class TicketRequest(Message, frozen=True):
+    """The second step by passkey begins."""
+
+    ticket: str
+
+
+class SecondRequest(Message, frozen=True):
+    """The second step of a login: a code, or for a passkey what the browser made of the options."""
+
+    ticket: str
+    method: MethodName
+    code: str = ""
+    response: dict[str, object] | None = None
+
+
+class TenantRequest(Message, frozen=True):
+    """A login by passkey alone begins."""
+
+    tenant: TenantName = "default"
+
+
+class PasskeyLoginRequest(Message, frozen=True):
+    """What the browser made of the options."""
+
+    response: dict[str, object]
+    tenant: TenantName = "default"
+
+
+class LoginReply(Message, frozen=True):
+    """How far a login has come. With `done` come the cookies of a session.
+
+    Attributes:
+        stage: `second-factor` or `done`.
+        ticket: for the second step, by one of the `methods`.
+        csrf: to be sent as `Fastness-CSRF` with every changing request of the session.
+    """
+
+    stage: str
+    expires_at: str
+    ticket: str = ""
+    methods: tuple[str, ...] = ()
+    principal: str = ""
+    csrf: str = ""
+
+
+class RedeemRequest(Message, frozen=True):
+    """Sets a password by a one-time code."""
+
+    code: str
+    password: Password
+
+
+class PasswordRequest(Message, frozen=True):
+    """A new password.
+
+    Attributes:
+        old: in a session; with a key the first password is set, after a second factor.
+    """
+
+    new: Password
+    old: str = ""
+
+
+class PasswordReply(Message, frozen=True):
+    """The password is changed; a session has a new cookie and a new `csrf`."""
+
+    csrf: str = ""
+
+
+class MeView(Message, frozen=True):
+    """Who asks.
+
+    Attributes:
+        strength: how they proved it: `key`, `password`, `signed` or `mfa`.
+        stepped_up_until: a second factor counts until then; empty without one.
+        csrf: of the session; empty with a key or a token.
+    """
+
+    principal: str
+    tenant: str
+    roles: tuple[str, ...]
+    credential: str
+    strength: str
+    stepped_up_until: str = ""
+    csrf: str = ""
 
 
 class SessionView(Message, frozen=True):
-    """A session of the console."""
+    """A session of the console; `current` is the one that asks."""
 
     session: str
     principal: str
@@ -140,6 +243,7 @@ class SessionView(Message, frozen=True):
     started_at: str
     seen_at: str
     expires_at: str
+    current: bool = False
 
 
 class InvitationReply(Message, frozen=True):

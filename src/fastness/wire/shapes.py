@@ -29,6 +29,8 @@ Reason = Annotated[str, described(pattern=r"^[!-~][ -~]*$", minLength=1, maxLeng
 Label = Annotated[str, described(pattern=r"^[ -~]*$", maxLength=64)]
 FactorLabel = Annotated[str, described(pattern=r"^[!-~][ -~]*$", minLength=1, maxLength=64)]
 MethodName = Annotated[str, described(enum=["totp", "passkey", "recovery"])]
+TenantName = Annotated[str, described(pattern=r"^[!-~]+$", minLength=1, maxLength=64)]
+Password = Annotated[str, described(minLength=12, maxLength=256)]
 EnvironmentName = Annotated[str, described(enum=["development", "production"])]
 Days = Annotated[float, described(exclusiveMinimum=0, maximum=730)]
 Rate = Annotated[float, described(exclusiveMinimum=0, maximum=10_000)]

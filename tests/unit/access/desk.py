@@ -42,7 +42,7 @@ class LoginHouse(House):
     """Records, clock, and the desk."""
 
     ring: SealedKeyRing = field(default_factory=lambda: SealedKeyRing.in_memory(os.urandom))
-    settings: LoginSettings = field(default_factory=LoginSettings)
+    settings: LoginSettings = field(default_factory=lambda: LoginSettings().at("https://localhost"))
 
     def __post_init__(self) -> None:
         pepper = self.ring.mac(Purpose.LOGIN).derived(Use.PASSWORD.encode())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlsplit
 
 from fastness.core.settings import InvalidSetting
@@ -20,8 +21,10 @@ class LoginSettings:
     """Where people log in, what their passwords cost, and how long sessions and delays last.
 
     Attributes:
-        origin: of the console as browsers see it, such as https://fastness.example:8444; passkeys work there alone.
-        rp_id: the domain that passkeys belong to: the host of `origin` or a parent domain of it. A change voids them all.
+        origin: of the console as browsers see it, such as https://fastness.example:8444; passkeys work there alone. Empty
+            for where the control plane listens, by name: https://localhost:8444.
+        rp_id: the domain that passkeys belong to: the host of `origin` or a parent domain of it; empty for the host. A
+            change voids them all.
         issuer: what authenticator apps call this house.
         memory_kib, passes, lanes: Argon2id; passwords are hashed anew at the next login when they change. The defaults are
             the second recommendation of RFC 9106, section 4.
@@ -45,8 +48,8 @@ class LoginSettings:
         device_days: how long a device stays known after a login.
     """
 
-    origin: str = "https://localhost"
-    rp_id: str = "localhost"
+    origin: str = ""
+    rp_id: str = ""
     issuer: str = "Fastness"
     memory_kib: int = 65_536
     passes: int = 3
@@ -77,6 +80,11 @@ class LoginSettings:
             if not holds:
                 raise InvalidSetting(f"login.{key}", problem)
 
+    def at(self, origin: str) -> Self:
+        """These settings for a console at `origin`, where they name none."""
+        origin = self.origin or origin
+        return replace(self, origin=origin, rp_id=self.rp_id or urlsplit(origin).hostname or "")
+
     def _rules(self) -> dict[str, tuple[bool, str]]:
         """What must hold of each key, and how to say so."""
         at = urlsplit(self.origin)
@@ -84,12 +92,12 @@ class LoginSettings:
         bare = at.scheme == "https" or (at.scheme == "http" and host == "localhost")
         return {
             "origin": (
-                bare and self.origin == f"{at.scheme}://{at.netloc}" and "@" not in at.netloc,
+                not self.origin or (bare and self.origin == f"{at.scheme}://{at.netloc}" and "@" not in at.netloc),
                 "is https://HOST",
             ),
             "rp_id": (
-                host == self.rp_id or host.endswith(f".{self.rp_id}"),
-                "is the host of origin, or a parent of it",
+                not self.rp_id or host == self.rp_id or host.endswith(f".{self.rp_id}"),
+                "is the host of origin, or a parent of it, and empty where origin is",
             ),
             "issuer": (0 < len(self.issuer) <= 40 and ":" not in self.issuer, "is 1 to 40 characters without a colon"),
             "memory_kib": (

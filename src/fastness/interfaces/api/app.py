@@ -21,9 +21,12 @@ from fastness.interfaces.api.approvals import ApprovalRoutes
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
+from fastness.interfaces.api.entering import Entering
 from fastness.interfaces.api.explanations import ExplanationRoutes
 from fastness.interfaces.api.factors import FactorRoutes, StepUpRoutes
-from fastness.interfaces.api.gate import LARGEST_BODY, AsgiApp, Gate
+from fastness.interfaces.api.gate import LARGEST_BODY, Gate
+from fastness.interfaces.api.headers import AsgiApp, with_headers
+from fastness.interfaces.api.logins import CredentialRoutes, LoginRoutes, OwnRoutes, SessionRoutes
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
 from fastness.interfaces.api.overview import OverviewRoutes
@@ -39,10 +42,14 @@ METHOD_NOT_ALLOWED = 405
 ROUTES = (
     AccessRoutes,
     MemberRoutes,
+    CredentialRoutes,
     KeyRoutes,
     OverviewRoutes,
     ModelRoutes,
     AuditRoutes,
+    LoginRoutes,
+    OwnRoutes,
+    SessionRoutes,
     FactorRoutes,
     StepUpRoutes,
     PolicyRoutes,
@@ -80,22 +87,14 @@ def create_api(house: House) -> AsgiApp:
     """
     app = control_plane(house)
     list(control_routes(app))
-    return _without_options(app)
+    return with_headers(_without_options(app), house.desk.settings.origin)
 
 
 def control_plane(house: House) -> Litestar:
     """The application behind `create_api`, with its table of routes."""
+    from fastness.interfaces.console.router import CONSOLE, front  # which is built of parts of this package
+
     doors = Doors(house)
-
-    def provide_house() -> House:
-        return house
-
-    def provide_doors() -> Doors:
-        return doors
-
-    def provide_caller(request: Request[Any, Any, Any]) -> Caller:
-        found: Caller = request.state.caller
-        return found
 
     def damaged(request: Request[Any, Any, Any], error: Corrupt) -> Response[bytes]:
         """What is found changed or cut off is recorded, whichever route came upon it."""
@@ -109,18 +108,15 @@ def control_plane(house: House) -> Litestar:
     return Litestar(
         [
             healthz,
+            front,
+            CONSOLE,
             Router(
                 "/api/v1",
                 route_handlers=ROUTES,
             ),
         ],
         middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(house.records))],
-        dependencies={
-            "house": Provide(provide_house, sync_to_thread=False),
-            "doors": Provide(provide_doors, sync_to_thread=False),
-            "caller": Provide(provide_caller, sync_to_thread=False),
-            "page": Provide(provide_page, sync_to_thread=False),
-        },
+        dependencies=_provided(house, doors),
         exception_handlers={Corrupt: damaged, FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
         openapi_config=OpenAPIConfig(
             title="Fastness control plane",
@@ -133,8 +129,33 @@ def control_plane(house: House) -> Litestar:
         request_class=_JsonRequest,
         request_max_body_size=LARGEST_BODY,
         logging_config=None,
-        signature_types=[House, Doors, Caller, Page],
+        signature_types=[House, Doors, Caller, Entering, Page],
     )
+
+
+def _provided(house: House, doors: Doors) -> dict[str, Provide]:
+    """What handlers may ask for by name."""
+
+    def provide_house() -> House:
+        return house
+
+    def provide_doors() -> Doors:
+        return doors
+
+    def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+        found: Caller = request.state.caller
+        return found
+
+    def provide_entering(request: Request[Any, Any, Any]) -> Entering:
+        return Entering(house, doors, request.state.caller)
+
+    return {
+        "house": Provide(provide_house, sync_to_thread=False),
+        "doors": Provide(provide_doors, sync_to_thread=False),
+        "entering": Provide(provide_entering, sync_to_thread=False),
+        "caller": Provide(provide_caller, sync_to_thread=False),
+        "page": Provide(provide_page, sync_to_thread=False),
+    }
 
 
 def _without_options(app: AsgiApp) -> AsgiApp:

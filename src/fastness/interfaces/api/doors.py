@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
-from fastness.access.login import Client, stepup
+from fastness.access.login import Client, sessions, stepup
 from fastness.app import House
 from fastness.core.clock import Clock
 from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
@@ -25,6 +25,8 @@ from fastness.core.identity import (
 )
 from fastness.core.limits import LimitKey
 from fastness.foundation.storage import MemoryCounters
+from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_cookie, session_cookies
+from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
 from fastness.interfaces.api.routes import Door, Pace
 from fastness.wire.control import Proof
 
@@ -34,6 +36,7 @@ _LOOPBACK: Final = ("127.", "::1")
 FRESH_S: Final = 300
 STEP_UP: Final = "step-up-required"
 _STEP_UP_HINT: Final = "Give a code: `fastness` asks for it, or POST /api/v1/step-ups and send Fastness-Elevation."
+CSRF: Final = "fastness-csrf"
 _LONGEST_RESOURCE: Final = 200  # in an event: a path may be longer than what fits into the log
 
 
@@ -47,6 +50,9 @@ class Caller:
         route: method and path as asked.
         decided: the permissions that were asked for and given.
         if_match: the entity tags of what they mean to replace; empty where they do not say.
+        session: None with a key.
+        form: the fields that a page of the console sent.
+        cookies: what its browser is to keep from now on, whatever the answer is.
     """
 
     principal: Principal
@@ -56,6 +62,9 @@ class Caller:
     route: str
     decided: set[Action] = field(default_factory=set)
     if_match: bytes = b""
+    session: sessions.Session | None = None
+    form: dict[str, str] = field(default_factory=dict, repr=False)
+    cookies: list[str] = field(default_factory=list, repr=False)
 
 
 class Doors:
@@ -70,22 +79,42 @@ class Doors:
         """The clock of the house."""
         return self._house.clock
 
-    def come_in(self, scope: Any, door: Door) -> Caller:
+    def come_in(self, scope: Any, door: Door, form: dict[str, str] | None = None) -> Caller:
         """Who sent this request, at a pace that is not too fast.
+
+        Args:
+            form: the fields of a page of the console.
 
         Raises:
             Unauthenticated: nobody known; recorded.
+            Forbidden: a page of somebody else had a browser send this, or it does not show that none did; recorded.
             Limited: too many requests; recorded.
         """
         caller = self._stranger(scope)
+        caller.form = form or {}
+        scope.setdefault("state", {})["caller"] = caller
         address = caller.client.address
         near = not address or address.startswith(_LOOPBACK)
-        if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
-            self._keep_pace(caller, door.pace, f"address:{address}")
-            return caller
-        self._identify(caller, scope)
+        try:
+            caller.client = replace(caller.client, device=read_cookie(scope, DEVICE))
+            if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
+                self._keep_pace(caller, door.pace, f"address:{address}")
+                require_own_page(scope, self._house.desk.settings.origin, page=door.form)
+                return caller
+            self._identify(caller, scope, door)
+        except (Unauthenticated, Forbidden) as error:
+            self._refused(caller, getattr(error, "audit_code", error.code))
+            raise
         self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
         return caller
+
+    def keep(self, caller: Caller, made: sessions.NewSession) -> None:
+        """Have the caller's browser keep this session from now on."""
+        caller.cookies[:] = session_cookies(made, self._house.desk.settings.device_days)
+
+    def forget(self, caller: Caller) -> None:
+        """Have the caller's browser keep no session."""
+        caller.cookies[:] = [FORGOTTEN]
 
     def allow(
         self,
@@ -131,23 +160,47 @@ class Doors:
     def _stranger(self, scope: Any) -> Caller:
         """Who sent this request, as far as it can be seen without a credential."""
         address = scope["client"][0] if scope.get("client") else ""
-        client = Client(address, _header(scope, b"user-agent").decode("latin-1"))
+        client = Client(address, header_of(scope, b"user-agent").decode("latin-1"))
         now = self.clock.now()
         nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
         return Caller(nobody, SYSTEM_SCOPE, "", client, f"{scope['method']} {scope['path']}")
 
-    def _identify(self, caller: Caller, scope: Any) -> None:
+    def _identify(self, caller: Caller, scope: Any, door: Door) -> None:
         """Find out who the caller is, and whether they have stepped up."""
-        try:
-            # Two headers are no key: which one counts would be a matter of taste.
-            found = authenticate(_header(scope, b"authorization") or None, self._house.credentials(), self.clock.now())
-            who, credential = found.principal, f"key:{found.key_id}"
-            if given := _header(scope, b"fastness-elevation"):
-                who = self._stepped_up(who, credential, given.decode("latin-1"))
-        except Unauthenticated as error:
-            self._refused(caller, error.audit_code)
-            raise
+        # Two headers are no key: which one counts would be a matter of taste.
+        authorization, cookie = header_of(scope, b"authorization") or None, read_cookie(scope, SESSION)
+        if authorization and cookie:
+            hint = "Send the header or the cookie, not both."
+            raise Unauthenticated("credentials-mixed", "a request has one credential", hint)
+        if cookie:
+            self._by_session(caller, scope, door, cookie)
+            return
+        found = authenticate(authorization, self._house.credentials(), self.clock.now())
+        who, credential = found.principal, f"key:{found.key_id}"
+        if given := header_of(scope, b"fastness-elevation"):
+            who = self._stepped_up(who, credential, given.decode("latin-1"))
         caller.principal, caller.scope, caller.credential = who, Scope(who.tenant, who.id), credential
+
+    def _by_session(self, caller: Caller, scope: Any, door: Door, cookie: str) -> None:
+        """Whose session it is; one whose owner has other roles now gets a new cookie."""
+        house, desk, now = self._house, self._house.desk, self.clock.now()
+        with house.records.read(SYSTEM_SCOPE) as reading:
+            session = sessions.validate(reading, desk, cookie, caller.client, now)
+        if scope["method"] in CHANGING:
+            require_own_page(scope, self._house.desk.settings.origin, page=door.form)
+            header = header_of(scope, CSRF.encode()).decode("latin-1")
+            sessions.check_csrf(session, caller.form.get("csrf", "") if door.form else header)
+        if session.due:
+            with house.records.begin(session.scope, now) as tx:
+                made = sessions.rotate(tx, desk, session)
+            self.keep(caller, made)
+            with house.records.read(SYSTEM_SCOPE) as reading:
+                session = sessions.validate(reading, desk, made.cookie, caller.client, now)
+        elif session.stale:
+            with house.records.begin(session.scope, now) as tx:
+                sessions.see(tx, session)
+        caller.principal, caller.scope, caller.credential = session.principal, session.scope, session.credential
+        caller.session = session
 
     def _stepped_up(self, who: Principal, credential: str, text: str) -> Principal:
         with self._house.records.read(Scope(who.tenant, who.id)) as reading:
@@ -186,7 +239,3 @@ class Doors:
             )
 
         self._house.record(caller.scope, make)
-
-
-def _header(scope: Any, wanted: bytes) -> bytes:
-    return b", ".join(bytes(value) for name, value in scope["headers"] if bytes(name).lower() == wanted)

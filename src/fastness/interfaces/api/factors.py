@@ -6,11 +6,11 @@ from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access.login import Answer, App, Method, factors, stepup
+from fastness.access.login import App, factors, sessions, stepup
 from fastness.app import House
-from fastness.core.clock import rfc3339
-from fastness.core.errors import Invalid
-from fastness.interfaces.api.doors import Caller
+from fastness.core.clock import later, rfc3339
+from fastness.interfaces.api.doors import FRESH_S, Caller
+from fastness.interfaces.api.entering import Entering, parse_answer
 from fastness.interfaces.api.routes import WRITE, own
 from fastness.wire import control
 
@@ -100,15 +100,12 @@ class StepUpRoutes(Controller):
 
     @post("/", sync_to_thread=True, opt=own(WRITE, shown_once=True))
     def step_up(
-        self, house: NamedDependency[House], caller: NamedDependency[Caller], data: JSONBody[control.StepUpRequest]
+        self, house: NamedDependency[House], entering: NamedDependency[Entering], data: JSONBody[control.StepUpRequest]
     ) -> control.ElevationReply:
         """Give a second factor; the elevation is good for five minutes, with this credential alone."""
-        if data.method not in set(Method):
-            raise Invalid("method-unknown", f"{data.method[:40]!r} is no second factor", f"Use {', '.join(Method)}.")
-        answer = Answer(Method(data.method), data.code, data.response)
-        with house.records.begin(caller.scope, house.clock.now()) as tx:
-            outcome = stepup.elevate(tx, house.desk, caller.principal, caller.credential, answer, caller.client)
-        made = outcome.settled()
+        made = entering.stepped_up(parse_answer(data.method, data.code, data.response))
+        if isinstance(made, sessions.NewSession):
+            return control.ElevationReply("", rfc3339(later(house.clock.now(), FRESH_S)), made.csrf)
         return control.ElevationReply(made.text, rfc3339(made.expires_at))
 
 

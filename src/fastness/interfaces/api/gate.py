@@ -11,21 +11,22 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastness.core.errors import FastnessError, Invalid, TooLarge
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.headers import AsgiApp, header_of
 from fastness.interfaces.api.routes import Door, door_of
 from fastness.interfaces.api.tags import entity_tag
 from fastness.wire import problems
 from fastness.wire.control import Proof
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-
 LARGEST_BODY = 1 << 20
 _LARGEST_KEPT = 1 << 18
 _LONGEST_KEY = 255
 _GOOD = 400
+_MOST_FIELDS = 20
 _FAULT = problems.encode(FastnessError("internal", "the house made a mistake; its log says more"))
 _PROBLEM = (b"content-type", problems.CONTENT_TYPE.encode())
 _log = logging.getLogger(__name__)
@@ -46,16 +47,19 @@ class Gate:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Let one request through, or raise what is to be answered."""
         door = door_of(scope["route_handler"])
-        caller = await asyncio.to_thread(self._doors.come_in, scope, door)
-        scope["state"]["caller"] = caller
-        caller.if_match = _header(scope, b"if-match")
+        form: dict[str, str] = {}
+        if door.form and scope["method"] == "POST":
+            body = await _whole(receive)
+            form, receive = _fields(scope, body), _replayed(body)
+        caller = await asyncio.to_thread(self._doors.come_in, scope, door, form)
+        caller.if_match = header_of(scope, b"if-match")
         if caller.if_match and not door.replaces and scope["method"] != "GET":
             raise Invalid("if-match-unheld", "nothing is replaced here, so If-Match cannot be held", "Leave it out.")
         if door.streams:
             await self._app(scope, receive, _Checked(send, door, caller))
             return
         answer = _Held()
-        key = _header(scope, b"idempotency-key")
+        key = header_of(scope, b"idempotency-key")
         if key and scope["method"] == "POST" and door.proof is Proof.CREDENTIAL:
             await self._once(scope, receive, answer, key.decode("latin-1"))
         else:
@@ -130,7 +134,7 @@ class _Held:
         if scope["method"] == "GET" and status == 200:
             tag = entity_tag(body)
             headers.append((b"etag", tag))
-            if tag in [one.strip() for one in _header(scope, b"if-none-match").split(b",")]:
+            if tag in [one.strip() for one in header_of(scope, b"if-none-match").split(b",")]:
                 status, body = 304, b""
         headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
         if status not in {204, 304}:
@@ -166,10 +170,6 @@ def _is_undecided(status: int, door: Door, caller: Caller) -> bool:
     return True
 
 
-def _header(scope: Any, wanted: bytes) -> bytes:
-    return b", ".join(bytes(value) for name, value in scope["headers"] if bytes(name).lower() == wanted)
-
-
 async def _whole(receive: Any) -> bytes:
     body, more = b"", True
     while more:
@@ -181,6 +181,22 @@ async def _whole(receive: Any) -> bytes:
             raise TooLarge("body-too-large", f"the body is larger than {LARGEST_BODY} bytes", "Send less at once.")
         more = message.get("more_body", False)
     return body
+
+
+def _fields(scope: Any, body: bytes) -> dict[str, str]:
+    """The fields of a form. Raises Invalid where it is none, or a field comes twice."""
+    kind = header_of(scope, b"content-type").partition(b";")[0].strip().lower()
+    malformed = Invalid("form-malformed", "this is no form of the console", "Load the page again.")
+    if kind != b"application/x-www-form-urlencoded":
+        raise malformed
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise malformed from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise malformed
+    return fields
 
 
 def _replayed(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:

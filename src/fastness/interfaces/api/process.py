@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -17,7 +18,7 @@ import uvicorn
 from fastness.app import ControlProcess, Home, Settings, lifeline, load_settings, open_house, write_private
 from fastness.core.errors import FastnessError
 from fastness.interfaces.api.app import create_api
-from fastness.interfaces.api.gate import AsgiApp
+from fastness.interfaces.api.headers import AsgiApp
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def main() -> None:
         if options.passphrase_fd is not None:
             passphrase = os.pread(options.passphrase_fd, 4096, 0).decode()
         admin = None if options.admin_fd is None else socket.socket(fileno=options.admin_fd)
+        if admin is not None:
+            settings = replace(settings, server=settings.server.listening(admin.getsockname()[1]))
         asyncio.run(_serve(home, settings, passphrase, options.url, admin))
     except FastnessError as error:
         sys.stderr.write(f"control: {error}\n")

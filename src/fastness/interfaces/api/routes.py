@@ -7,7 +7,7 @@ every good answer of a handler that did not ask for the permission declared here
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from litestar import Litestar
@@ -47,6 +47,7 @@ class Door:
         shown_once: the answer holds a secret, which is not kept for a repeated request.
         streams: the body or the answer flows, and is not held.
         replaces: something that has an entity tag; the handler holds If-Match against it.
+        form: a page of the console: what it changes comes as a form of its own pages, with the session's token in it.
     """
 
     pace: Pace
@@ -56,6 +57,7 @@ class Door:
     shown_once: bool = False
     streams: bool = False
     replaces: bool = False
+    form: bool = False
 
     @property
     def shown(self) -> str:
@@ -80,14 +82,19 @@ def guarded(
     return {DOOR: door}
 
 
-def own(pace: Pace = READ, *, shown_once: bool = False) -> dict[str, Any]:
+def own(pace: Pace = READ, *, also: tuple[Action, ...] = (), shown_once: bool = False) -> dict[str, Any]:
     """`opt` of a route by which known callers look after what is theirs alone."""
-    return {DOOR: Door(pace, shown_once=shown_once)}
+    return {DOOR: Door(pace, also=also, shown_once=shown_once)}
 
 
 def entry(proof: Proof = Proof.BODY, pace: Pace = KNOCK) -> dict[str, Any]:
     """`opt` of a route that is a step of proving who one is, or that asks for another proof than a credential."""
     return {DOOR: Door(pace, proof, shown_once=True)}
+
+
+def in_form(opt: dict[str, Any]) -> dict[str, Any]:
+    """`opt` of a page of the console that stands behind the door of `opt`."""
+    return {DOOR: replace(opt[DOOR], form=True)}
 
 
 def door_of(handler: Any) -> Door:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import factors
+from fastness.interfaces.cli import factors, sessions
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -18,6 +18,11 @@ app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(allowance, name="allowance")
 app.add_typer(factors.app, name="factor")
+app.add_typer(sessions.app, name="session")
+app.command()(sessions.whoami)
+app.command()(sessions.password)
+user.command()(sessions.invite)
+user.command()(sessions.reset)
 
 
 @user.command("create")

@@ -22,6 +22,8 @@ from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
 
+OFFICER = "security-officer"
+
 
 def _principal(town: Town) -> None:
     reply = town.client("admin").access.create_principal(control.PrincipalRequest("newcomer", ("viewer",)))
@@ -82,6 +84,35 @@ def _reissued(town: Town) -> None:
     assert refused(lambda: ControlClient(town.carrier).access.enrol(first.code, pem)).status == 401
     assert ControlClient(town.carrier).access.enrol(second.code, pem).principal == first.principal
     assert refused(lambda: town.client("admin").access.reissue_code(first.principal)).code == "principal-enrolled"
+
+
+def _invited(town: Town) -> None:
+    made = town.client("admin").access.create_principal(control.PrincipalRequest("guest", ("viewer",)))
+    reply = town.client("admin").login.invite(made.principal)
+    redeemed = control.RedeemRequest(reply.code, "mauve-kettle-93-orbit")
+    answer = town.ask("", "POST", "/api/v1/invitations/redeem", encoded(redeemed))
+    assert (answer.status, answer.problem["principal"]) == (200, "user:guest")
+    assert refused(lambda: town.client("admin").login.invite("user:guest")).code == "credential-exists"
+    assert refused(lambda: town.client("admin").login.invite("service:robot")).code == "factor-person"
+
+
+def _reset(town: Town) -> None:
+    town.enrol("lost", ("viewer",))
+    reply = town.client("admin").login.reset_credentials("user:lost")
+    assert reply.code.startswith("fsi_")
+    assert town.client("lost").login.factors().factors == ()
+    assert refused(lambda: town.client("admin").login.reset_credentials("user:admin")).code == "own-reset"
+
+
+def _session_revoked(town: Town) -> None:
+    made = town.client("admin").access.create_principal(control.PrincipalRequest("visitor", ("viewer",)))
+    code = town.client("admin").login.invite(made.principal).code
+    redeemed = control.RedeemRequest(code, "mauve-kettle-93-orbit")
+    town.ask("", "POST", "/api/v1/invitations/redeem", encoded(redeemed))
+    (session,) = [s for s in town.client("auditor").login.sessions(everybody=True) if s.principal == made.principal]
+    town.client(OFFICER).login.revoke_session(session.session)
+    assert made.principal not in {s.principal for s in town.client("auditor").login.sessions(everybody=True)}
+    assert refused(lambda: town.client(OFFICER).login.revoke_session(session.session)).code == "session-unknown"
 
 
 def _narrowed(town: Town) -> None:
@@ -250,6 +281,15 @@ ROUTES = {
     "POST /principals/{principal}/codes": Route(
         "/principals/user:viewer/codes", None, "operator", "principal.create", "principal:user:viewer", _reissued
     ),
+    "POST /principals/{principal}/invitations": Route(
+        "/principals/user:viewer/invitations", None, "operator", "principal.create", "principal:user:viewer", _invited
+    ),
+    "POST /principals/{principal}/credential-reset": Route(
+        "/principals/user:viewer/credential-reset", None, "operator", "credential.reset", "principal:user:viewer", _reset
+    ),
+    "DELETE /sessions/{session}": Route(
+        "/sessions/0000", None, "viewer", "session.revoke", "session:0000", _session_revoked
+    ),
     "PUT /keys/{key_id}/actions": Route(
         "/keys/00000000/actions", ACTIONS, "viewer", "key.revoke", "key:00000000", _narrowed
     ),
@@ -303,6 +343,10 @@ ROUTES = {
     **RULE_ROUTES,
 }  # fmt: skip
 OWN = {
+    "DELETE /logins": None,
+    "PUT /password": encoded(control.PasswordRequest("not a word of it")),
+    "GET /me": None,
+    "GET /sessions": None,
     "GET /factors": None,
     "POST /factors/totp": encoded(control.LabelRequest("app")),
     "POST /factors/totp/{factor}/confirmation": encoded(control.CodeRequest("123456")),
@@ -315,8 +359,17 @@ OWN = {
     **RULE_OWN,
 }
 """For everybody who is known, about themselves alone: path and body; `test_factors` says what they do."""
-OPEN = {"GET /healthz", "POST /enrolments"}
-"""Asked without a key: the first says nothing, the second takes a one-time code."""
+OPEN = {
+    "GET /healthz",
+    "POST /enrolments",
+    "POST /invitations/redeem",
+    "POST /logins",
+    "POST /logins/second",
+    "POST /logins/second/options",
+    "POST /logins/passkey",
+    "POST /logins/passkey/options",
+}
+"""Asked without a key: the first says nothing, all others are steps of proving who one is; `test_logins` walks them."""
 
 
 def request(town: Town, name: str, who: str) -> tuple[int, str, Event]:
