@@ -68,6 +68,14 @@ class PolicyCalls:
         """Who holds roles that do not go together."""
         return self._calls.all("/access/conflicts", control.FindingView)
 
+    def rights(self) -> builtins.list[rules.RightsView]:
+        """Who can do what."""
+        return self._calls.all("/access/rights", rules.RightsView)
+
+    def findings(self) -> builtins.list[control.FindingView]:
+        """What stands out: dormant, unused, too long-lived, ending, or in one hand too many."""
+        return self._calls.all("/access/findings", control.FindingView)
+
 
 class ApprovalCalls:
     """What takes the word of several."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastness.access import duties, policysets
+from fastness.access import duties, policysets, reviews
 from fastness.core.findings import Finding, Rule
 from fastness.guard import rules as guard_rules
 from fastness.models.release import views
@@ -11,7 +11,7 @@ from fastness.wire.control import FindingView
 
 def access_rules() -> tuple[Rule, ...]:
     """The rules about rules, and about who holds which roles. Those of approvals are among the rules of releases."""
-    return (*policysets.findings.RULES, *policysets.cases.RULES, *duties.RULES)
+    return (*policysets.findings.RULES, *policysets.cases.RULES, *duties.RULES, *reviews.RULES)
 
 
 def all_rules() -> list[Rule]:

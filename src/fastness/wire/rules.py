@@ -57,6 +57,12 @@ class PolicyDocument(Message, frozen=True):
         return _digest(self)
 
 
+def to_signed(document: PolicyDocument) -> dict[str, object]:
+    """A document as it stands in a signed statement."""
+    made: dict[str, object] = msgspec.to_builtins(document)
+    return made
+
+
 class DraftView(Message, frozen=True):
     """The document to sign, and what is found in it; where a finding blocks it will not be taken."""
 
@@ -335,3 +341,17 @@ class QuotaUseView(Message, frozen=True):
     ends_at: str
     used: int
     percent: int
+
+
+class RightsView(Message, frozen=True):
+    """What somebody may do by the rules in force: everywhere in the tenant, and besides to single models.
+
+    Attributes:
+        last_seen_at: empty where they never came, or not since that is kept.
+    """
+
+    principal: str
+    active: bool
+    actions: tuple[str, ...]
+    on_models: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    last_seen_at: str = ""

@@ -9,9 +9,9 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, QueryParameter
 
-from fastness.access import approvals, duties, keys, policysets, principals, restrictions
+from fastness.access import approvals, duties, keys, policysets, principals, restrictions, reviews
 from fastness.app import House
-from fastness.core.clock import Instant
+from fastness.core.clock import Instant, rfc3339
 from fastness.core.errors import Invalid, NotFound
 from fastness.core.identity import Action, Principal, PrincipalId, Resource, Strength
 from fastness.foundation.storage import Reading
@@ -137,9 +137,47 @@ class ExplanationRoutes(Controller):
             found = duties.conflicts(reading, granted).findings
         return page.of([finding_view(each) for each in found], _name)
 
+    @get("/rights", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def rights(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[rules.RightsView]]:
+        """Who can do what: everybody with all that the rules in force permit them."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("access", "rights"))
+        with house.records.read(caller.scope) as reading:
+            found = reviews.reports.who_can(reading, house.policies, house.clock.now())
+        return page.of([_rights(each) for each in found], lambda view: view.principal)
+
+    @get("/findings", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def findings(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.FindingView]]:
+        """What stands out: who and what is dormant, unused, too long-lived, ending, or in one hand too many."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("access", "findings"))
+        with house.records.read(caller.scope) as reading:
+            found = reviews.reports.findings(reading, house.policies, house.clock.now()).findings
+        return page.of([finding_view(each) for each in found], _name)
+
+
+def _rights(reach: reviews.reports.Reach) -> rules.RightsView:
+    return rules.RightsView(
+        reach.principal,
+        reach.active,
+        tuple(sorted(reach.actions)),
+        {model: tuple(sorted(actions)) for model, actions in reach.on_models.items()},
+        "" if reach.last_seen_at is None else rfc3339(reach.last_seen_at),
+    )
+
 
 def _name(finding: control.FindingView) -> str:
-    parts = (finding.where, *(str(finding.evidence.get(part, "")) for part in ("one", "two", "model")))
+    parts = (finding.where, finding.rule, *(str(finding.evidence.get(part, "")) for part in ("one", "two", "model")))
     return "/".join(parts)
 
 

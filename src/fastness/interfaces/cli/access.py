@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import factors, sessions
+from fastness.interfaces.cli import approvals, factors, limits, policies, sessions
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
-app = typer.Typer(help="Principals, API keys and allowances.", no_args_is_help=True)
+app = typer.Typer(help="Who may do what: principals, keys, rules, approvals, restrictions, quotas.", no_args_is_help=True)
 user = typer.Typer(help="People and services.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 allowance = typer.Typer(help="What may pass in an environment although it was not run.", no_args_is_help=True)
@@ -23,6 +23,13 @@ app.command()(sessions.whoami)
 app.command()(sessions.password)
 user.command()(sessions.invite)
 user.command()(sessions.reset)
+app.add_typer(policies.app, name="policy")
+app.add_typer(approvals.app, name="approvals")
+app.command()(policies.explain)
+app.command()(policies.conflicts)
+app.command()(policies.rights)
+app.command()(policies.findings)
+limits.add_to(app)
 
 
 @user.command("create")

@@ -229,6 +229,19 @@ def _conflicts(town: Town) -> None:
     assert all(f.rule == "duties-conflict" and f.fix for f in found)
 
 
+def _rights(town: Town) -> None:
+    found = {view.principal: view for view in town.client("auditor").policies.rights()}
+    assert {"model.read", "system.read"} <= set(found["user:viewer"].actions)
+    assert "model.deploy" not in found["user:viewer"].actions
+    assert "model.deploy" in found["user:operator"].actions
+
+
+def _findings(town: Town) -> None:
+    found = town.client("auditor").policies.findings()
+    assert "principal:user:third" in [f.where for f in found if f.rule == "duties-conflict"]
+    assert all(f.fix for f in found)
+
+
 DRAFT = encoded(rules.DraftRequest({}, "because"))
 SIGNED = encoded(rules.SignedRequest("{}"))
 TRIED = encoded(rules.PolicyTestRequest({}, CASES.format(name="x", expect="deny")))
@@ -252,6 +265,8 @@ RULE_ROUTES = {
         f"/access/explanations?{EXPLAINED}", None, "approver", "access.read", "access:explanations", _explain
     ),
     "GET /access/conflicts": Route("/access/conflicts", None, "viewer", "access.read", "access:conflicts", _conflicts),
+    "GET /access/rights": Route("/access/rights", None, "viewer", "access.read", "access:rights", _rights),
+    "GET /access/findings": Route("/access/findings", None, "viewer", "access.read", "access:findings", _findings),
     "GET /approvals": Route("/approvals", None, "viewer", "policy.read", "approvals:all", _approvals),
     "GET /approvals/{request_id}": Route(
         "/approvals/nothing", None, "viewer", "policy.read", "approval:nothing", _approval
