@@ -25,7 +25,17 @@ from fastness.core.clock import SECOND, Instant, later
 from fastness.core.digests import parse_name
 from fastness.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from fastness.core.events import Detail, EventKind
-from fastness.core.identity import Action, Principal, PrincipalId, PrincipalKind, Role, Strength
+from fastness.core.identity import (
+    SYSTEM,
+    SYSTEM_SCOPE,
+    Action,
+    Principal,
+    PrincipalId,
+    PrincipalKind,
+    Role,
+    Scope,
+    Strength,
+)
 from fastness.core.limits import Limit
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.storage import Reading, Transaction
@@ -54,6 +64,8 @@ FIRST_KEY_LIFE_S = 90 * 86_400.0
 FIRST_KEY_LIMIT = Limit(per_s=100.0, burst=200.0)
 LONGEST_OVERLAP_S = 7 * 86_400.0
 _MOST_MODELS = 64
+
+__all__ = ["Bounds", "KeyTerms", "code_scope", "issue_key", "rotate_key"]
 
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/]{59}=)\n-----END PUBLIC KEY-----", re.ASCII)
 _SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, section 4: Ed25519 and 32 bytes
@@ -158,6 +170,11 @@ def issue_code(tx: Transaction, principal: PrincipalId) -> Enrolment:
     code, expires_at = mint_code(tx.events.entropy), later(tx.now, CODE_LIFE_S)
     records.add_enrolment(tx, _code_digest(code), principal, expires_at)
     return Enrolment(principal, expires_at, code)
+
+
+def code_scope(reading: Reading, code: str) -> Scope:
+    """In whose name a code is redeemed: the tenant's that it lets into, or for an unknown one the house's."""
+    return Scope(records.tenant_of_code(reading, _code_digest(code)) or SYSTEM_SCOPE.tenant, SYSTEM)
 
 
 def enrol(tx: Transaction, code: str, public_pem: bytes, pepper: Pepper) -> tuple[Principal, ApiKey]:

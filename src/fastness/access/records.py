@@ -296,6 +296,12 @@ def find_enrolment(reading: Reading, code_digest: str) -> EnrolmentRow | None:
     return None
 
 
+def tenant_of_code(reading: Reading, code_digest: str) -> TenantId | None:
+    """To which tenant a code lets in; whether it still does is asked there."""
+    row = reading.execute(select(ENROLMENT.c.tenant).where(ENROLMENT.c.code_digest == code_digest)).first()
+    return None if row is None else TenantId(row.tenant)
+
+
 def void_enrolments(tx: Transaction, principal: PrincipalId) -> None:
     """Make the open codes of a principal void."""
     c = ENROLMENT.c

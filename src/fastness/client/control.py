@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from fastness.client.calls import Calls, SecondFactor
+from fastness.client.directory import DirectoryCalls, ReviewCalls
 from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
@@ -273,6 +274,7 @@ class ControlClient:
         audit: the ledger and the state of the house.
         policies: the tenant's own rules, and why somebody may or may not.
         approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
+        directory, reviews: who belongs and what gives them rights, and whether they still need it.
     """
 
     def __init__(self, transport: Transport, key: str = "", second: SecondFactor | None = None) -> None:
@@ -285,6 +287,8 @@ class ControlClient:
         self.approvals = ApprovalCalls(calls)
         self.restrictions = RestrictionCalls(calls)
         self.quotas = QuotaCalls(calls)
+        self.directory = DirectoryCalls(calls)
+        self.reviews = ReviewCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

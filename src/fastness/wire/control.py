@@ -17,8 +17,10 @@ from fastness.wire.shapes import (
     FactorLabel,
     Label,
     MethodName,
+    ModelName,
     Name,
     Password,
+    NetworkText,
     PrincipalKindName,
     PrincipalName,
     Rate,
@@ -293,13 +295,20 @@ class ActionsRequest(Message, frozen=True):
 
 
 class KeyRequest(Message, frozen=True):
-    """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
+    """Creates an API key for a principal; `days` of 0 is not allowed: keys expire.
+
+    Attributes:
+        actions, models, networks: what the key is narrowed to; none leaves all that its owner may.
+    """
 
     principal: PrincipalName
     name: Label
     per_s: Rate = 100.0
     burst: Burst = 200.0
     days: Days = 90.0
+    actions: tuple[ActionName, ...] = ()
+    models: tuple[ModelName, ...] = ()
+    networks: tuple[NetworkText, ...] = ()
 
 
 class KeyReply(Message, frozen=True):
@@ -311,7 +320,12 @@ class KeyReply(Message, frozen=True):
 
 
 class KeyView(Message, frozen=True):
-    """A key without its secret."""
+    """A key without its secret.
+
+    Attributes:
+        actions, models, networks: what it is narrowed to; empty is all.
+        successor: the key that takes its place.
+    """
 
     key_id: str
     name: str
@@ -321,6 +335,10 @@ class KeyView(Message, frozen=True):
     revoked: bool
     per_s: float
     burst: float
+    actions: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    successor: str = ""
 
 
 class Proof(StrEnum):

@@ -22,6 +22,10 @@ _NAME = r"(?!.*\.\.)[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 
 Name = Annotated[str, described(pattern=f"^{_NAME}$", maxLength=64)]
 PrincipalName = Annotated[str, described(pattern=f"^(user|service|agent):{_NAME}$", maxLength=80)]
+EnrolledName = Annotated[str, described(pattern=f"^user:{_NAME}$", maxLength=80)]
+ModelName = Annotated[str, described(pattern=f"^{_NAME}$", maxLength=64)]
+GroupName = Annotated[str, described(pattern=r"^[!-~](?:[ -~]*[!-~])?$", minLength=1, maxLength=128)]
+NetworkText = Annotated[str, described(description="an address or a network, such as 192.0.2.0/24")]
 PrincipalKindName = Annotated[str, described(enum=["user", "service", "agent"])]
 RoleName = Annotated[str, described(enum=[role.value for role in Role])]
 ActionName = Annotated[str, described(enum=[action.value for action in Action])]

@@ -6,8 +6,9 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key, standing
+from fastness.access import KeysProjection, create_principal, enrol, keys, principals, revoke_key
 from fastness.access.login import factors
+from fastness.access.members import Bounds, KeyTerms, code_scope, issue_key
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
@@ -41,7 +42,9 @@ class AccessRoutes(Controller):
     ) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
         try:
-            with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+            with house.records.read(SYSTEM_SCOPE) as reading:
+                scope = code_scope(reading, data.code)
+            with house.records.begin(scope, house.clock.now()) as tx:
                 principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
                 person = principal.kind is PrincipalKind.USER
                 app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR) if person else None
@@ -101,13 +104,19 @@ class AccessRoutes(Controller):
             allowed = f"{most.max_key_rate:g} a second and {most.max_key_burst:g} at once"
             raise Invalid("key-rate", f"a key may ask up to {allowed}", "Ask for less.")
         now = house.clock.now()
-        expires = later(now, data.days * DAY_S)
         with house.records.begin(caller.scope, now) as tx:
-            key = create_key(tx, owner, limit, expires, data.name, house.pepper)
-            if caller.principal.actions is not None:  # what a narrowed key makes is as narrow
-                standing.narrow_key(tx, key.key_id, caller.principal.actions)
+            maker = bounds_of(tx, caller)
+            terms = KeyTerms(
+                limit,
+                later(now, data.days * DAY_S),
+                data.name,
+                frozenset(map(parse_action, data.actions)) or maker.actions,  # what is left open is as narrow
+                frozenset(data.models) or maker.models,
+                data.networks or maker.networks,
+            )
+            key = issue_key(tx, owner, terms, maker, house.pepper)
         house.published(KeysProjection.topic)
-        return control.KeyReply(key.key_id, key.text, rfc3339(expires))
+        return control.KeyReply(key.key_id, key.text, rfc3339(key.expires_at))
 
     @get("/keys", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def keys(
@@ -124,7 +133,8 @@ class AccessRoutes(Controller):
         views = [
             control.KeyView(
                 k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked,
-                k.limit.per_s, k.limit.burst,
+                k.limit.per_s, k.limit.burst, tuple(sorted(k.actions or ())), tuple(sorted(k.models or ())), k.networks,
+                k.successor,
             )
             for k in found
         ]  # fmt: skip
@@ -175,6 +185,24 @@ class AccessRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             found = _shown(house.parts, reading, environment)
         return page.of(found.values(), lambda view: view.id)
+
+
+def bounds_of(reading: Reading, caller: Caller) -> Bounds:
+    """What the caller's credential is narrowed to: no key that is made with it is wider."""
+    who, key_id = caller.principal, caller.credential.removeprefix("key:")
+    networks = next((key.networks for key in keys(reading) if key.key_id == key_id), ())
+    return Bounds(who.actions, who.models, networks)
+
+
+def parse_action(text: str) -> Action:
+    """The action called `text`.
+
+    Raises:
+        Invalid: there is none.
+    """
+    if text not in set(Action):
+        raise Invalid("action-unknown", f"{text[:80]!r} is not an action", f"Use one of {', '.join(Action)}.")
+    return Action(text)
 
 
 def _shown(parts: ReleaseParts, reading: Reading, environment: str) -> dict[str, control.AllowanceView]:

@@ -19,6 +19,7 @@ from fastness.foundation.storage import replies
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.approvals import ApprovalRoutes
 from fastness.interfaces.api.audit import AuditRoutes
+from fastness.interfaces.api.directory import DIRECTORY
 from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
 from fastness.interfaces.api.entering import Entering
@@ -34,6 +35,7 @@ from fastness.interfaces.api.paging import Page, provide_page
 from fastness.interfaces.api.policies import PolicyRoutes
 from fastness.interfaces.api.quotas import QuotaRoutes
 from fastness.interfaces.api.restrictions import RestrictionRoutes
+from fastness.interfaces.api.reviews import REVIEWS
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
 from fastness.wire import problems
 from fastness.wire.control import Proof
@@ -57,6 +59,8 @@ ROUTES = (
     ApprovalRoutes,
     RestrictionRoutes,
     QuotaRoutes,
+    *DIRECTORY,
+    *REVIEWS,
 )
 """What stands under `/api/v1`."""
 _HINT = "See /api/v1/openapi.json."

@@ -9,8 +9,8 @@ from litestar.params import FromPath, JSONBody
 from fastness.access import KeysProjection, keys, standing
 from fastness.app import House
 from fastness.core.clock import rfc3339
-from fastness.core.errors import Invalid
 from fastness.core.identity import Action, PrincipalId, Resource, parse_role
+from fastness.interfaces.api.access import parse_action
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import control
@@ -87,12 +87,10 @@ class KeyRoutes(Controller):
         data: JSONBody[control.ActionsRequest],
     ) -> None:
         """Take from a key all actions but these; it never gets one back."""
-        unknown = [text for text in data.actions if text not in set(Action)]
-        if unknown:
-            raise Invalid("action-unknown", f"{unknown[0][:80]!r} is not an action", f"Use one of {', '.join(Action)}.")
+        actions = frozenset(map(parse_action, data.actions))
         with house.records.read(caller.scope) as reading:
             owner = next((k.principal for k in keys(reading) if k.key_id == key_id), "")
         doors.allow(caller, Action.KEY_REVOKE, Resource("key", key_id), owner=owner)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            standing.narrow_key(tx, key_id, frozenset(Action(text) for text in data.actions))
+            standing.narrow_key(tx, key_id, actions)
         house.published(KeysProjection.topic)

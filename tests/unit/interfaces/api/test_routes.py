@@ -18,6 +18,7 @@ from fastness.foundation.crypto import SoftwareSigner
 from fastness.foundation.ledger import open_checkpoint, verify_inclusion
 from fastness.wire import control
 from tests.unit.interfaces.api.rows import Route, encoded
+from tests.unit.interfaces.api.rows_directory import DIRECTORY_ROUTES
 from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
@@ -341,6 +342,7 @@ ROUTES = {
     ),
     "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
     **RULE_ROUTES,
+    **DIRECTORY_ROUTES,
 }  # fmt: skip
 OWN = {
     "DELETE /logins": None,
