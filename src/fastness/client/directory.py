@@ -63,18 +63,6 @@ class DirectoryCalls:
         """Take a role on a single model away."""
         self._calls.call("DELETE", f"/grants/{_part(principal)}/{_part(role)}/{_part(model)}", None)
 
-    def rotate_key(self, key_id: str, request: directory.RotationRequest) -> directory.RotationReply:
-        """A successor of a key with the same rights; both are good for a while."""
-        return self._calls.call("POST", f"/keys/{_part(key_id)}/rotation", directory.RotationReply, request)
-
-    def reach(self) -> builtins.list[directory.ReachView]:
-        """Everybody with all that they may do."""
-        return self._calls.all("/access/reach", directory.ReachView)
-
-    def findings(self) -> directory.AccessFindings:
-        """What stands out about rights."""
-        return self._calls.call("GET", "/access/findings", directory.AccessFindings)
-
 
 class ReviewCalls:
     """Whether what gives rights is still needed."""
@@ -102,6 +90,14 @@ class ReviewCalls:
         """Decide about one item."""
         path = f"/reviews/{_part(review)}/items/{number}/decision"
         return self._calls.call("POST", path, directory.ItemView, request)
+
+    def reach(self) -> builtins.list[directory.ReachView]:
+        """Everybody with all that they may do."""
+        return self._calls.all("/access/reach", directory.ReachView)
+
+    def findings(self) -> directory.AccessFindings:
+        """What stands out about rights."""
+        return self._calls.call("GET", "/access/findings", directory.AccessFindings)
 
 
 def _part(text: str) -> str:

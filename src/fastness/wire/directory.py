@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastness.wire.control import FindingView, Message
-from fastness.wire.shapes import EnrolledName, GroupName, ModelName, Name, PrincipalName, Reason, RoleName, described
+from fastness.wire.shapes import (
+    EnrolledName,
+    GroupName,
+    ModelName,
+    ModelRoleName,
+    Name,
+    PrincipalName,
+    Reason,
+    RoleName,
+    described,
+)
 
 Choice = Annotated[str, described(enum=["keep", "revoke", "expire"])]
 OverlapHours = Annotated[float, described(minimum=0, maximum=720)]
@@ -74,7 +84,7 @@ class GrantRequest(Message, frozen=True):
     """Gives a principal a role on a single model."""
 
     principal: PrincipalName
-    role: RoleName
+    role: ModelRoleName
     model: ModelName
 
 

@@ -28,6 +28,11 @@ GroupName = Annotated[str, described(pattern=r"^[!-~](?:[ -~]*[!-~])?$", minLeng
 NetworkText = Annotated[str, described(description="an address or a network, such as 192.0.2.0/24")]
 PrincipalKindName = Annotated[str, described(enum=["user", "service", "agent"])]
 RoleName = Annotated[str, described(enum=[role.value for role in Role])]
+MODEL_ROLES = tuple(
+    role.value for role in Role if role not in {Role.ADMINISTRATOR, Role.SECURITY_OFFICER, Role.AUDITOR}
+)
+"""Roles that can be held on a single model."""
+ModelRoleName = Annotated[str, described(enum=list(MODEL_ROLES))]
 ActionName = Annotated[str, described(enum=[action.value for action in Action])]
 Reason = Annotated[str, described(pattern=r"^[!-~][ -~]*$", minLength=1, maxLength=400)]
 Label = Annotated[str, described(pattern=r"^[ -~]*$", maxLength=64)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Controller, Response, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, PathParameter
 
 from fastness.access import KeysProjection, keys, principals
 from fastness.access.directory import Group, groups, tenants
@@ -17,6 +19,7 @@ from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import directory
+from fastness.wire.shapes import MODEL_ROLES
 
 _HOUR_S = 3600.0
 
@@ -229,7 +232,7 @@ class GrantRoutes(Controller):
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         principal: FromPath[str],
-        role: FromPath[str],
+        role: Annotated[str, PathParameter(schema_extra={"enum": list(MODEL_ROLES)})],
         model: FromPath[str],
     ) -> None:
         """Take a role on a single model away."""
