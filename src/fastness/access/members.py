@@ -42,7 +42,6 @@ from fastness.foundation.storage import Reading, Transaction
 
 __all__ = [
     "CODE_LIFE_S",
-    "FIRST_KEY_LIFE_S",
     "FIRST_KEY_LIMIT",
     "LONGEST_OVERLAP_S",
     "TOPIC",
@@ -53,6 +52,7 @@ __all__ = [
     "Pepper",
     "active_principal",
     "canonical_pem",
+    "code_scope",
     "issue_key",
     "one_key",
     "rotate_key",
@@ -64,8 +64,6 @@ FIRST_KEY_LIFE_S = 90 * 86_400.0
 FIRST_KEY_LIMIT = Limit(per_s=100.0, burst=200.0)
 LONGEST_OVERLAP_S = 7 * 86_400.0
 _MOST_MODELS = 64
-
-__all__ = ["Bounds", "KeyTerms", "code_scope", "issue_key", "rotate_key"]
 
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/]{59}=)\n-----END PUBLIC KEY-----", re.ASCII)
 _SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, section 4: Ed25519 and 32 bytes

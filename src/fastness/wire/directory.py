@@ -18,7 +18,7 @@ from fastness.wire.shapes import (
 )
 
 Choice = Annotated[str, described(enum=["keep", "revoke", "expire"])]
-OverlapHours = Annotated[float, described(minimum=0, maximum=720)]
+OverlapHours = Annotated[float, described(minimum=0, maximum=168)]
 ReviewDays = Annotated[float, described(minimum=1 / 24, maximum=90)]
 KeptDays = Annotated[float, described(minimum=0, maximum=366)]
 

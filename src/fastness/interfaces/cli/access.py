@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import approvals, factors, limits, policies, sessions
+from fastness.interfaces.cli import approvals, directory, factors, limits, policies, reviews, sessions
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -30,6 +30,11 @@ app.command()(policies.conflicts)
 app.command()(policies.rights)
 app.command()(policies.findings)
 limits.add_to(app)
+app.add_typer(directory.tenant, name="tenant")
+app.add_typer(directory.group, name="group")
+app.add_typer(directory.grant, name="grant")
+app.add_typer(reviews.review, name="review")
+app.add_typer(reviews.report, name="report")
 
 
 @user.command("create")
@@ -135,24 +140,37 @@ def enroll(context: typer.Context, code: Annotated[str, typer.Argument(help="The
 
 
 @key.command("create")
-def create_key(
+def create_key(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     principal: Annotated[str, typer.Option("--for", help="Whose key, such as service:web [yourself].")] = "",
     per_s: Annotated[float, typer.Option("--rate", help="Requests a second, on average.", min=0.001)] = 100.0,
     burst: Annotated[float, typer.Option(help="Requests at once.", min=1)] = 200.0,
     days: Annotated[float, typer.Option(help="Days until it expires.", min=0.001, max=730)] = 90.0,
+    actions: Annotated[
+        list[str] | None, typer.Option("--action", help="An action that it may; may be repeated [all of its owner].")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="A model that it may reach; may be repeated [all].")
+    ] = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option("--address", help="An address or network it may come from; may be repeated [all]."),
+    ] = None,
 ) -> None:
-    """Create an API key; its text is shown this once.
+    """Create an API key; its text is shown this once. It is never wider than the credential that makes it.
 
-    Example: fastness access key create web --for service:web --rate 50 --days 30
+    Example: fastness access key create web --for service:web --action model.infer --model digits --address 192.0.2.0/24
     """
     from fastness.wire.control import KeyRequest
 
     options: Options = context.obj
     with options.control() as control:
         owner = principal or options.identity().principal
-        reply = control.access.create_key(KeyRequest(owner, name, per_s, burst, days))
+        request = KeyRequest(
+            owner, name, per_s, burst, days, tuple(actions or ()), tuple(models or ()), tuple(networks or ())
+        )  # fmt: skip
+        reply = control.access.create_key(request)
     say(
         options,
         reply,
@@ -175,10 +193,34 @@ def list_keys(context: typer.Context) -> None:
             "revoked" if k.revoked else "valid",
             k.expires_at,
             f"{k.per_s:g}/s, burst {k.burst:g}",
+            "; ".join(", ".join(part) for part in (k.actions, k.models, k.networks) if part) or "all",
         )
         for k in found
     ]
-    show(options, found, ("key", "name", "principal", "state", "expires", "limit"), rows)
+    show(options, found, ("key", "name", "principal", "state", "expires", "limit", "confined to"), rows)
+
+
+@key.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")],
+    overlap: Annotated[float, typer.Option(help="Hours for which the old key stays good.", min=0, max=168)] = 24.0,
+) -> None:
+    """Make a successor of an API key with the same rights; both are good for a while, then the old one ends.
+
+    Example: fastness access key rotate KEY_ID --overlap 48
+    """
+    from fastness.wire.directory import RotationRequest
+
+    options: Options = context.obj
+    with options.control() as control:
+        reply = control.access.rotate_key(key_id, RotationRequest(overlap))
+    say(
+        options,
+        reply,
+        f"[bold green]created[/bold green] key {reply.key_id} until {reply.expires_at}\n  {reply.api_key}\n"
+        f"  [dim]it is not shown again;[/dim] {key_id} ends in {overlap:g} hours at the latest",
+    )
 
 
 @key.command()
