@@ -91,14 +91,6 @@ class ReviewCalls:
         path = f"/reviews/{_part(review)}/items/{number}/decision"
         return self._calls.call("POST", path, directory.ItemView, request)
 
-    def reach(self) -> builtins.list[directory.ReachView]:
-        """Everybody with all that they may do."""
-        return self._calls.all("/access/reach", directory.ReachView)
-
-    def findings(self) -> directory.AccessFindings:
-        """What stands out about rights."""
-        return self._calls.call("GET", "/access/findings", directory.AccessFindings)
-
 
 def _part(text: str) -> str:
     return quote(text, safe="")

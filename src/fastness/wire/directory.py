@@ -1,10 +1,10 @@
-"""Messages of the control plane about who belongs: tenants, groups, roles on single models, reviews, and who can do what."""
+"""Messages of the control plane about who belongs: tenants, groups, roles on single models, and reviews."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastness.wire.control import FindingView, Message
+from fastness.wire.control import Message
 from fastness.wire.shapes import (
     EnrolledName,
     GroupName,
@@ -161,19 +161,3 @@ class DecisionRequest(Message, frozen=True):
     decision: Choice
     reason: Reason
     days: KeptDays = 0.0
-
-
-class ReachView(Message, frozen=True):
-    """What somebody may do: everywhere in the tenant, and besides to single models."""
-
-    principal: str
-    active: bool
-    actions: tuple[str, ...]
-    on_models: dict[str, tuple[str, ...]]
-    last_seen_at: str
-
-
-class AccessFindings(Message, frozen=True):
-    """What stands out about rights: who and what is dormant, unused, long-lived, ending, or in one hand too many."""
-
-    findings: tuple[FindingView, ...]

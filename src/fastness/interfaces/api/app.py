@@ -35,7 +35,7 @@ from fastness.interfaces.api.paging import Page, provide_page
 from fastness.interfaces.api.policies import PolicyRoutes
 from fastness.interfaces.api.quotas import QuotaRoutes
 from fastness.interfaces.api.restrictions import RestrictionRoutes
-from fastness.interfaces.api.reviews import REVIEWS
+from fastness.interfaces.api.reviews import ReviewRoutes
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
 from fastness.wire import problems
 from fastness.wire.control import Proof
@@ -60,7 +60,7 @@ ROUTES = (
     RestrictionRoutes,
     QuotaRoutes,
     *DIRECTORY,
-    *REVIEWS,
+    ReviewRoutes,
 )
 """What stands under `/api/v1`."""
 _HINT = "See /api/v1/openapi.json."

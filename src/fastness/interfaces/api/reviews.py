@@ -1,4 +1,4 @@
-"""Routes of access reviews, of who can do what, and of what stands out."""
+"""Routes of access reviews: everything that gives rights is kept, revoked or given an end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access import KeysProjection, duties
-from fastness.access.reviews import RULES, Item, Review, campaigns, reports
+from fastness.access import KeysProjection
+from fastness.access.reviews import Item, Review, campaigns
 from fastness.app import House
 from fastness.core.clock import Instant, later, rfc3339
 from fastness.core.errors import Invalid, NotFound
@@ -19,10 +19,8 @@ from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import directory
-from fastness.wire.control import FindingView
 
 _DAY_S = 86_400.0
-_FIXES = {rule.id: rule.fix for rule in (*RULES, *duties.RULES)}
 
 
 class ReviewRoutes(Controller):
@@ -121,51 +119,6 @@ class ReviewRoutes(Controller):
         return _item(decided)
 
 
-class ReportRoutes(Controller):
-    """Who can do what, and what nobody needs."""
-
-    path = "/access"
-    tags = ("reviews",)
-
-    @get("/reach", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
-    def reach(
-        self,
-        house: NamedDependency[House],
-        doors: NamedDependency[Doors],
-        caller: NamedDependency[Caller],
-        page: NamedDependency[Page],
-    ) -> Response[list[directory.ReachView]]:
-        """Everybody in the tenant with all that they may do, by the rules in force."""
-        doors.allow(caller, Action.ACCESS_READ, Resource("access", "reach"))
-        with house.records.read(caller.scope) as reading:
-            found = reports.who_can(reading, house.policies, house.clock.now())
-        views = [
-            directory.ReachView(
-                reach.principal,
-                reach.active,
-                tuple(sorted(reach.actions)),
-                {model: tuple(sorted(actions)) for model, actions in reach.on_models.items()},
-                _at(reach.last_seen_at),
-            )
-            for reach in found
-        ]
-        return page.of(views, lambda view: view.principal)
-
-    @get("/findings", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
-    def findings(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> directory.AccessFindings:
-        """What stands out about rights: dormant, unused, long-lived, ending, or in one hand too many."""
-        doors.allow(caller, Action.ACCESS_READ, Resource("access", "findings"))
-        with house.records.read(caller.scope) as reading:
-            found = reports.findings(reading, house.policies, house.clock.now()).findings
-        views = (
-            FindingView(f.rule, f.severity.name.lower(), f.where, f.message, _FIXES.get(f.rule, ""), dict(f.evidence))
-            for f in found
-        )
-        return directory.AccessFindings(tuple(views))
-
-
 def _end(now: Instant, days: float) -> Instant:
     if not 0 < days <= 366:
         raise Invalid("review-days", "the days are more than 0 and at most 366")
@@ -196,6 +149,3 @@ def _item(item: Item) -> directory.ItemView:
         item.number, item.kind, item.principal, item.subject, item.shown, _at(item.last_used_at), item.decision or "",
         item.reason, item.decided_by, _at(item.decided_at), _at(item.ends_at), _at(item.applied_at),
     )  # fmt: skip
-
-
-REVIEWS = (ReviewRoutes, ReportRoutes)

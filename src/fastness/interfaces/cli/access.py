@@ -10,7 +10,9 @@ from fastness.interfaces.cli import approvals, directory, factors, limits, polic
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
-app = typer.Typer(help="Who may do what: principals, keys, rules, approvals, restrictions, quotas.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who may do what: principals, keys, rules, approvals, restrictions, quotas.", no_args_is_help=True
+)
 user = typer.Typer(help="People and services.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 allowance = typer.Typer(help="What may pass in an environment although it was not run.", no_args_is_help=True)
@@ -34,7 +36,6 @@ app.add_typer(directory.tenant, name="tenant")
 app.add_typer(directory.group, name="group")
 app.add_typer(directory.grant, name="grant")
 app.add_typer(reviews.review, name="review")
-app.add_typer(reviews.report, name="report")
 
 
 @user.command("create")

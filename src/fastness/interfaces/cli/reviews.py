@@ -1,4 +1,4 @@
-"""`fastness access review|report …`: whether what gives rights is still needed, and who can do what."""
+"""`fastness access review …`: whether what gives rights is still needed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import msgspec
 import typer
 
 from fastness.interfaces.cli.context import Format, Options
-from fastness.interfaces.cli.output import print_json, say, show
+from fastness.interfaces.cli.output import say, show
 
 review = typer.Typer(help="Reviews of everything that gives rights.", no_args_is_help=True)
-report = typer.Typer(help="Who can do what, and what nobody needs.", no_args_is_help=True)
 
 _Review = Annotated[str, typer.Argument(help="Id of the review.")]
 
@@ -105,49 +104,6 @@ def show_report(
         for i in items
     ]
     show(options, items, ("#", "kind", "whose", "what", "last used", "decision", "by", "why"), rows)
-
-
-@report.command("reach")
-def reach(
-    context: typer.Context,
-    action: Annotated[str, typer.Option(help="Only who may do this, such as model.deploy.")] = "",
-) -> None:
-    """Who can do what, by the rules in force.
-
-    Example: fastness access report reach --action model.deploy
-    """
-    options: Options = context.obj
-    with options.control() as control:
-        found = control.reviews.reach()
-    if action:
-        found = [r for r in found if action in r.actions or any(action in some for some in r.on_models.values())]
-    rows = [
-        (
-            r.principal if r.active else f"{r.principal} (ended)",
-            ", ".join(r.actions),
-            "; ".join(f"{model}: {', '.join(actions)}" for model, actions in r.on_models.items()),
-            r.last_seen_at[:10] or "never",
-        )
-        for r in found
-    ]
-    show(options, found, ("principal", "may", "and on models", "last seen"), rows)
-
-
-@report.command("findings")
-def findings(context: typer.Context) -> None:
-    """What stands out: who and what is dormant, unused, long-lived, ending, or in one hand too many.
-
-    Exit status 1 where something of medium severity or above is found.
-    """
-    options: Options = context.obj
-    with options.control() as control:
-        found = control.reviews.findings().findings
-    if options.form is Format.JSON:
-        print_json(found)
-    else:
-        show(options, found, ("severity", "what", "do"), [(f.severity, f.message, f.fix) for f in found])
-    if any(f.severity in {"medium", "high", "critical"} for f in found):
-        raise typer.Exit(1)
 
 
 def _harmless(cell: str) -> str:

@@ -222,24 +222,6 @@ def _decided(town: Town) -> None:
     assert officer.show(view.review).by_choice == {"revoke": 1}
 
 
-def _reach(town: Town) -> None:
-    who = someone(town, "reaching", ("viewer",))
-    town.client("admin").directory.grant(directory.GrantRequest(who, "developer", "served"))
-    (view,) = [one for one in town.client("auditor").reviews.reach() if one.principal == who]
-    assert (view.active, view.actions) == (True, ("model.read", "system.read"))
-    assert view.on_models == {"served": ("model.infer",)}
-
-
-def _findings(town: Town) -> None:
-    request = control.KeyRequest("user:viewer", "for long", days=700)
-    key = town.client("viewer").access.create_key(request)
-    found = town.client("auditor").reviews.findings().findings
-    (long,) = [one for one in found if one.where == f"key:{key.key_id}"]
-    assert (long.rule, long.severity) == ("access-key-long-lived", "low")
-    assert long.fix
-    town.client("viewer").access.revoke_key(key.key_id)
-
-
 GROUP = encoded(directory.GroupRequest("Intruders", ("administrator",)))
 G = f"/groups/{NOBODY}"
 REVIEW = encoded(directory.ReviewRequest("x", ("user:admin",)))
@@ -283,6 +265,4 @@ DIRECTORY_ROUTES = {
     "POST /reviews/{review}/items/{number}/decision": Route(
         f"/reviews/{NOBODY}/items/1/decision", DECISION, "operator", "review.decide", f"review:{NOBODY}", _decided
     ),
-    "GET /access/reach": Route("/access/reach", None, "operator", "access.read", "access:reach", _reach),
-    "GET /access/findings": Route("/access/findings", None, "operator", "access.read", "access:findings", _findings),
 }  # fmt: skip
