@@ -13,7 +13,7 @@ from fastness.client.directory import DirectoryCalls, ReviewCalls
 from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
-from fastness.wire import control, directory, problems
+from fastness.wire import control, problems
 
 
 class AccessCalls:
@@ -56,10 +56,6 @@ class AccessCalls:
     def create_key(self, request: control.KeyRequest) -> control.KeyReply:
         """Create an API key; the reply holds its text, once."""
         return self._calls.call("POST", "/keys", control.KeyReply, request)
-
-    def rotate_key(self, key_id: str, request: directory.RotationRequest) -> directory.RotationReply:
-        """A successor of a key with the same rights; both are good for a while."""
-        return self._calls.call("POST", f"/keys/{quote(key_id, safe='')}/rotation", directory.RotationReply, request)
 
     def keys(self) -> list[control.KeyView]:
         """All keys of the tenant, without their secrets."""

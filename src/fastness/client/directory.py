@@ -63,6 +63,10 @@ class DirectoryCalls:
         """Take a role on a single model away."""
         self._calls.call("DELETE", f"/grants/{_part(principal)}/{_part(role)}/{_part(model)}", None)
 
+    def rotate_key(self, key_id: str, request: directory.RotationRequest) -> directory.RotationReply:
+        """A successor of a key with the same rights; both are good for a while."""
+        return self._calls.call("POST", f"/keys/{_part(key_id)}/rotation", directory.RotationReply, request)
+
 
 class ReviewCalls:
     """Whether what gives rights is still needed."""

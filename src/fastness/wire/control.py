@@ -295,11 +295,7 @@ class ActionsRequest(Message, frozen=True):
 
 
 class KeyRequest(Message, frozen=True):
-    """Creates an API key for a principal; `days` of 0 is not allowed: keys expire.
-
-    Attributes:
-        actions, models, networks: what the key is narrowed to; none leaves all that its owner may.
-    """
+    """Creates an API key for a principal; keys expire. Without actions, models or networks it is not narrowed to any."""
 
     principal: PrincipalName
     name: Label
@@ -320,12 +316,7 @@ class KeyReply(Message, frozen=True):
 
 
 class KeyView(Message, frozen=True):
-    """A key without its secret.
-
-    Attributes:
-        actions, models, networks: what it is narrowed to; empty is all.
-        successor: the key that takes its place.
-    """
+    """A key without its secret, what it is narrowed to (empty is all), and the key that takes its place."""
 
     key_id: str
     name: str

@@ -215,7 +215,7 @@ def rotate_key(
 
     options: Options = context.obj
     with options.control() as control:
-        reply = control.access.rotate_key(key_id, RotationRequest(overlap))
+        reply = control.directory.rotate_key(key_id, RotationRequest(overlap))
     say(
         options,
         reply,

@@ -151,7 +151,7 @@ def _rotated(town: Town) -> None:
     request = control.KeyRequest("user:viewer", "turning", actions=("model.read", "key.create"), models=("served",))
     old = viewer.access.create_key(request)
     town.keys["turning"] = old.api_key
-    new = viewer.access.rotate_key(old.key_id, directory.RotationRequest(1))
+    new = viewer.directory.rotate_key(old.key_id, directory.RotationRequest(1))
     assert new.replaces == old.key_id
     views = {view.key_id: view for view in town.all_keys()}
     assert views[old.key_id].successor == new.key_id
@@ -160,9 +160,9 @@ def _rotated(town: Town) -> None:
     town.keys["turned"] = new.api_key
     for name in ("turning", "turned"):  # both, for an hour
         assert town.client(name).models.versions("served")
-    again = refused(lambda: viewer.access.rotate_key(old.key_id, directory.RotationRequest()))
+    again = refused(lambda: viewer.directory.rotate_key(old.key_id, directory.RotationRequest()))
     assert again.code == "key-not-rotated"
-    at_once = viewer.access.rotate_key(new.key_id, directory.RotationRequest(0))
+    at_once = viewer.directory.rotate_key(new.key_id, directory.RotationRequest(0))
     assert refused(lambda: town.client("turned").models.versions("served")).code == "key-unknown"
     viewer.access.revoke_key(at_once.key_id)
 
