@@ -46,6 +46,7 @@ class EventKind(StrEnum):
     QUOTA_CHANGED = "quota.changed"
     QUOTA_EXCEEDED = "quota.exceeded"
     BUDGET_REACHED = "budget.reached"
+    COUNTERS_CHANGED = "counters.changed"
     GROUP_CHANGED = "group.changed"
     TENANT_CREATED = "tenant.created"
     GRANT_CHANGED = "grant.changed"

@@ -116,12 +116,17 @@ class _Entry(NamedTuple):
 
 
 class Plan:
-    """The limits of one caller and model, in the order key, principal, tenant, model."""
+    """The limits of one caller and model, in the order key, principal, tenant, model.
 
-    __slots__ = ("_entries", "_simple")
+    Attributes:
+        measures: something else than requests is counted, so that what was used has to be settled.
+    """
+
+    __slots__ = ("_entries", "_simple", "measures")
 
     def __init__(self, entries: tuple[_Entry, ...]) -> None:
         self._entries = entries
+        self.measures = any(e.unit is not Unit.REQUESTS for e in entries)
         self._simple = tuple(Charge(e.key, e.limit, int(e.unit is Unit.REQUESTS)) for e in entries)
 
     def charges(self, costs: Mapping[Unit, int] | None = None) -> tuple[Charge, ...]:

@@ -80,6 +80,10 @@ class Signers:
         self._opened = {name: key for name, key in self._opened.items() if name in kept}
         return found
 
+    def changed_at(self, reading: Reading) -> Instant | None:
+        """When a key was last made or took its turn; None while there is none. After a month it is time to rotate."""
+        return max((row.changed_at for row in records.find_keys(reading)), default=None)
+
     def add(self, tx: Transaction, alg: str, state: State) -> str:
         """Make, wrap and store a key; the caller emits. Its name."""
         key = jose.make_key(alg)

@@ -39,11 +39,10 @@ from fastness.foundation.crypto.shelf import FolderShelf, MemoryShelf, Shelf
 from fastness.foundation.crypto.signing import RingSigner, Signer
 from fastness.foundation.crypto.unlock import Unlock, new_root, open_root
 
-_SIGNING = (Purpose.ATTEST, Purpose.CHECKPOINT, Purpose.ALIAS)
+_SIGNING = (Purpose.ATTEST, Purpose.CHECKPOINT, Purpose.ALIAS, Purpose.POLICIES)
 _HASHING = (Purpose.KEY_PEPPER, Purpose.DEDUP, Purpose.LOGIN, Purpose.TOKENS, Purpose.ROWS)
-_LATER = frozenset(
-    {Purpose.LOGIN.value, Purpose.TOKENS.value, Purpose.ROWS.value}
-)  # a ring made before them gets them when it is opened
+# A ring made before these gets them when it is opened.
+_LATER = frozenset({Purpose.LOGIN.value, Purpose.TOKENS.value, Purpose.ROWS.value, Purpose.POLICIES.value})
 _EXPORTABLE = frozenset({Purpose.KEY_PEPPER})
 _KEY_ENCRYPTION, _SECRET = "kek-", "secret-"
 

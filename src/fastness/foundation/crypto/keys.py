@@ -31,6 +31,7 @@ class Purpose(StrEnum):
     LOGIN = "login"
     TOKENS = "tokens"
     ROWS = "rows"
+    POLICIES = "policies"
 
 
 @dataclass(frozen=True, slots=True)
