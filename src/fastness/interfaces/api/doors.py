@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
 from fastness.access.login import Client, sessions, stepup
+from fastness.access.restrictions import Asking
 from fastness.app import House
-from fastness.core.clock import Clock
+from fastness.core.clock import Clock, Instant
 from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
 from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
@@ -37,6 +38,7 @@ FRESH_S: Final = 300
 STEP_UP: Final = "step-up-required"
 _STEP_UP_HINT: Final = "Give a code: `fastness` asks for it, or POST /api/v1/step-ups and send Fastness-Elevation."
 CSRF: Final = "fastness-csrf"
+_TOKEN: Final = b"Bearer eyJ"
 _LONGEST_RESOURCE: Final = 200  # in an event: a path may be longer than what fits into the log
 
 
@@ -87,15 +89,17 @@ class Doors:
 
         Raises:
             Unauthenticated: nobody known; recorded.
-            Forbidden: a page of somebody else had a browser send this, or it does not show that none did; recorded.
+            Forbidden: the address is blocked, or a page of somebody else had a browser send this, or it does not show that
+                none did; recorded.
             Limited: too many requests; recorded.
         """
-        caller = self._stranger(scope)
+        caller = _stranger(scope, self.clock.now())
         caller.form = form or {}
         scope.setdefault("state", {})["caller"] = caller
         address = caller.client.address
         near = not address or address.startswith(_LOOPBACK)
         try:
+            self._house.snapshots.fence().at_edge(address, self.clock.now())
             caller.client = replace(caller.client, device=read_cookie(scope, DEVICE))
             if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
                 self._keep_pace(caller, door.pace, f"address:{address}")
@@ -131,11 +135,15 @@ class Doors:
             context: what the policies ask about; the resource's tenant is the caller's, since rows are read by tenant.
 
         Raises:
-            Forbidden: not allowed.
+            Forbidden: not allowed, or blocked at the moment.
+            Limited: slowed down at the moment.
+            Unavailable: the rules of the tenant cannot be verified.
             Unauthenticated: `step-up-required`: it takes a second factor, given lately.
         """
+        self._keep_restrictions(caller, action, resource)
         asked = {"tenant": str(caller.principal.tenant), **context}
-        decision = decide(caller.principal, action, resource, asked, self._house.policies, self.clock.now())
+        rules = self._house.book.of(caller.principal.tenant)
+        decision = decide(caller.principal, action, resource, asked, rules, self.clock.now())
         decision = decision.carrying(Obligation.LOG, *carries)  # both answers are recorded
         reason = ",".join(decision.rules) or decision.reason
         if not decision.allow:
@@ -157,14 +165,6 @@ class Doors:
         """Record that somebody could not enrol; nobody is known at that door."""
         self._refused(caller, getattr(error, "audit_code", error.code))
 
-    def _stranger(self, scope: Any) -> Caller:
-        """Who sent this request, as far as it can be seen without a credential."""
-        address = scope["client"][0] if scope.get("client") else ""
-        client = Client(address, header_of(scope, b"user-agent").decode("latin-1"))
-        now = self.clock.now()
-        nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
-        return Caller(nobody, SYSTEM_SCOPE, "", client, f"{scope['method']} {scope['path']}")
-
     def _identify(self, caller: Caller, scope: Any, door: Door) -> None:
         """Find out who the caller is, and whether they have stepped up."""
         # Two headers are no key: which one counts would be a matter of taste.
@@ -175,8 +175,12 @@ class Doors:
         if cookie:
             self._by_session(caller, scope, door, cookie)
             return
-        found = authenticate(authorization, self._house.credentials(), self.clock.now())
-        who, credential = found.principal, f"key:{found.key_id}"
+        if authorization is not None and authorization.startswith(_TOKEN):
+            bearer = self._house.snapshots.verifier().verify(authorization[len(b"Bearer ") :], self.clock.now())
+            who, credential = bearer.principal, f"token:{bearer.token_id}"
+        else:
+            found = authenticate(authorization, self._house.credentials(), self.clock.now(), caller.client.address)
+            who, credential = found.principal, f"key:{found.key_id}"
         if given := header_of(scope, b"fastness-elevation"):
             who = self._stepped_up(who, credential, given.decode("latin-1"))
         caller.principal, caller.scope, caller.credential = who, Scope(who.tenant, who.id), credential
@@ -201,6 +205,19 @@ class Doors:
                 sessions.see(tx, session)
         caller.principal, caller.scope, caller.credential = session.principal, session.scope, session.credential
         caller.session = session
+
+    def _keep_restrictions(self, caller: Caller, action: Action, resource: Resource) -> None:
+        """Return if nothing that a security officer set stands against it."""
+        model = resource.id.partition("/")[0] if resource.kind == "model" else ""
+        credential = caller.credential.removeprefix("key:")
+        asking = Asking(caller.principal, action, credential, caller.client.address, model)
+        try:
+            self._house.snapshots.fence().enforce(asking, self._counters, self.clock.now())
+        except (Forbidden, Limited) as error:
+            self._record(caller, EventKind.ACCESS_DENIED, str(resource), error.code, action)
+            if error.code == STEP_UP:
+                raise Unauthenticated(STEP_UP, error.message, _STEP_UP_HINT) from error
+            raise
 
     def _stepped_up(self, who: Principal, credential: str, text: str) -> Principal:
         with self._house.records.read(Scope(who.tenant, who.id)) as reading:
@@ -239,3 +256,11 @@ class Doors:
             )
 
         self._house.record(caller.scope, make)
+
+
+def _stranger(scope: Any, now: Instant) -> Caller:
+    """Who sent this request, as far as it can be seen without a credential."""
+    address = scope["client"][0] if scope.get("client") else ""
+    client = Client(address, header_of(scope, b"user-agent").decode("latin-1"))
+    nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
+    return Caller(nobody, SYSTEM_SCOPE, "", client, f"{scope['method']} {scope['path']}")

@@ -101,7 +101,7 @@ class ExplanationRoutes(Controller):
             against = [
                 each for each in restrictions.standing(reading, now) if _meets(each.order, who, action, resource)
             ]
-        held = house.policies
+        held = house.book.of(caller.scope.tenant)
         found = policysets.explain(who, action, resource, context, held, now)
         decision = found.decision
         return rules.ExplanationView(
@@ -148,7 +148,7 @@ class ExplanationRoutes(Controller):
         """Who can do what: everybody with all that the rules in force permit them."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "rights"))
         with house.records.read(caller.scope) as reading:
-            found = reviews.reports.who_can(reading, house.policies, house.clock.now())
+            found = reviews.reports.who_can(reading, house.book.of(caller.scope.tenant), house.clock.now())
         return page.of([_rights(each) for each in found], lambda view: view.principal)
 
     @get("/findings", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
@@ -162,7 +162,7 @@ class ExplanationRoutes(Controller):
         """What stands out: who and what is dormant, unused, too long-lived, ending, or in one hand too many."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "findings"))
         with house.records.read(caller.scope) as reading:
-            found = reviews.reports.findings(reading, house.policies, house.clock.now()).findings
+            found = reviews.reports.findings(reading, house.book.of(caller.scope.tenant), house.clock.now()).findings
         return page.of([finding_view(each) for each in found], _name)
 
 

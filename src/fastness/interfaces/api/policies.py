@@ -12,7 +12,6 @@ from fastness.core.clock import rfc3339
 from fastness.core.errors import NotFound
 from fastness.core.findings import Decision, combine
 from fastness.core.identity import Action, Obligation, Resource
-from fastness.foundation.crypto import Purpose
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
@@ -47,7 +46,7 @@ class PolicyRoutes(Controller):
     ) -> rules.PolicyPage:
         """All rules in force on one page: what is permitted, what is forbidden, what asks for more."""
         doors.allow(caller, Action.POLICY_READ, Resource("policies", "page"))
-        held = house.policies
+        held = house.book.of(caller.scope.tenant)
         number = max((view.number for view in _views(house, caller) if view.in_force), default=0)
         return rules.PolicyPage(held.version, number, policysets.page(held))
 
@@ -132,9 +131,8 @@ class PolicyRoutes(Controller):
     ) -> rules.PolicySetView:
         """Put an approved set into force; when this is answered, every worker decides by it."""
         doors.allow(caller, Action.POLICY_CHANGE, Resource("policies", str(number)), APPROVED)
-        signer = house.keyring.signer(Purpose.ATTEST)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            made = policysets.activate(tx, signer, number, data.request, house.policies)
+            made = policysets.activate(tx, house.seals, number, data.request, house.policies)
         house.published(policysets.PoliciesProjection.topic)
         (view,) = _shown([made])
         return view
