@@ -24,7 +24,7 @@ from fastness.access.restrictions import Measure, Order, impose, lift
 from fastness.access.tokens import Grantee, Rights
 from fastness.app import ControlProcess, Home, House, Settings, create_home, open_house
 from fastness.app.feed import Subscription
-from fastness.app.gateway import Held, Told
+from fastness.app.held import Held, Told
 from fastness.core.clock import SECOND, Instant, SystemClock, later, system_entropy
 from fastness.core.events import Event, EventKind
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Role, Strength
@@ -115,8 +115,10 @@ class Live:
     def within_a_second(self, work: Callable[[], Answer], wanted: tuple[int, str]) -> Answer:
         """The answer that has to come once a change is a second old; the machine gets as long again to be slow."""
         deadline = time.monotonic() + 2.0
-        while (answer := work()) and (answer.status, answer.code) != wanted and time.monotonic() < deadline:
+        answer = work()
+        while (answer.status, answer.code) != wanted and time.monotonic() < deadline:
             time.sleep(0.02)
+            answer = work()
         assert (answer.status, answer.code) == wanted
         return answer
 
