@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import tempfile
 import threading
 import time
@@ -16,6 +18,7 @@ import uvicorn
 from fastness.core.clock import SystemClock
 from fastness.interfaces.api import create_api
 from fastness.interfaces.cli import main
+from tests.needs import ROOT
 from tests.unit.interfaces.api.rows_rules import CASES, NIGHT, OFFICER
 from tests.unit.interfaces.api.town import Town, founded
 
@@ -104,6 +107,42 @@ def test_rules_are_tried_proposed_approved_and_put_into_force(line: Line) -> Non
     assert "in force" in line.run("access", "policy", "activate", number, request, code=True).out
     assert "nights are long" in line.run("access", "policy", "list").out
     assert "# Who may do what" in line.run("access", "policy", "show").out
+
+
+NAMES = {"officer": OFFICER, "first": "approver", "second": "second", "caller": "developer", "author": "publisher"}
+
+
+def test_the_page_in_its_own_words(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of docs/policies.md, in order; REQUEST, NUMBER and RESTRICTION are what was printed before."""
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    for name, language in (("night.cedar", "cedar"), ("cases.yaml", "yaml")):
+        (block,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        line.file(name, block)
+    monkeypatch.chdir(line.folder)
+    line.town.push("digits")
+    known: dict[str, str] = {}
+    commands = [
+        one for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for one in block.splitlines()
+    ]
+    assert len(commands) > 20
+    for command in commands:
+        filled = re.sub(r"\b(REQUEST|NUMBER|RESTRICTION)\b", lambda match: known[match[1]], command)
+        words = shlex.split(filled)[1:]
+        who = NAMES.get(words[-1], words[-1])
+        words = [re.sub(r"^user:(\w+)$", lambda match: f"user:{NAMES[match[1]]}", word) for word in words[:-2]]
+        said = line.run(*words, who=who, code={"propose", "activate"} & set(words) != set())
+        assert said.status == 0, (command, said)
+        for name, pattern in PRINTED.items():
+            if found := re.search(pattern, said.out):
+                known[name] = found[1]
+    assert known.keys() == PRINTED.keys()
+
+
+PRINTED = {
+    "REQUEST": r"approvals answer (\S+)",
+    "NUMBER": r"proposed set (\d+)",
+    "RESTRICTION": r"access lift (\S+)",
+}
 
 
 def test_a_case_that_goes_otherwise_makes_the_exit_status_1(line: Line) -> None:
