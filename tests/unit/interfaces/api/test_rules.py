@@ -74,6 +74,32 @@ def test_every_action_can_be_explained(bare: Town, action: Action) -> None:
     assert found.said
 
 
+def test_rules_that_are_put_into_force_decide_at_once_and_are_explained(bare: Town) -> None:
+    developer, auditor = bare.client("developer"), bare.client("auditor").policies
+    assert refused(lambda: developer.models.rollback("decided", "development", "why")).code == "not-permitted"
+    made = propose(bare, "decided")
+    answer(bare, made.request, "approver", "second")
+    bare.client(OFFICER).policies.activate(made.set.number, made.request)
+    assert refused(lambda: developer.models.rollback("decided", "development", "why")).status == 404
+    assert refused(lambda: developer.models.rollback("others", "development", "why")).code == "not-permitted"
+    found = auditor.explain("user:developer", "model.rollback", "model:decided", stepped_up=True)
+    assert (found.allow, "night-decided" in found.rules) == (True, True)
+    page = auditor.page()
+    assert (page.number, "`night-decided`" in page.text, page.version) == (made.set.number, True, found.version)
+
+
+def test_a_block_holds_at_once_until_it_is_lifted(bare: Town) -> None:
+    officer = bare.client(OFFICER).restrictions
+    assert bare.client("operator").models.list() == []
+    made = officer.impose(rules.RestrictionRequest("block", "principal", "user:operator", "a trial", 5))
+    assert refused(bare.client("operator").models.list).status == 403
+    assert bare.client("auditor").policies.explain(
+        "user:operator", "model.read", "models:all"
+    ).restrictions == (made,)  # fmt: skip
+    officer.lift(made.id, "it was a trial")
+    assert bare.client("operator").models.list() == []
+
+
 def test_a_refusal_is_explained_as_it_was_given(bare: Town) -> None:
     refusal = refused(bare.client("viewer").access.principals)
     found = bare.client("auditor").policies.explain("user:viewer", "access.read", "access:principals")
