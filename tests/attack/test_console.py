@@ -443,7 +443,7 @@ def test_no_secret_is_in_an_address_or_an_event(town: Town) -> None:
         visitor.browser.jar[DEVICE],
         csrf(visitor),
         *visitor.app.recovery,
-    ]  # type: ignore[union-attr]
+    ]
     assert not [secret for secret in secrets if secret in recorded]
     stored = b"".join(path.read_bytes() for path in town.house.home.root.rglob("records*") if path.is_file())
     assert not [secret for secret in secrets if secret.encode() in stored]

@@ -85,7 +85,8 @@ class ServerSettings:
     def console_origin(self) -> str:
         """The origin of the console by a name, where there is one: passkeys belong to names, not to addresses."""
         near = self.admin_host.startswith("127.") or self.admin_host in {"0.0.0.0", "::", "::1"}  # noqa: S104 - compared
-        return f"https://localhost:{self.admin_port}" if near else self.admin_url
+        origin = f"https://localhost:{self.admin_port}" if near else self.admin_url
+        return origin.removesuffix(":443")  # as browsers write it
 
     def listening(self, admin_port: int) -> Self:
         """These settings with the port that the control plane really has."""

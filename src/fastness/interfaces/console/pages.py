@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Response
 from litestar.response import Redirect
 
-from fastness.core.errors import FastnessError
+from fastness.core.errors import FastnessError, Limited
 from fastness.interfaces.api.doors import Caller
 
 HOME: Final = "/console"
@@ -79,12 +79,10 @@ def render(template: str, caller: Caller | None = None, status: int = 200, **val
     known |= values
     own = "'self'" if known["passkeys"] else "'none'"
     body = _ENVIRONMENT.get_template(f"{template}.html").render(known)
-    return Response(
-        body,
-        status_code=status,
-        media_type=MediaType.HTML,
-        headers={"content-security-policy": _POLICY.format(own, own)},
-    )
+    headers = {"content-security-policy": _POLICY.format(own, own)}
+    if isinstance(known["problem"], Limited):
+        headers["retry-after"] = str(max(1, round(known["problem"].retry_after_s)))
+    return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 
 def refused(error: FastnessError, caller: Caller | None) -> Response[str]:
