@@ -270,7 +270,7 @@ def known(file: str) -> None:
 def help_of(file: str, names: list[str], options: list[str], line: str) -> None:
     commands = {"models": 2, "audit": 2, "access": 3}
     depth = commands.get(names[0], 1) if names else 0
-    if names[:2] in (["access", "enroll"], ["scan", "waive"]):
+    if names[:2] in (["access", "enroll"], ["access", "password"], ["access", "whoami"], ["scan", "waive"]):
         depth = 2
     if not names or names[0] not in COMMANDS or len(names) < depth:
         return  # a word in a sentence, not a command to type

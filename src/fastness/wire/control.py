@@ -249,11 +249,12 @@ class SessionView(Message, frozen=True):
 
 
 class InvitationReply(Message, frozen=True):
-    """A one-time code to set a password by, shown this once."""
+    """A one-time code to set a password by, shown this once; its owner types it at `url`."""
 
     principal: str
     code: str
     expires_at: str
+    url: str
 
 
 class PrincipalRequest(Message, frozen=True):

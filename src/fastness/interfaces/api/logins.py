@@ -145,7 +145,7 @@ class CredentialRoutes(Controller):
         doors.allow(caller, Action.PRINCIPAL_CREATE, Resource("principal", principal))
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             made = accounts.invite(tx, house.desk, PrincipalId(principal))
-        return control.InvitationReply(made.principal, made.code, rfc3339(made.expires_at))
+        return _invited(house, made)
 
     @post(
         "/{principal:str}/credential-reset",
@@ -163,7 +163,7 @@ class CredentialRoutes(Controller):
         doors.allow(caller, Action.CREDENTIAL_RESET, Resource("principal", principal), owner=principal)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             made = accounts.reset(tx, house.desk, caller.principal, PrincipalId(principal))
-        return control.InvitationReply(made.principal, made.code, rfc3339(made.expires_at))
+        return _invited(house, made)
 
 
 def open_sessions(house: House, caller: Caller, *, everybody: bool = False) -> list[control.SessionView]:
@@ -195,6 +195,11 @@ def revoke_session(house: House, doors: Doors, caller: Caller, session: str) -> 
         sessions.revoke(tx, session)
     if caller.session is not None and caller.session.row.id == session:
         doors.forget(caller)
+
+
+def _invited(house: House, made: accounts.Invitation) -> control.InvitationReply:
+    url = f"{house.desk.settings.origin}/console/invitation"
+    return control.InvitationReply(made.principal, made.code, rfc3339(made.expires_at), url)
 
 
 def _shown(step: flow.Step) -> control.LoginReply:

@@ -104,7 +104,8 @@ def up(
     server = dataclasses.replace(settings.server, port=listener.getsockname()[1], admin_port=admin.getsockname()[1])
     url = server.local_url
     out.print(f"[bold]fastness[/bold] {url}  [dim]home {home.root}, certificate {home.ca}[/dim]", soft_wrap=True)
-    out.print(f"[dim]control plane[/dim] {server.admin_url}", soft_wrap=True)
+    origin = settings.login.at(server.console_origin).origin
+    out.print(f"[dim]control plane[/dim] {server.admin_url}  [dim]console[/dim] {origin}/console", soft_wrap=True)
     opening = [f"--passphrase-fd={descriptor}" for descriptor in secrets]
     control = python_argv(
         "fastness.interfaces.api.process", *common, "--url", url, f"--admin-fd={admin.fileno()}", *opening

@@ -102,7 +102,7 @@ def _say_code(options: Options, reply: InvitationReply, done: str) -> None:
         reply,
         f"[bold green]{done}[/bold green] {reply.principal}\n"
         f"  one-time code, until {reply.expires_at}: [bold]{reply.code}[/bold]\n"
-        "  [dim]its owner types it at[/dim] /console/invitation",
+        f"  [dim]its owner types it at[/dim] {reply.url}",
     )
 
 
