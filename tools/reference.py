@@ -80,6 +80,7 @@ ASKED_BY = {
     Action.QUOTA_CHANGE: "`access quota set`, `access quota remove`",
     Action.REVIEW_MANAGE: "`access review start`",
     Action.REVIEW_DECIDE: "`access review decide`",
+    Action.DIRECTORY_PROVISION: "`/scim/v2/…`",
     Action.AUDIT_READ: "`audit tail`, `audit prove`, `audit verify --record`",
     Action.METRICS_READ: "`GET /metrics`",
     Action.SYSTEM_READ: "`status`",

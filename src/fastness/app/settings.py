@@ -9,6 +9,7 @@ from typing import Self
 
 from fastness.access.login import LoginSettings
 from fastness.access.quotas import QuotaSettings
+from fastness.access.scim import ScimSettings
 from fastness.app.home import OPTIONS, Home
 from fastness.core.clock import Clock
 from fastness.core.secrets import SecretRef
@@ -143,6 +144,7 @@ class Settings:
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     secrets: references.SecretsSettings = field(default_factory=references.SecretsSettings)
+    scim: ScimSettings = field(default_factory=ScimSettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     scanning: RunSettings = field(default_factory=RunSettings)

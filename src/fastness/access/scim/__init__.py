@@ -4,6 +4,7 @@ A route is three lines: it decides `directory.provision`, reads the request as a
 """
 
 from fastness.access.scim.parts import Provisioning, ScimReply, ScimRequest
-from fastness.access.scim.service import MEDIA_TYPE, serve
+from fastness.access.scim.service import MEDIA_TYPE, refused, serve
+from fastness.access.scim.settings import ScimSettings
 
-__all__ = ["MEDIA_TYPE", "Provisioning", "ScimReply", "ScimRequest", "serve"]
+__all__ = ["MEDIA_TYPE", "Provisioning", "ScimReply", "ScimRequest", "ScimSettings", "refused", "serve"]

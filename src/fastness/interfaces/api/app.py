@@ -37,6 +37,7 @@ from fastness.interfaces.api.quotas import QuotaRoutes
 from fastness.interfaces.api.restrictions import RestrictionRoutes
 from fastness.interfaces.api.reviews import ReviewRoutes
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
+from fastness.interfaces.api.scim import SCIM
 from fastness.wire import problems
 from fastness.wire.control import Proof
 
@@ -114,6 +115,7 @@ def control_plane(house: House) -> Litestar:
             healthz,
             front,
             CONSOLE,
+            SCIM,
             Router(
                 "/api/v1",
                 route_handlers=ROUTES,

@@ -131,7 +131,7 @@ class _Held:
         """Send it: what may be compared gets an entity tag, and what the caller has already is not sent again."""
         headers = [pair for pair in self._headers if pair[0] not in {b"content-length", b"cache-control"}]
         body, status = self.body, self.status
-        if scope["method"] == "GET" and status == 200:
+        if scope["method"] == "GET" and status == 200 and not any(name == b"etag" for name, _ in headers):
             tag = entity_tag(body)
             headers.append((b"etag", tag))
             if tag in [one.strip() for one in header_of(scope, b"if-none-match").split(b",")]:
