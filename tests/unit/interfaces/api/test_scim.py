@@ -45,7 +45,7 @@ def test_without_a_key_nothing_is_answered(town: Town, path: str, who: str, reas
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 def test_who_may_not_provision_is_refused_and_recorded(town: Town, method: str) -> None:
     for path in PATHS:
-        body = {} if method in {"POST", "PUT", "PATCH"} else None
+        body: dict[str, object] | None = {} if method in {"POST", "PUT", "PATCH"} else None
         assert refused(ask(town, "operator", method, path, body))["status"] == "403"
         event = town.events(EventKind.ACCESS_DENIED)[-1]
         assert (event.action, event.resource, event.principal) == (
