@@ -3,10 +3,14 @@
 Method: one question is asked again and again in one thread; medians and 90th percentiles of single calls (cold) or of
 batches of 200 (cached, so that the clock's own 50 ns do not count). "Cold" empties the cache before each call, and
 includes building and checking the request. The shipped policies are filled up to 500 with role and attribute rules.
+pycasbin runs in an environment of its own, made where it is missing (in `--peers`, by default `.env-peers`), on 500 policies of
+the same shape: role, action, resource. The plain call is a dictionary from role and action to yes, with no rule that forbids,
+no schema, no reasons and no record.
 
-Caveats: other load on the machine shows in the 90th percentile first. The worst case puts all 500 policies on the one
-action that is asked for; sets in use spread over the actions, and only those of the action asked are evaluated. The
-engines beside it do less: bare Cedar gets a ready request and no schema. Exit status 1 if a target is missed.
+Caveats: other load on the machine shows in the 90th percentile first. Sets in use spread over the actions; "500 on one action"
+puts all of them on the one that is asked for, by role, as roles are written. "none of them by role" is the worst there is: 500
+rules on one action that all have to be evaluated; no figure is promised for it. The engines beside it do less: bare Cedar gets a
+ready request and no schema, pycasbin decides by roles alone and caches nothing. Exit status 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -15,19 +19,25 @@ import argparse
 import hmac
 import os
 import statistics
+import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
+from pathlib import Path
 
 import cedarpy
 
 from fastness.access import Credentials, Policies, authenticate, decide
 from fastness.access.apikeys import mint
 from fastness.access.credentials import KeyRecord
-from fastness.core.clock import Instant
+from fastness.access.restrictions import Asking, Fence, Kind, Measure, Restrictions
+from fastness.access.restrictions.fence import Standing
+from fastness.core.clock import Instant, later
 from fastness.core.errors import Unauthenticated
 from fastness.core.identity import Action, Principal, PrincipalId, PrincipalKind, Resource, Role, Strength, TenantId
 from fastness.core.limits import Limit
+from fastness.foundation.storage import MemoryCounters
 
 NOW = Instant(1_700_000_000_000_000_000)
 ALICE = Principal(
@@ -41,6 +51,41 @@ ALICE = Principal(
 MODEL = Resource("model", "digits")
 CONTEXT = {"tenant": "default"}
 BATCH = 200
+PEER = "casbin==1.43.0"  # the project is called pycasbin
+CASBIN = """
+import statistics, sys, time
+import casbin
+from casbin.model import Model
+
+model = Model()
+model.load_model_from_text('''
+[request_definition]
+r = sub, obj, act
+[policy_definition]
+p = sub, obj, act
+[role_definition]
+g = _, _
+[policy_effect]
+e = some(where (p.eft == allow))
+[matchers]
+m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act
+''')
+enforcer = casbin.Enforcer(model)
+for number in range(498):
+    enforcer.add_policy(f"team-{number}", "model", "model.infer")
+enforcer.add_policy("developer", "model", "model.infer")
+enforcer.add_policy("viewer", "model", "model.read")
+enforcer.add_grouping_policy("user:alice", "developer")
+enforcer.add_grouping_policy("user:alice", "viewer")
+assert enforcer.enforce("user:alice", "model", "model.infer")
+assert not enforcer.enforce("user:alice", "model", "model.push")
+taken = []
+for _ in range(int(sys.argv[1])):
+    start = time.perf_counter_ns()
+    enforcer.enforce("user:alice", "model", "model.infer")
+    taken.append((time.perf_counter_ns() - start) / 1e3)
+print(statistics.median(taken), statistics.quantiles(taken, n=10)[-1])
+"""
 KEYS = 10_000
 
 
@@ -59,12 +104,14 @@ def times(
     return statistics.median(taken), statistics.quantiles(taken, n=10)[-1]
 
 
-def filled(count: int, actions: list[Action]) -> Policies:
+def filled(count: int, actions: list[Action], *, by_role: bool = True) -> Policies:
     """The shipped policies and more, `count` in all, spread over `actions`."""
     shipped = Policies.shipped()
+    who = 'principal in Role::"team-%d"' if by_role else "principal"
     more = "\n".join(
-        f'@id("own-{number}") permit(principal in Role::"team-{number}", action == Action::"{actions[number % len(actions)]}",'
-        f' resource) when {{ resource.kind == "model" && principal.strength >= {number % 4} }};'
+        f'@id("own-{number}") permit({who % number if by_role else who},'
+        f' action == Action::"{actions[number % len(actions)]}", resource)'
+        f' when {{ principal.strength >= {3 + number % 2} && resource.kind == "model" }};'
         for number in range(count - len(shipped.says))
     )
     return Policies.from_texts({**shipped.texts, "own.cedar": more})
@@ -99,16 +146,61 @@ def bare_cedar(policies: Policies) -> Callable[[], object]:
 def decisions(rounds: int) -> list[tuple[str, tuple[float, float], float | None]]:
     shipped, spread = Policies.shipped(), filled(500, list(Action))
     worst = filled(500, [Action.MODEL_INFER])
+    unscoped = filled(500, [Action.MODEL_INFER], by_role=False)
     rows: list[tuple[str, tuple[float, float], float | None]] = []
     for name, policies in (("shipped", shipped), ("500 policies", spread)):
         ask(policies)
         rows.append((f"decide, cached, {name}", times(lambda p=policies: ask(p), rounds, BATCH), 5.0))
-    cold = {"18 shipped": shipped, "500 over all actions": spread, "500 on one action": worst}
+    cold = {
+        "shipped": shipped,
+        "500 over all actions": spread,
+        "500 on one action": worst,
+        "none of them by role": unscoped,
+    }
     for name, policies in cold.items():
         taken = times(lambda p=policies: ask(p), rounds, before=lambda p=policies: forget(p))
-        rows.append((f"decide, cold, {name}", taken, 400.0))
+        rows.append((f"decide, cold, {name}", taken, None if policies is unscoped else 400.0))
     rows.append(("  beside it: bare Cedar, 500 policies", times(bare_cedar(worst), rounds), None))
+    table = {(role, action) for role in Role for action in (Action.MODEL_INFER, Action.MODEL_READ)}
+
+    def plain() -> bool:
+        return any((role, Action.MODEL_INFER) in table for role in ALICE.roles)
+
+    rows.append(("  beside it: a plain look-up", times(plain, rounds, BATCH), None))
     return rows
+
+
+def casbin(folder: Path, rounds: int) -> list[tuple[str, tuple[float, float], float | None]]:
+    """The peer in its own environment; no row, and why, where that cannot be made."""
+    python = folder / "pycasbin" / "bin" / "python"
+    try:
+        if not python.exists():
+            venv.create(folder / "pycasbin", with_pip=True)
+        if subprocess.run([python, "-c", "import casbin"], check=False, capture_output=True).returncode:
+            line = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PEER]
+            subprocess.run(line, check=True, capture_output=True, timeout=600)
+        done = subprocess.run([python, "-c", CASBIN, str(rounds)], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"pycasbin was not measured: {error}")
+        return []
+    middle, high = map(float, done.stdout.split())
+    return [("  beside it: pycasbin, 500 policies", (middle, high), None)]
+
+
+def restrictions(rounds: int) -> list[tuple[str, tuple[float, float], float | None]]:
+    """A request that no restriction holds, beside none and beside a thousand."""
+    until = later(NOW, 3600)
+    many = [
+        Standing(str(n), ALICE.tenant, Measure.BLOCK, Kind.ADDRESS, f"10.{n >> 8}.{n & 255}.0/{24 + n % 8}", until)
+        for n in range(500)
+    ] + [Standing(str(n), ALICE.tenant, Measure.BLOCK, Kind.PRINCIPAL, f"user:{n}", until) for n in range(500)]
+    asking = Asking(ALICE, Action.MODEL_INFER, "ab12cd34", "203.0.113.7", "digits")
+    counters = MemoryCounters()
+    fences = {"none": Fence(Restrictions(())), "1000": Fence(Restrictions(tuple(many)))}
+    return [
+        (f"restrictions, {name}", times(lambda f=fence: f.enforce(asking, counters, NOW), rounds, BATCH), None)
+        for name, fence in fences.items()
+    ]
 
 
 def authentication(rounds: int) -> list[tuple[str, tuple[float, float], float | None]]:
@@ -150,10 +242,12 @@ def authentication(rounds: int) -> list[tuple[str, tuple[float, float], float | 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a second instead of ten")
-    rounds = 60 if parser.parse_args().quick else 600
+    parser.add_argument("--peers", type=Path, default=Path(".env-peers"), help="folder of the peers' environments")
+    options = parser.parse_args()
+    rounds = 60 if options.quick else 600
     missed = 0
     print(f"{'microseconds':44s} {'p50':>9s} {'p90':>9s} {'target':>8s}")
-    rows = decisions(rounds) + authentication(rounds)
+    rows = decisions(rounds) + casbin(options.peers, rounds) + restrictions(rounds) + authentication(rounds)
     for name, (middle, high), target in rows:
         verdict = "" if target is None else "PASS" if middle <= target else "MISS"
         missed += verdict == "MISS"

@@ -75,10 +75,15 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
     from fastness.access import Credentials, Policies
     from fastness.access.apikeys import format_key
     from fastness.access.credentials import KeyRecord
+    from fastness.access.policysets import PolicyBook
+    from fastness.access.quotas import QuotaBook, QuotaSettings
+    from fastness.access.restrictions import Restrictions
+    from fastness.access.tokens import TokenKeys
     from fastness.core.clock import SystemClock, system_entropy
     from fastness.core.identity import PrincipalId, PrincipalKind, Role, TenantId
     from fastness.core.limits import Limit
     from fastness.foundation.storage import FileJournal, Live, MemoryCounters
+    from fastness.foundation.storage.counters import Desk, LeasedCounters, LeaseReply, LeaseRequest
     from fastness.foundation.telemetry import Metrics
     from fastness.gateway import EdgeProtocol, GatewayParts, GatewaySettings, create_app
     from fastness.models.release import Route, Routes
@@ -92,21 +97,37 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
         PrincipalKind.SERVICE,
         TenantId("default"),
         frozenset({Role.DEVELOPER}),
-        Limit(1e9, 1e9),
+        Limit(1e6, 1e6),
         1 << 62,
     )
     digest = hmac.digest(PEPPER, format_key(KEY_ID, SECRET).encode(), "sha256")
     credentials.publish(Credentials(PEPPER, {digest: record}), 1)
     route = Route("default", "digits", 1, "bench", signature, str(folder / "w.sock"))
     routes.publish(Routes({"digits": route}), 1)
-    for live in (credentials, routes):
+    tokens: Live[TokenKeys] = Live(1e6)
+    tokens.publish(TokenKeys("https://house", "https://house", {}, {}, frozenset()), 1)
+    restrictions: Live[Restrictions] = Live(1e6)
+    restrictions.publish(Restrictions(()), 1)
+    quotas: Live[QuotaBook] = Live(1e6)
+    quotas.publish(QuotaBook({}, QuotaSettings(*[1_000_000] * 4).defaults), 1)
+    for live in (credentials, routes, tokens, restrictions, quotas):
         live.confirm(time.monotonic_ns())
+    house = Desk(MemoryCounters())
+
+    async def desk(request: LeaseRequest) -> LeaseReply:
+        """The other end of the socket, without one; a busy key asks it some twenty times a second."""
+        return house.serve(request, SystemClock().now())
+
     parts = GatewayParts(
         credentials=credentials,
-        policies=Policies.shipped(),
+        tokens=tokens,
+        policies=PolicyBook(Policies.shipped(), {}),
+        restrictions=restrictions,
+        quotas=quotas,
         routes=routes,
         predictor_for=lambda _: predictor,
         counters=MemoryCounters(),
+        shared=LeasedCounters(desk),
         journal=FileJournal(folder / "journal", "gateway-0"),
         metrics=Metrics(),
         clock=SystemClock(),

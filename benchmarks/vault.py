@@ -42,7 +42,7 @@ from fastness.core.digests import BlobId
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.core.secrets import SecretBytes
 from fastness.core.sources import Buffer, BytesSource
-from fastness.foundation.crypto import FloeReader, FloeWriter, SealedKeyRing
+from fastness.foundation.crypto import SealedKeyRing, floe
 from fastness.foundation.storage import FileBlobs
 from fastness.foundation.vault import Candidate, Vault
 
@@ -138,8 +138,8 @@ class Container:
 
     def __init__(self, raw: Raw) -> None:
         key = SecretBytes(os.urandom(32))
-        writer = FloeWriter(key, b"benchmark", system_entropy)
-        self._reader = FloeReader(key, b"benchmark", writer.header)
+        writer = floe.FloeWriter(key, b"benchmark", system_entropy)
+        self._reader = floe.FloeReader(key, b"benchmark", writer.header)
         self._raw = raw
         self._sealed = memoryview(bytearray(len(raw.data) + 32 * len(raw.pieces)))
         for number, (start, end) in enumerate(raw.pieces):

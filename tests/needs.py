@@ -36,6 +36,11 @@ def need_data(relative: str) -> Path:
     return path if path.exists() else _missing(f"../shared/data/{relative} is absent")
 
 
+def need_file(path: Path, reason: str) -> Path:
+    """`path`, which an installation puts there."""
+    return path if path.exists() else _missing(reason)
+
+
 def need_host(feature: str, *, present: bool) -> None:
     """Skip, even in CI, where the host cannot do `feature`, such as "landlock" or "root"."""
     if not present:

@@ -61,23 +61,33 @@ ASKED_BY = {
     Action.MODEL_INFER: "`call`, `POST …/infer`",
     Action.MODEL_READ: "`models list`, `show`, `history`, `verify`; `access allowance list`; `GET /v2/models/…`",
     Action.MODEL_PUSH: "`push`",
-    Action.MODEL_PULL: "later",
     Action.MODEL_APPROVE: "`models approve`",
     Action.MODEL_DEPLOY: "`models deploy`",
     Action.MODEL_ROLLBACK: "`models rollback`",
     Action.MODEL_QUARANTINE: "`models quarantine`",
     Action.ALLOWANCE_GRANT: "`access allowance grant`",
-    Action.ACCESS_READ: "`access user list`, `access key list`",
+    Action.APPROVAL_GIVE: "`access approvals answer`",
+    Action.ACCESS_READ: "`access user list`, `key list`, `group list`, `grant list`, `tenant list`, `review list`, `review report`, `explain`, `conflicts`, `rights`, `findings`, `restrictions`, `quota list`, `quota use`, `routes`",
     Action.PRINCIPAL_CREATE: "`access user create`, `access user code`",
-    Action.ROLE_GRANT: "`access user roles`, `access user deactivate`",
-    Action.KEY_CREATE: "`access key create`",
+    Action.ROLE_GRANT: "`access user roles`, `access user deactivate`, `access grant`",
+    Action.GROUP_CHANGE: "`access group`",
+    Action.TENANT_CREATE: "`access tenant create`, `access tenant deactivate`",
+    Action.KEY_CREATE: "`access key create`, `access key rotate`",
     Action.KEY_REVOKE: "`access key revoke`, `access key narrow`",
+    Action.POLICY_READ: "`access policy list`, `show`, `test`; `access approvals list`, `show`",
+    Action.POLICY_CHANGE: "`access policy propose`, `access policy activate`",
+    Action.RESTRICTION_CHANGE: "`access restrict`, `access lift`",
+    Action.QUOTA_CHANGE: "`access quota set`, `access quota remove`",
+    Action.REVIEW_MANAGE: "`access review start`",
+    Action.REVIEW_DECIDE: "`access review decide`",
+    Action.DIRECTORY_PROVISION: "`/scim/v2/…`",
     Action.AUDIT_READ: "`audit tail`, `audit prove`, `audit verify --record`",
     Action.METRICS_READ: "`GET /metrics`",
     Action.SYSTEM_READ: "`status`",
 }
 _POLICY = re.compile(
-    r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)',
+    r'@id\("(?P<id>[^"]+)"\)\s*@says\("(?P<says>[^"]+)"\)\s*(?:@obliges\("(?P<obliges>[^"]+)"\)\s*)?'
+    r"(?P<effect>permit|forbid) \((?P<scope>.*?)\)\s*(?:;|when|unless)",
     re.DOTALL,
 )
 
@@ -155,13 +165,16 @@ def _cell(text: str) -> str:
 def roles_page() -> str:
     found = [match for path in sorted(POLICIES.glob("*.cedar")) for match in _POLICY.finditer(path.read_text("utf-8"))]
     permits = [match for match in found if match["effect"] == "permit"]
-    forbids = [match for match in found if match["effect"] == "forbid"]
+    forbids = [match for match in found if match["effect"] == "forbid" and not match["obliges"]]
+    obliging = [match for match in found if match["effect"] == "forbid" and match["obliges"]]
     lines = [ROLES, "\n## Who may\n\n| rule | what | actions |\n|---|---|---|\n"]
     lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope'])} |\n" for m in permits]
     lines.append("\n## What nobody may\n\n| rule | what | actions |\n|---|---|---|\n")
     lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope']) or 'all'} |\n" for m in forbids]
+    lines.append("\n## What asks for more\n\n| rule | what | actions |\n|---|---|---|\n")
+    lines += [f"| `{m['id']}` | {_cell(m['says'])} | {_actions(m['scope']) or 'all'} |\n" for m in obliging]
     lines.append("\n## Which command asks for which action\n\n| action | asked for by |\n|---|---|\n")
-    lines += [f"| `{action}` | {ASKED_BY[action]} |\n" for action in Action]
+    lines += [f"| `{action}` | {ASKED_BY.get(action, 'later')} |\n" for action in Action]
     return "".join(lines)
 
 

@@ -294,8 +294,7 @@ def test_a_stale_snapshot_refuses_everything(served: Served) -> None:
         refused(served, served.ask("GET", "/readyz", headers={"host": "g"}), 503, "snapshot-stale")
         assert served.ask("GET", "/healthz", headers={"host": "g"}).status == 200
     finally:
-        house.credentials.confirm(house.now_ns)
-        house.routes.confirm(house.now_ns)
+        house.confirm()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from fastness.core.clock import Instant, system_entropy
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Invalid, Unavailable
 from fastness.core.events import Event, EventKind, decode_event
 from fastness.core.identity import DEFAULT_TENANT, PrincipalId, Scope, TenantId
-from fastness.foundation.storage import METADATA, Job, Records, SqliteRecords, Transaction
-from fastness.foundation.storage.contracts import Exempt, StorageSettings, Unrecorded
+from fastness.foundation.storage import METADATA, Records, SqliteRecords, Transaction
+from fastness.foundation.storage.contracts import Exempt, Job, StorageSettings, Unrecorded
 
 SHELVES = Table("contract_shelves", METADATA, Column("name", String, primary_key=True))
 BOOKS = Table(

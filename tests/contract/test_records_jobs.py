@@ -12,7 +12,8 @@ from fastness.core.clock import Instant, later, system_entropy
 from fastness.core.errors import Conflict, Invalid
 from fastness.core.events import EventKind, decode_event
 from fastness.core.identity import PrincipalId, Scope, TenantId
-from fastness.foundation.storage import Job, Jobs, Records, SqliteRecords
+from fastness.foundation.storage import Records, SqliteRecords
+from fastness.foundation.storage.jobs import Job, Jobs
 
 SCOPE = Scope(TenantId("acme"), PrincipalId("user:tester"))
 NOW = Instant(1_700_000_000_000_000_000)

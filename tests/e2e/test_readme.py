@@ -26,7 +26,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from fastness.core.clock import SystemClock
 from fastness.interfaces.cli import main
+from fastness.interfaces.cli.demo.authenticator import Authenticator
 from tests.attack.test_crash import free_port
 from tests.needs import ROOT, need_host, need_tool
 from tests.unit.foundation.sandbox.grounds import can_isolate
@@ -75,6 +77,7 @@ class Desk:
         self.work.mkdir()
         self.port = free_port()
         self.code = self.key_id = ""
+        self.app: Authenticator | None = None
         shim = home / "bin" / "fastness"
         shim.parent.mkdir()
         shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m fastness "$@"\n')
@@ -84,6 +87,7 @@ class Desk:
             "PATH": f"{shim.parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT / "src"),
             "FASTNESS_SERVER__PORT": str(self.port),
+            "FASTNESS_SERVER__ADMIN_PORT": str(free_port()),
             "LANG": "C.UTF-8",
         }
         self.running: subprocess.Popen[bytes] | None = None
@@ -104,13 +108,29 @@ class Desk:
     def shell(self, line: str, where: str) -> str:
         """Run one line in a shell, and remember what it printed to be used further on."""
         allowed = next((status for start, status in OTHER_STATUS.items() if line.startswith(start)), {0})
+        if self.app is not None and "--as operator" in line:  # what the person types when they are asked
+            self.environment["FASTNESS_CODE"] = self.app.code(SystemClock().now())
         said = self.run(["bash", "-c", self._filled(line)], f"{where}: {line}", allowed)
         for name, pattern in (("code", r"\bfse_\w+"), ("key_id", r"key (\w{8}) for")):
             if found := re.search(pattern, said):
                 setattr(self, name, found[found.re.groups])
+        if found := re.search(r"otpauth://\S+", said):
+            self.set_up(found[0], re.sub(r"\s+", " ", said), where)
         if found := re.search(r"\bfst_\w+", said):
             self.environment["KEY"] = found[0]
         return said
+
+    def set_up(self, uri: str, said: str, where: str) -> None:
+        """Give the first code of an app, as the person whose phone has it; only the operator is asked again."""
+        app = Authenticator(uri)
+        confirm = re.search(r"fastness access factor confirm \S+ CODE --as (\S+)", said)
+        assert confirm, said
+        line = confirm[0].replace("CODE", app.code(SystemClock().now()))
+        codes = self.run(["bash", "-c", line], f"{where}: {line}", {0})
+        app.recovery = re.findall(r"\b\w{4}-\w{4}-\w{4}-\w{4}\b", codes)
+        assert len(app.recovery) == 10, codes
+        if confirm[1] == "operator":
+            self.app = app
 
     def run(self, line: list[str], where: str, allowed: set[int]) -> str:
         done = subprocess.run(
@@ -250,7 +270,7 @@ def known(file: str) -> None:
 def help_of(file: str, names: list[str], options: list[str], line: str) -> None:
     commands = {"models": 2, "audit": 2, "access": 3}
     depth = commands.get(names[0], 1) if names else 0
-    if names[:2] in (["access", "enroll"], ["scan", "waive"]):
+    if names[:2] in (["access", "enroll"], ["access", "password"], ["access", "whoami"], ["scan", "waive"]):
         depth = 2
     if not names or names[0] not in COMMANDS or len(names) < depth:
         return  # a word in a sentence, not a command to type
@@ -262,7 +282,7 @@ def help_of(file: str, names: list[str], options: list[str], line: str) -> None:
 COMMANDS = {
     "access", "audit", "call", "convert", "demo", "doctor", "init", "models", "push", "rules", "scan", "status", "up",
 }  # fmt: skip
-ANYWHERE = {"--home", "--as", "--credentials", "--format", "--passphrase-file", "--help"}
+ANYWHERE = {"--home", "--as", "--credentials", "--format", "--passphrase-file", "--code", "--help"}
 _HELPS: dict[tuple[str, ...], str] = {}
 
 

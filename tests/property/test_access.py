@@ -104,7 +104,7 @@ def test_what_must_never_be_is_never(who: Principal, action: Action, context: di
     assert who.actions is None or action in who.actions
     if action in {Action.MODEL_APPROVE, Action.MODEL_DEPLOY}:
         assert context["author"] != who.id
-    if action in {Action.MODEL_APPROVE, Action.ALLOWANCE_GRANT}:
+    if action in {Action.MODEL_APPROVE, Action.APPROVAL_GIVE, Action.ALLOWANCE_GRANT, Action.REVIEW_DECIDE}:
         assert who.kind is PrincipalKind.USER
     if who.roles <= {Role.ADMINISTRATOR}:
         assert not action.startswith(("model.", "allowance.", "audit."))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fastness.core.clock import system_entropy
 from fastness.core.errors import Corrupt
 from fastness.core.secrets import SecretBytes
-from fastness.foundation.crypto import FloeReader, FloeWriter
+from fastness.foundation.crypto import floe
 from fastness.foundation.crypto.floe import FloeLimits
 
 KEY = SecretBytes(bytes(range(32)))
@@ -17,7 +17,7 @@ SEGMENTS = st.integers(33, 96)
 
 
 def seal(plain: bytes, aad: bytes, segment: int, bits: int) -> bytes:
-    writer = FloeWriter(KEY, aad, system_entropy, segment, FloeLimits(frozenset({segment}), bits))
+    writer = floe.FloeWriter(KEY, aad, system_entropy, segment, FloeLimits(frozenset({segment}), bits))
     room = memoryview(bytearray(segment))
     sealed = bytearray(writer.header)
     parts = [plain[at : at + writer.plain_len] for at in range(0, len(plain), writer.plain_len)] or [b""]
@@ -27,8 +27,8 @@ def seal(plain: bytes, aad: bytes, segment: int, bits: int) -> bytes:
 
 
 def unseal(sealed: bytes, aad: bytes, segment: int, bits: int) -> bytes:
-    reader = FloeReader(KEY, aad, sealed[: FloeReader.HEADER], FloeLimits(frozenset({segment}), bits))
-    body = sealed[FloeReader.HEADER :]
+    reader = floe.FloeReader(KEY, aad, sealed[: floe.FloeReader.HEADER], FloeLimits(frozenset({segment}), bits))
+    body = sealed[floe.FloeReader.HEADER :]
     parts = [body[at : at + segment] for at in range(0, len(body), segment)] or [b""]
     plain = bytearray()
     for number, part in enumerate(parts):
@@ -41,7 +41,7 @@ def unseal(sealed: bytes, aad: bytes, segment: int, bits: int) -> bytes:
 def test_round_trip(plain: bytes, aad: bytes, segment: int, bits: int) -> None:
     sealed = seal(plain, aad, segment, bits)
     assert unseal(sealed, aad, segment, bits) == plain
-    reader = FloeReader(KEY, aad, sealed[:74], FloeLimits(frozenset({segment}), bits))
+    reader = floe.FloeReader(KEY, aad, sealed[:74], FloeLimits(frozenset({segment}), bits))
     assert reader.sealed_size(len(plain)) == len(sealed)
 
 

@@ -16,10 +16,11 @@ from typing import NoReturn
 
 import msgspec
 
+from fastness.access.addresses import Spans, inside
 from fastness.access.apikeys import KEY_LENGTH, PUBLIC_KEYS, key_id_of, well_formed
 from fastness.core.clock import Instant
 from fastness.core.errors import Unauthenticated
-from fastness.core.identity import Action, Principal, PrincipalId, PrincipalKind, Role, Strength, TenantId
+from fastness.core.identity import Action, Grant, Principal, PrincipalId, PrincipalKind, Role, Strength, TenantId
 from fastness.core.limits import Limit
 
 _SCHEME = b"Bearer "
@@ -33,7 +34,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         limit: rate of this key.
         expires_at: ns since 1970 UTC, from which on it is refused.
         revoked: also true where its principal is no longer active.
-        actions: what it is narrowed to; None leaves all that the roles permit.
+        actions, models: what it is narrowed to; None leaves all that the roles permit.
+        grants: its owner's roles on single models.
+        networks: first and last address of each network whence it may be used; none leaves all.
     """
 
     key_id: str
@@ -45,6 +48,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: int
     revoked: bool = False
     actions: frozenset[Action] | None = None
+    models: frozenset[str] | None = None
+    grants: frozenset[Grant] = frozenset()
+    networks: Spans = ()
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -67,11 +73,16 @@ class Credentials(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """Who asks, by which key, and that key's rate."""
+    """Who asks, by which key, and that key's rate.
+
+    Attributes:
+        bound: the key is confined to networks: who remembers this answer remembers the address with it.
+    """
 
     principal: Principal
     key_id: str
     limit: Limit
+    bound: bool = False
 
     def permits(self, action: Action) -> bool:
         """Whether the key was left this action; `decide` asks that too."""
@@ -81,17 +92,20 @@ class Authenticated:
 _NOBODY = KeyRecord("--------", PrincipalId(""), PrincipalKind.SYSTEM, TenantId(""), frozenset(), Limit(1, 1), 0)
 
 
-def authenticate(authorization: bytes | None, credentials: Credentials, now: Instant) -> Authenticated:
+def authenticate(
+    authorization: bytes | None, credentials: Credentials, now: Instant, address: str | None = None
+) -> Authenticated:
     """The owner of the key in the value of an Authorization header.
 
     Args:
         authorization: exactly `Bearer fst_…`: one space, nothing before or after; None where the header is missing.
         credentials: the current snapshot.
+        address: of the peer; `local` or empty over a Unix socket. Without one, a key confined to networks is refused.
 
     Raises:
         Unauthenticated: `key-missing`, `key-malformed`, or `key-unknown`. The last stands also for expired and revoked
-            ones, whose `audit_code` is `key-expired`, `key-revoked`, or, for a key printed in the documentation,
-            `key-public`. Nothing of the header is repeated.
+            ones, whose `audit_code` is `key-expired`, `key-revoked`, from elsewhere than the key's networks `key-address`,
+            or, for a key printed in the documentation, `key-public`. Nothing of the header is repeated.
     """
     if not authorization:
         raise Unauthenticated("key-missing", "no API key was sent", "Send the header Authorization: Bearer fst_…")
@@ -106,19 +120,24 @@ def authenticate(authorization: bytes | None, credentials: Credentials, now: Ins
     record = credentials.keys.get(hmac.digest(credentials.pepper, text, "sha256"), _NOBODY)
     known = hmac.compare_digest(record.key_id, key_id)
     expired = record.expires_at <= now
-    if not known or expired or record.revoked or text in PUBLIC_KEYS:
-        _refuse(text, known=known, expired=expired)
-    principal = Principal(record.kind, record.principal, record.tenant, record.roles, Strength.KEY, now, record.actions)
-    return Authenticated(principal, key_id, record.limit)
+    bound = record.networks != ()
+    away = bound and not inside(address, record.networks)
+    if not known or expired or record.revoked or away or text in PUBLIC_KEYS:
+        _refuse(text, known=known, expired=expired, away=away and not record.revoked)
+    principal = Principal(
+        record.kind, record.principal, record.tenant, record.roles, Strength.KEY, now, record.actions, record.models,
+        record.grants,
+    )  # fmt: skip
+    return Authenticated(principal, key_id, record.limit, bound)
 
 
-def _refuse(text: bytes, *, known: bool, expired: bool) -> NoReturn:
+def _refuse(text: bytes, *, known: bool, expired: bool, away: bool) -> NoReturn:
     if text in PUBLIC_KEYS:
         audit_code = "key-public"
     elif not known:
         audit_code = "key-unknown"
     else:
-        audit_code = "key-expired" if expired else "key-revoked"
+        audit_code = "key-expired" if expired else "key-address" if away else "key-revoked"
     raise Unauthenticated(
         "key-unknown",
         "the API key is not valid",

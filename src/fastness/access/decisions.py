@@ -5,32 +5,37 @@ What Cedar would do that this house does not want, and what is done about it:
 - an empty set denies without a word, and a template that nobody links does nothing: neither loads;
 - a rule on an attribute that the caller left out never fires: the schema demands the attributes, and refuses others.
 
+Obligations: a rule with `@obliges` asks for something besides the answer (`core.identity.Obligation`). A `forbid` that
+obliges is lifted by fulfilling it, and so forbids wherever nobody knows of obligations; a `permit` that obliges permits
+only with it. The obligations of all rules that match count, also where another rule permits without them.
+
 The cache key is all that Cedar gets to see, in the bytes it gets to see, so a cached answer is the one Cedar would give.
 A resource's name is shown only to sets that speak of names; callers who make up names can then not fill the cache.
 
-Cost: cold, linear in the policies whose scope names the action or all actions; `benchmarks/decisions.py`.
-Source: Cutler et al., "Cedar: A New Language for Expressive, Fast, Safe, and Analyzable Authorization", OOPSLA 2024.
+Cost: cached, one look-up; cold, linear in the rules that could match (`cedar.py`); `benchmarks/decisions.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
-import cedarpy
 import msgspec
 
+from fastness.access.cedar import UNNAMED, Answer, Question, Rules
+from fastness.core.clock import SECOND, Instant
 from fastness.core.digests import Digest
-from fastness.core.errors import Invalid
-from fastness.core.identity import Action, Principal, Resource
+from fastness.core.identity import Action, Obligation, Principal, Resource, Role
 
 Context = Mapping[str, str | int | bool]
 
+STEP_UP_S: Final = 300
+"""How long a second factor counts as given lately."""
+
 _SCHEMA_FILE: Final = "schema.cedar"
-_UNNAMED: Final = "*"
 _GENERATION: Final = 4096
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _Key = tuple[object, ...]
@@ -38,41 +43,38 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """What was decided, and by which rules.
+    """What was decided, by which rules, and what it asks for.
 
     Attributes:
         rules: the `@id` of each policy that decided, sorted; empty where none spoke.
         reason: `permitted`, `forbidden` (by `rules`), `not-permitted` (no rule permits it), `credential-narrowed`
-            (the key leaves this action out), `policy-error`, or `request-refused` (the request does not fit the schema).
+            (the credential leaves this action or model out), `policy-error`, `request-refused` (the request does not fit
+            the schema), or, where only an obligation is open, `step-up-required`, `two-persons-required`,
+            `mask-required` or `log-required`.
         message: what happened, and so what to change, for people.
+        obligations: all that the matching rules oblige to, fulfilled or not.
+        open: those of them that are not fulfilled; while there are any, `allow` is false.
     """
 
     allow: bool
     rules: tuple[str, ...]
     reason: str
     message: str = ""
+    obligations: tuple[Obligation, ...] = ()
+    open: tuple[Obligation, ...] = ()
+
+    def carrying(self, *carried: Obligation) -> AccessDecision:
+        """The decision where the caller carries out `carried`, such as writing the event or masking the reply.
+
+        A second factor cannot be promised: it was given, or it was not.
+        """
+        left = tuple(o for o in self.open if o is Obligation.STEP_UP or o not in carried)
+        return self if left == self.open else _outstanding(self, left)
 
 
-class _Entity(msgspec.Struct, frozen=True):
-    type: str
-    id: str
-
-
-class _Scope(msgspec.Struct, frozen=True):
-    op: str
-    entity: _Entity | None = None
-    entities: tuple[_Entity, ...] = ()
-
-
-class _Policy(msgspec.Struct, frozen=True):
-    action: _Scope
-    annotations: dict[str, str | None] = {}
-
-
-class _PolicySet(msgspec.Struct, frozen=True, rename="camel"):
-    static_policies: dict[str, msgspec.Raw]
-    templates: dict[str, msgspec.Raw] = {}
-    template_links: list[msgspec.Raw] = []
+def _outstanding(decision: AccessDecision, left: tuple[Obligation, ...]) -> AccessDecision:
+    reason = f"{left[0]}-required" if left else "permitted"
+    return replace(decision, allow=not left, reason=reason, open=left)
 
 
 class Policies:
@@ -84,6 +86,7 @@ class Policies:
 
     Attributes:
         version: digest of texts and schema.
+        rules: what is asked.
         says: rule id to its sentence.
 
     Raises:
@@ -94,19 +97,8 @@ class Policies:
         self.texts = dict(sorted(texts.items()))
         self.schema = schema
         self.version = Digest(f"sha256:{hashlib.sha256(_encode([self.texts, schema])).hexdigest()}")
-        try:
-            self._schema = cedarpy.Schema.from_str(schema)
-            whole = cedarpy.policies_to_json_str("\n".join(self.texts.values()))
-            parsed = msgspec.json.decode(whole, type=_PolicySet)
-            _validate(self.texts, self._schema)
-            policies = {name: msgspec.json.decode(raw, type=_Policy) for name, raw in parsed.static_policies.items()}
-            self.says = _sentences(policies, parsed)
-            self._sets = {action: _subset(action, policies, parsed) for action in Action}
-        except (ValueError, msgspec.MsgspecError) as error:
-            raise Invalid(
-                "policies-unloadable", f"the policies do not load: {error}", "Mend the policy named."
-            ) from error
-        self._named = _speaks_of_names(whole)
+        self.rules = Rules(self.texts, schema)
+        self.says = {name: rule.says for name, rule in self.rules.by_id.items()}
         self._young: dict[_Key, AccessDecision] = {}
         self._old: dict[_Key, AccessDecision] = {}
 
@@ -142,146 +134,112 @@ class Policies:
             self._old, self._young = self._young, {}
         self._young[key] = decision
 
-    def name_shown(self, resource: Resource) -> str:
-        """The resource's name where a policy speaks of names, else the same for all."""
-        return resource.id if self._named else _UNNAMED
-
-    def ask(
-        self, principal: Principal, action: Action, resource: Resource, context: bytes, key: _Key
-    ) -> AccessDecision:
-        """Ask Cedar itself, and remember the answer unless it is an error."""
-        name = self.name_shown(resource)
-        request = {
-            "principal": {"type": "Principal", "id": principal.id},
-            "action": {"type": "Action", "id": action.value},
-            "resource": {"type": "Resource", "id": name},
-            "context": context.decode("utf-8"),
-        }
+    def ask(self, question: Question, key: _Key) -> AccessDecision:
+        """Ask Cedar itself, and remember the answer unless it is an error. What the decision obliges to is open in it."""
         try:
-            entities = _entities(principal, resource.kind, name)
-            result = cedarpy.is_authorized(request, self._sets[action], entities, self._schema)
+            ruling, lifted = self.rules.ask(question)
         except (ValueError, TypeError) as error:
             return AccessDecision(allow=False, rules=(), reason="request-refused", message=str(error))
-        decision = self._judge(result, principal, action)
-        if not result.diagnostics.errors:
+        decision = self._judge(ruling, lifted, question)
+        if not ruling.errors and not lifted.errors:
             self._remember(key, decision)
         return decision
 
-    def _judge(self, result: cedarpy.AuthzResult, principal: Principal, action: Action) -> AccessDecision:
-        found = result.diagnostics
-        rules = tuple(sorted({found.id_annotations_by_reason.get(reason, "") for reason in found.reasons}))
-        if found.errors or result.decision is cedarpy.Decision.NoDecision:
-            reason = "request-refused" if result.decision is cedarpy.Decision.NoDecision else "policy-error"
-            return AccessDecision(allow=False, rules=rules, reason=reason, message="; ".join(found.errors))
-        says = " ".join(self.says[rule] for rule in rules if self.says.get(rule))
-        if result.allowed and rules:
-            return AccessDecision(allow=True, rules=rules, reason="permitted", message=says)
-        if rules:
-            return AccessDecision(allow=False, rules=rules, reason="forbidden", message=says)
-        held = ", ".join(sorted(principal.roles)) or "none"
-        return AccessDecision(
-            allow=False,
-            rules=(),
-            reason="not-permitted",
-            message=f"no role of this principal ({held}) permits {action}",
-        )
+    def _judge(self, ruling: Answer, lifted: Answer, question: Question) -> AccessDecision:
+        if errors := ruling.errors + lifted.errors:
+            rules = tuple(sorted(ruling.forbids | ruling.permits))
+            return AccessDecision(allow=False, rules=rules, reason="policy-error", message="; ".join(errors))
+        if ruling.forbids:
+            rules = tuple(sorted(ruling.forbids))
+            return AccessDecision(allow=False, rules=rules, reason="forbidden", message=self._sentences(rules))
+        if not ruling.permits:
+            held = ", ".join(sorted(question.roles)) or "none"
+            message = f"no role of this principal ({held}) permits {question.action}"
+            return AccessDecision(allow=False, rules=(), reason="not-permitted", message=message)
+        rules = tuple(sorted(ruling.permits | lifted.forbids))
+        obliging = tuple(rule for rule in rules if self.rules.by_id[rule].obliges)
+        obliged = {self.rules.by_id[rule].obliges for rule in obliging}
+        obligations = tuple(each for each in Obligation if each in obliged)
+        permitted = AccessDecision(
+            allow=True, rules=rules, reason="permitted", message=self._sentences(obliging or rules),
+            obligations=obligations,
+        )  # fmt: skip
+        return _outstanding(permitted, obligations) if obligations else permitted
+
+    def _sentences(self, rules: tuple[str, ...]) -> str:
+        return " ".join(self.says[rule] for rule in rules if self.says[rule])
 
 
 def decide(
-    principal: Principal, action: Action, resource: Resource, context: Context, policies: Policies
+    principal: Principal,
+    action: Action,
+    resource: Resource,
+    context: Context,
+    policies: Policies,
+    now: Instant | None = None,
 ) -> AccessDecision:
     """Whether `principal` may do `action` to `resource`. What cannot be decided is denied.
 
     Args:
-        context: always `tenant`, whose the resource is; for `model.approve` also `author` (who pushed the version); for
-            `model.deploy` also `author` and `own_approval` (this principal approved the version); for `role.grant` and
-            `key.revoke` also `owner` (whose roles or key), for `key.create` also `owner` and `owner_kind`. Left out is
-            refused. `policies/schema.cedar` has the list.
+        context: always `tenant`, whose the resource is; for `model.approve` also `author` (who pushed the version) and for
+            `approval.give` (who asked); for `model.deploy` also `author` and `own_approval` (this principal approved the
+            version); for what is done to somebody `owner` (whose roles, key, session, limit or grant it is), for
+            `key.create` also `owner_kind`. Left out is refused. `policies/schema.cedar` has the list.
+        now: tells whether a second factor was given lately; without it, it was not.
     """
-    if principal.actions is not None and action not in principal.actions:
-        return AccessDecision(
-            allow=False, rules=(), reason="credential-narrowed", message=f"the credential used leaves out {action}"
-        )
+    if (principal.actions is not None or principal.models is not None) and (
+        left_out := _left_out(principal, action, resource)
+    ):
+        message = f"the credential used leaves out {left_out[:200]}"
+        return AccessDecision(allow=False, rules=(), reason="credential-narrowed", message=message)
     try:
         shown = _encode(context if type(context) is dict else dict(context))
     except (TypeError, ValueError) as error:
         return AccessDecision(allow=False, rules=(), reason="request-refused", message=str(error))
+    roles = effective_roles(principal, resource)
+    name = resource.id if policies.rules.named else UNNAMED
     key = (
         principal.id,
         principal.tenant,
         principal.kind,
-        principal.roles,
+        roles,
         principal.strength,
+        principal.actor,
         action,
         resource.kind,
-        policies.name_shown(resource),
+        name,
         shown,
     )
-    return policies.cached(key) or policies.ask(principal, action, resource, shown, key)
+    decision = policies.cached(key)
+    if decision is None:
+        decision = policies.ask(Question(principal, roles, action, resource.kind, name, shown), key)
+    if Obligation.STEP_UP in decision.open and stepped_up(principal, now):
+        return _outstanding(decision, tuple(o for o in decision.open if o is not Obligation.STEP_UP))
+    return decision
 
 
-def _entities(principal: Principal, kind: str, name: str) -> str:
-    return _encode(
-        [
-            {
-                "uid": {"type": "Principal", "id": principal.id},
-                "attrs": {
-                    "id": principal.id,
-                    "kind": principal.kind,
-                    "tenant": principal.tenant,
-                    "strength": int(principal.strength),
-                },
-                "parents": [{"type": "Role", "id": role} for role in sorted(principal.roles)],
-            },
-            {"uid": {"type": "Resource", "id": name}, "attrs": {"kind": kind, "name": name}, "parents": []},
-        ]
-    ).decode("utf-8")
+def stepped_up(principal: Principal, now: Instant | None) -> bool:
+    """Whether a second factor was given with this credential in the last five minutes."""
+    at = principal.stepped_up_at
+    return at is not None and now is not None and at <= now <= at + STEP_UP_S * SECOND
 
 
-def _validate(texts: Mapping[str, str], schema: cedarpy.Schema) -> None:
-    for name, text in texts.items():
-        result = cedarpy.validate_policies(text, schema)
-        if not result.validation_passed:
-            raise ValueError(f"{name}: " + "; ".join(str(error) for error in result.errors))
+def model_of(resource: Resource) -> str | None:
+    """The model that a resource of kind `model` is, or is a version of (`digits`, `digits/3`); None for all else."""
+    return resource.id.partition("/")[0] if resource.kind == "model" else None
 
 
-def _sentences(policies: Mapping[str, _Policy], parsed: _PolicySet) -> dict[str, str]:
-    """Rule id to sentence; refuses what would decide nothing, or could not be named in the record."""
-    if parsed.templates or parsed.template_links:
-        raise ValueError("templates (?principal, ?resource) are not supported; write the policy out")
-    if not policies:
-        raise Invalid("policies-empty", "there are no policies, so nothing would be permitted", "Load at least one.")
-    says: dict[str, str] = {}
-    for policy in policies.values():
-        rule = policy.annotations.get("id")
-        if not rule:
-            raise ValueError("a policy lacks its @id(…)")
-        if rule in says:
-            raise ValueError(f"two policies are called @id({rule!r})")
-        says[rule] = policy.annotations.get("says") or ""
-    return says
+def effective_roles(principal: Principal, resource: Resource) -> frozenset[Role]:
+    """The roles that count for `resource`: those held everywhere, and those held on its model."""
+    if not principal.grants or (model := model_of(resource)) is None:
+        return principal.roles
+    return principal.roles | {grant.role for grant in principal.grants if grant.model == model}
 
 
-def _subset(action: Action, policies: Mapping[str, _Policy], parsed: _PolicySet) -> cedarpy.PolicySet:
-    """The policies whose scope takes in `action`; any other can neither match nor err on it."""
-    kept = {
-        name: parsed.static_policies[name]
-        for name, policy in policies.items()
-        if policy.action.op == "All" or action in _actions(policy.action)
-    }
-    whole = {"staticPolicies": kept, "templates": {}, "templateLinks": []}
-    return cedarpy.PolicySet.from_str(cedarpy.policies_from_json_str(_encode(whole).decode("utf-8")))
-
-
-def _actions(scope: _Scope) -> frozenset[str]:
-    entities = (scope.entity, *scope.entities)
-    unknown = {e.id for e in entities if e is not None} - set(Action)
-    if scope.op not in {"==", "in"} or unknown:  # an action group of a foreign schema would hide its members
-        raise ValueError(f"the scope of a policy names no known action: {scope.op} {sorted(unknown)}")
-    return frozenset(e.id for e in entities if e is not None)
-
-
-def _speaks_of_names(policies_json: str) -> bool:
-    """Whether any policy could tell two resources of one kind apart. Rather once too often: then the cache knows more."""
-    text = msgspec.json.encode(msgspec.json.decode(policies_json))
-    return b'"type":"Resource"' in text or b'"attr":"name"' in text
+def _left_out(principal: Principal, action: Action, resource: Resource) -> str:
+    """What the credential was not left: the action, or the resource; empty where it may be used."""
+    if principal.actions is not None and action not in principal.actions:
+        return action.value
+    if principal.models is not None and model_of(resource) not in principal.models:
+        return str(resource)
+    return ""

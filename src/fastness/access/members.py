@@ -18,21 +18,52 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from fastness.access import records
+from fastness.access.addresses import parse_networks, within
 from fastness.access.apikeys import ApiKey, mint, mint_code
 from fastness.access.records import KeyRow, PrincipalRow
-from fastness.core.clock import Instant, later
+from fastness.core.clock import SECOND, Instant, later
 from fastness.core.digests import parse_name
-from fastness.core.errors import Conflict, Invalid, NotFound, Unauthenticated
+from fastness.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from fastness.core.events import Detail, EventKind
-from fastness.core.identity import Principal, PrincipalId, PrincipalKind, Role, Strength
+from fastness.core.identity import (
+    SYSTEM,
+    SYSTEM_SCOPE,
+    Action,
+    Principal,
+    PrincipalId,
+    PrincipalKind,
+    Role,
+    Scope,
+    Strength,
+)
 from fastness.core.limits import Limit
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.storage import Reading, Transaction
+
+__all__ = [
+    "CODE_LIFE_S",
+    "FIRST_KEY_LIMIT",
+    "LONGEST_OVERLAP_S",
+    "TOPIC",
+    "UNBOUND",
+    "Bounds",
+    "Enrolment",
+    "KeyTerms",
+    "Pepper",
+    "active_principal",
+    "canonical_pem",
+    "code_scope",
+    "issue_key",
+    "one_key",
+    "rotate_key",
+]
 
 TOPIC = "keys"
 CODE_LIFE_S = 7 * 86_400.0
 FIRST_KEY_LIFE_S = 90 * 86_400.0
 FIRST_KEY_LIMIT = Limit(per_s=100.0, burst=200.0)
+LONGEST_OVERLAP_S = 7 * 86_400.0
+_MOST_MODELS = 64
 
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/]{59}=)\n-----END PUBLIC KEY-----", re.ASCII)
 _SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, section 4: Ed25519 and 32 bytes
@@ -49,6 +80,13 @@ _SMALL_ORDER = frozenset(
         "ed" + "ff" * 30 + "7f",
         "ee" + "ff" * 30 + "7f",
     )
+)
+
+# RFC 8032, section 7.1: everybody has the private halves of these.
+_PUBLISHED = (
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+    "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
 )
 
 
@@ -77,6 +115,35 @@ class Enrolment:
     code: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What a new key may do, whence and how long.
+
+    Attributes:
+        actions, models: what it is narrowed to; None leaves all that its owner's roles permit.
+        networks: CIDR; none leaves all addresses.
+    """
+
+    limit: Limit
+    expires_at: Instant
+    name: str = ""
+    actions: frozenset[Action] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the credential of who makes a key is narrowed to: the key is never wider."""
+
+    actions: frozenset[Action] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[str, ...] = ()
+
+
+UNBOUND = Bounds()
+
+
 def create_principal(tx: Transaction, kind: PrincipalKind, name: str, roles: frozenset[Role]) -> Enrolment:
     """A new principal `kind:name` of the scope's tenant, and the code by which it enrols within a week.
 
@@ -101,6 +168,11 @@ def issue_code(tx: Transaction, principal: PrincipalId) -> Enrolment:
     code, expires_at = mint_code(tx.events.entropy), later(tx.now, CODE_LIFE_S)
     records.add_enrolment(tx, _code_digest(code), principal, expires_at)
     return Enrolment(principal, expires_at, code)
+
+
+def code_scope(reading: Reading, code: str) -> Scope:
+    """In whose name a code is redeemed: the tenant's that it lets into, or for an unknown one the house's."""
+    return Scope(records.tenant_of_code(reading, _code_digest(code)) or SYSTEM_SCOPE.tenant, SYSTEM)
 
 
 def enrol(tx: Transaction, code: str, public_pem: bytes, pepper: Pepper) -> tuple[Principal, ApiKey]:
@@ -136,7 +208,7 @@ def enrol(tx: Transaction, code: str, public_pem: bytes, pepper: Pepper) -> tupl
 def create_key(  # the contract's five, and the pepper that makes a digest of the text
     tx: Transaction, principal: PrincipalId, limit: Limit, expires_at: Instant, name: str, pepper: Pepper
 ) -> ApiKey:
-    """A new API key of an active principal.
+    """A new API key of an active principal, not narrowed to anything: for who is not narrowed either.
 
     Raises:
         NotFound: no such principal in the tenant.
@@ -144,27 +216,101 @@ def create_key(  # the contract's five, and the pepper that makes a digest of th
         Invalid: it would have expired already, or its name is too long.
         Unavailable: the source of randomness is broken.
     """
+    return issue_key(tx, principal, KeyTerms(limit, expires_at, name), UNBOUND, pepper)
+
+
+def issue_key(tx: Transaction, principal: PrincipalId, terms: KeyTerms, maker: Bounds, pepper: Pepper) -> ApiKey:
+    """A new API key of an active principal on these terms.
+
+    Args:
+        maker: what the credential is narrowed to with which the key is asked for.
+
+    Raises:
+        Forbidden: `key-wider`, it would be wider than that credential.
+        NotFound: no such principal in the tenant.
+        Conflict: it is not active.
+        Invalid: it would have expired already, its name is too long, or a term is out of range.
+        Unavailable: the source of randomness is broken.
+    """
     owner = active_principal(tx, principal)
-    if expires_at <= tx.now:
+    if terms.expires_at <= tx.now:
         raise Invalid("key-lifetime", "the key would have expired already", "Give a later time.")
-    if len(name) > 64 or not name.isprintable():
+    if len(terms.name) > 64 or not terms.name.isprintable():
         raise Invalid("key-name", "a key's name is up to 64 printable characters")
+    if terms.actions is not None and not terms.actions:
+        raise Invalid("key-actions", "a key without actions is good for nothing")
+    if terms.models is not None and not 0 < len(terms.models) <= _MOST_MODELS:
+        raise Invalid("key-models", f"a key is narrowed to 1 to {_MOST_MODELS} models")
+    models = None if terms.models is None else frozenset(map(parse_name, terms.models))
+    networks = parse_networks(terms.networks)
+    _require_within(Bounds(terms.actions, models, networks), maker)
     key_id, text = mint(tx.events.entropy)
-    digest = pepper.digest(text.encode("ascii"))
-    records.add_key(
-        tx,
-        KeyRow(key_id, tx.scope.tenant, owner.id, name, digest, limit, None, tx.now, expires_at, revoked=False),
-    )
-    details: dict[str, Detail] = {
-        "principal": owner.id,
-        "name": name,
-        "expires_at": expires_at,
-        "per_s": limit.per_s,
-        "burst": limit.burst,
-    }
-    tx.emit(tx.events.make(EventKind.KEY_CREATED, f"key:{key_id}", details=details))
+    row = KeyRow(
+        key_id, tx.scope.tenant, owner.id, terms.name, pepper.digest(text.encode("ascii")), terms.limit, terms.actions,
+        tx.now, terms.expires_at, revoked=False, models=models, networks=networks,
+    )  # fmt: skip
+    records.add_key(tx, row)
+    tx.emit(tx.events.make(EventKind.KEY_CREATED, f"key:{key_id}", details=_told(row)))
     tx.touch(TOPIC)
-    return ApiKey(key_id, owner.id, expires_at, text)
+    return ApiKey(key_id, owner.id, terms.expires_at, text)
+
+
+def rotate_key(tx: Transaction, key_id: str, overlap_s: float, maker: Bounds, pepper: Pepper) -> ApiKey:
+    """A successor with the same rights and as long a life; the old key is good for `overlap_s` more, then dead.
+
+    Args:
+        overlap_s: 0 to `LONGEST_OVERLAP_S`; it never outlives its own end.
+        maker: as in `issue_key`.
+
+    Raises:
+        NotFound: no such key in the tenant.
+        Conflict: it is revoked, expired or has a successor already, or its owner is not active.
+        Invalid: `key-overlap`.
+        Forbidden: `key-wider`, the key is wider than the credential that asks.
+        Unavailable: the source of randomness is broken.
+    """
+    old = one_key(tx, key_id)
+    if not 0 <= overlap_s <= LONGEST_OVERLAP_S:
+        raise Invalid("key-overlap", f"two keys overlap for 0 to {LONGEST_OVERLAP_S:.0f} seconds")
+    if old.revoked or old.successor or old.expires_at <= tx.now:
+        raise Conflict("key-not-rotated", f"the key {old.key_id} has ended or has a successor", "Create a new key.")
+    life_s = (old.expires_at - old.created_at) / SECOND
+    terms = KeyTerms(old.limit, later(tx.now, life_s), old.name, old.actions, old.models, old.networks)
+    made = issue_key(tx, old.principal, terms, maker, pepper)
+    ends = min(later(tx.now, overlap_s), old.expires_at)
+    if records.mark_key_rotated(tx, old.key_id, made.key_id, ends) != 1:
+        raise Conflict("key-not-rotated", f"the key {old.key_id} has ended or has a successor", "Create a new key.")
+    details: dict[str, Detail] = {"principal": old.principal, "successor": made.key_id, "ends": ends}
+    tx.emit(tx.events.make(EventKind.KEY_ROTATED, f"key:{old.key_id}", details=details))
+    return made
+
+
+def _require_within(wanted: Bounds, maker: Bounds) -> None:
+    wider = (
+        (maker.actions is not None and (wanted.actions is None or not wanted.actions <= maker.actions))
+        or (maker.models is not None and (wanted.models is None or not wanted.models <= maker.models))
+        or not within(wanted.networks, maker.networks)
+    )
+    if wider:
+        hint = "Ask for fewer actions, models or addresses, or use a credential that is not narrowed."
+        raise Forbidden("key-wider", "the key would be wider than the credential that makes it", hint)
+
+
+def _told(row: KeyRow) -> dict[str, Detail]:
+    details: dict[str, Detail] = {
+        "principal": row.principal,
+        "name": row.name,
+        "expires_at": row.expires_at,
+        "per_s": row.limit.per_s,
+        "burst": row.limit.burst,
+    }
+    if row.actions is not None:
+        details["actions"] = " ".join(sorted(row.actions))
+    if row.models is not None:
+        details["models"] = " ".join(sorted(row.models))
+    if row.networks:
+        details["networks"] = " ".join(row.networks)
+    return details
 
 
 def revoke_key(tx: Transaction, key_id: str) -> None:
@@ -225,9 +371,17 @@ def canonical_pem(public_pem: bytes) -> bytes:
     if not der.startswith(_SPKI) or len(der) != len(_SPKI) + 32:
         raise Invalid("public-key-malformed", "not an Ed25519 public key in PEM", "Send what `fastness` made for you.")
     raw = der[len(_SPKI) :]
-    if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
+    if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER or raw.hex() in _PUBLISHED:
         raise Invalid("public-key-weak", "anybody could sign under this public key", "Make a new key pair.")
-    return b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(der) + b"\n-----END PUBLIC KEY-----\n"
+    return _spki_pem(raw)
+
+
+def _spki_pem(raw: bytes) -> bytes:
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(_SPKI + raw) + b"\n-----END PUBLIC KEY-----\n"
+
+
+KNOWN_PUBLIC = frozenset(hashlib.sha256(_spki_pem(bytes.fromhex(raw))).hexdigest() for raw in _PUBLISHED)
+"""Ids of public keys whose private halves are published."""
 
 
 def _code_digest(code: str) -> str:

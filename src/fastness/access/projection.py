@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from fastness.access import records
+from fastness.access.addresses import spans
 from fastness.access.credentials import Credentials, KeyRecord
 from fastness.access.members import TOPIC, Pepper
 from fastness.core.errors import Corrupt
@@ -16,6 +18,7 @@ class KeysProjection:
 
     Args:
         pepper: must allow its export.
+        damaged: is told of each row that was refused because somebody else wrote it; it is then left out.
 
     Raises:
         Forbidden: the pepper may not be exported.
@@ -23,8 +26,9 @@ class KeysProjection:
 
     topic: ClassVar[str] = TOPIC
 
-    def __init__(self, pepper: Pepper) -> None:
+    def __init__(self, pepper: Pepper, damaged: Callable[[Corrupt], None] | None = None) -> None:
         self._pepper = pepper.export()
+        self._damaged = damaged
 
     def load(self, reading: Reading) -> Credentials:
         """The keys as they stand, with their owners' roles; those of owners no longer active count as revoked.
@@ -35,20 +39,25 @@ class KeysProjection:
         pepper = bytes(self._pepper.reveal())
         if len(pepper) < 16:
             raise Corrupt("pepper-short", "the pepper of the API keys is missing or too short", "Check the key ring.")
-        return Credentials(
-            pepper,
-            {
-                key.digest: KeyRecord(
-                    key.key_id,
-                    key.principal,
-                    owner.kind,
-                    key.tenant,
-                    owner.roles,
-                    key.limit,
-                    key.expires_at,
-                    revoked=key.revoked or not owner.active,
-                    actions=key.actions,
-                )
-                for key, owner in records.all_keys(reading)
-            },
-        )
+        refused: list[Corrupt] = []
+        keys = {
+            key.digest: KeyRecord(
+                key.key_id,
+                key.principal,
+                owner.kind,
+                key.tenant,
+                owner.roles,
+                key.limit,
+                key.expires_at,
+                revoked=key.revoked or not owner.active,
+                actions=key.actions,
+                models=key.models,
+                grants=owner.grants,
+                networks=spans(key.networks),
+            )
+            for key, owner in records.all_keys(reading, refused)
+        }
+        if self._damaged is not None:
+            for error in refused:
+                self._damaged(error)
+        return Credentials(pepper, keys)

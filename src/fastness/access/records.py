@@ -1,39 +1,87 @@
 """The SQL of access: every statement on its tables, and nothing that decides anything.
 
-All but `all_keys` (the projection serves every tenant) see only the tenant of their scope.
+All but the `all_…` (the projections serve every tenant) and what is asked of the whole house see only the tenant of their
+scope. Rows that give rights are sealed when they are written and checked when they are read (`access.seals`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 
-from fastness.access.tables import API_KEY, APPROVAL, ENROLMENT, PRINCIPAL, PRINCIPAL_ROLE, PUBLIC_KEY
+from fastness.access.seals import forged, holds, seal
+from fastness.access.tables import (
+    API_KEY,
+    APPROVAL,
+    ENROLMENT,
+    GROUP,
+    GROUP_MEMBER,
+    MODEL_GRANT,
+    PRINCIPAL,
+    PRINCIPAL_ROLE,
+    PUBLIC_KEY,
+    SEALED,
+)
 from fastness.core.clock import Instant
 from fastness.core.digests import Digest
 from fastness.core.errors import Corrupt, Invalid
-from fastness.core.identity import Action, PrincipalId, PrincipalKind, Role, TenantId
+from fastness.core.identity import Action, Grant, PrincipalId, PrincipalKind, Role, TenantId
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading, Transaction
 
 WordT = TypeVar("WordT", bound=StrEnum)
+Values = Mapping[str, Any]
+"""A row by column."""
 
 
 class PrincipalRow(NamedTuple):
-    """A principal as it stands."""
+    """A principal as it stands.
+
+    Attributes:
+        roles: held everywhere in the tenant: `direct` ones, and those of its groups.
+        grants: roles held on single models.
+    """
 
     id: PrincipalId
     kind: PrincipalKind
     roles: frozenset[Role]
     active: bool
     enrolled: bool
+    grants: frozenset[Grant] = frozenset()
+    direct: frozenset[Role] = frozenset()
+    groups: frozenset[str] = frozenset()
+    created_at: Instant = Instant(0)
+
+
+class GroupRow(NamedTuple):
+    """A group; `source` is `house` or `scim`."""
+
+    id: str
+    name: str
+    source: str
+    roles: frozenset[Role]
+    created_at: Instant
+
+
+class MemberRow(NamedTuple):
+    """Who belongs to a group."""
+
+    group: str
+    principal: PrincipalId
+    added_at: Instant
 
 
 class KeyRow(NamedTuple):
-    """An API key as it stands; `digest` is HMAC-SHA-256 of its text."""
+    """An API key as it stands; `digest` is HMAC-SHA-256 of its text.
+
+    Attributes:
+        actions, models: what it is narrowed to; None leaves all.
+        networks: whence it may be used; none leaves all addresses.
+        successor: the key that took its place.
+    """
 
     key_id: str
     tenant: TenantId
@@ -45,6 +93,9 @@ class KeyRow(NamedTuple):
     created_at: Instant
     expires_at: Instant
     revoked: bool
+    models: frozenset[str] | None = None
+    networks: tuple[str, ...] = ()
+    successor: str = ""
 
 
 class PublicKeyRow(NamedTuple):
@@ -76,33 +127,75 @@ class EnrolmentRow(NamedTuple):
 
 def add_principal(tx: Transaction, principal: PrincipalId, kind: PrincipalKind) -> None:
     """Write a principal without roles."""
-    tx.execute(
-        insert(PRINCIPAL).values(
-            tenant=tx.scope.tenant, id=principal, kind=kind.value, active=True, created_at=tx.now, enrolled_at=None
-        )
-    )
+    values = {"id": principal, "kind": kind.value, "active": True, "created_at": tx.now, "enrolled_at": None}
+    put(tx, PRINCIPAL, values)
 
 
 def find_principals(reading: Reading, principal: PrincipalId | None = None) -> dict[PrincipalId, PrincipalRow]:
-    """The principals of the tenant by id, or the one; empty if there is none."""
-    p, r = PRINCIPAL.c, PRINCIPAL_ROLE.c
-    found = select(p.id, p.kind, p.active, p.enrolled_at).where(p.tenant == reading.scope.tenant)
-    granted = select(r.principal, r.role).where(r.tenant == reading.scope.tenant)
-    if principal is not None:
-        found, granted = found.where(p.id == principal), granted.where(r.principal == principal)
-    roles: dict[str, set[Role]] = {}
-    for row in reading.execute(granted):
-        roles.setdefault(row.principal, set()).add(_one_of(Role, row.role))
-    return {
-        row.id: PrincipalRow(
-            PrincipalId(row.id),
-            _one_of(PrincipalKind, row.kind),
-            frozenset(roles.get(row.id, ())),
-            active=bool(row.active),
-            enrolled=row.enrolled_at is not None,
+    """The principals of the tenant by id, or the one; empty if there is none.
+
+    Raises:
+        Corrupt: a row about them was forged or changed.
+    """
+    found = _standings(reading, reading.scope.tenant, principal, None)
+    return {row.id: row for row in found.values()}
+
+
+def all_principals(
+    reading: Reading, refused: list[Corrupt] | None = None
+) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
+    """Every principal of every tenant as it stands.
+
+    Args:
+        refused: takes what was refused of forged rows, which are then left out; without it the first one raises.
+    """
+    return _standings(reading, None, None, refused)
+
+
+def _standings(
+    reading: Reading, tenant: TenantId | None, principal: PrincipalId | None, refused: list[Corrupt] | None
+) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
+    """What principals hold: roles of their own and of their groups, and roles on single models. The one place that says so."""
+
+    def rows(table: Table, owner: str | None = "principal") -> list[dict[str, Any]]:
+        query = select(table)
+        if tenant is not None:
+            query = query.where(table.c.tenant == tenant)
+        if principal is not None and owner is not None:
+            query = query.where(table.c[owner] == principal)
+        return genuine(reading, table, query, refused)
+
+    direct: dict[tuple[str, str], set[Role]] = {}
+    for row in rows(PRINCIPAL_ROLE):
+        direct.setdefault((row["tenant"], row["principal"]), set()).add(_one_of(Role, row["role"]))
+    grants: dict[tuple[str, str], set[Grant]] = {}
+    for row in rows(MODEL_GRANT):
+        grant = Grant(_one_of(Role, row["role"]), row["model"])
+        grants.setdefault((row["tenant"], row["principal"]), set()).add(grant)
+    members = rows(GROUP_MEMBER)
+    through: dict[tuple[str, str], dict[str, frozenset[Role]]] = {}
+    if members:
+        groups = {(row["tenant"], row["id"]): _roles(row["roles"]) for row in rows(GROUP, None)}
+        for row in members:
+            if (row["tenant"], row["group_id"]) in groups:
+                held = groups[row["tenant"], row["group_id"]]
+                through.setdefault((row["tenant"], row["principal"]), {})[row["group_id"]] = held
+    found = {}
+    for row in rows(PRINCIPAL, "id"):
+        key = (TenantId(row["tenant"]), PrincipalId(row["id"]))
+        own, by_group = frozenset(direct.get(key, ())), through.get(key, {})
+        found[key] = PrincipalRow(
+            key[1],
+            _one_of(PrincipalKind, row["kind"]),
+            own.union(*by_group.values()),
+            active=bool(row["active"]),
+            enrolled=row["enrolled_at"] is not None,
+            grants=frozenset(grants.get(key, ())),
+            direct=own,
+            groups=frozenset(by_group),
+            created_at=Instant(row["created_at"]),
         )
-        for row in reading.execute(found.order_by(p.id))
-    }
+    return dict(sorted(found.items()))
 
 
 def put_roles(tx: Transaction, principal: PrincipalId, roles: Iterable[Role]) -> None:
@@ -110,30 +203,81 @@ def put_roles(tx: Transaction, principal: PrincipalId, roles: Iterable[Role]) ->
     r = PRINCIPAL_ROLE.c
     tx.execute(delete(PRINCIPAL_ROLE).where(r.tenant == tx.scope.tenant, r.principal == principal))
     for role in sorted(roles):
-        tx.execute(insert(PRINCIPAL_ROLE).values(tenant=tx.scope.tenant, principal=principal, role=role.value))
+        put(tx, PRINCIPAL_ROLE, {"principal": principal, "role": role.value})
 
 
 def mark_enrolled(tx: Transaction, principal: PrincipalId) -> int:
     """Note that an active principal has enrolled; the number of rows changed."""
     c = PRINCIPAL.c
-    here = (c.tenant == tx.scope.tenant, c.id == principal, c.active)
-    return tx.execute(update(PRINCIPAL).where(*here).values(enrolled_at=tx.now)).count
+    return change(tx, PRINCIPAL, (c.id == principal, c.active), {"enrolled_at": tx.now})
 
 
-def mark_inactive(tx: Transaction, principal: PrincipalId) -> int:
-    """End an active principal; the number of rows changed."""
+def mark_active(tx: Transaction, principal: PrincipalId, *, active: bool) -> int:
+    """End an active principal, or take one that ended back; the number of rows changed."""
     c = PRINCIPAL.c
-    here = (c.tenant == tx.scope.tenant, c.id == principal, c.active)
-    return tx.execute(update(PRINCIPAL).where(*here).values(active=False)).count
+    return change(tx, PRINCIPAL, (c.id == principal, c.active.is_(not active)), {"active": active})
+
+
+def put(tx: Transaction, table: Table, values: Values) -> None:
+    """Write a sealed row of the tenant."""
+    whole = dict.fromkeys(SEALED[table]) | {"tenant": tx.scope.tenant} | dict(values)
+    tx.execute(insert(table).values(**whole, seal=seal(tx, table.name, SEALED[table], whole)))
+
+
+def change(tx: Transaction, table: Table, where: Iterable[ColumnElement[bool]], values: Values) -> int:
+    """Change the rows of the tenant that fit, each sealed anew after its old seal held; how many.
+
+    Raises:
+        Corrupt: one of them was forged.
+    """
+    found = genuine(tx, table, select(table).where(table.c.tenant == tx.scope.tenant, *where), None)
+    for row in found:
+        whole = row | dict(values)
+        here = [column == row[column.name] for column in table.primary_key.columns]
+        tx.execute(update(table).where(*here).values(**values, seal=seal(tx, table.name, SEALED[table], whole)))
+    return len(found)
+
+
+def genuine(reading: Reading, table: Table, query: Select[Any], refused: list[Corrupt] | None) -> list[dict[str, Any]]:
+    """The rows that the query finds, as values by column; forged ones raise, or are told to `refused` and left out."""
+    kept = []
+    for row in reading.execute(query):
+        values = row._asdict()
+        if holds(reading, table.name, SEALED[table], values):
+            kept.append(values)
+        elif refused is None:
+            raise forged(table.name)
+        else:
+            refused.append(forged(table.name))
+    return kept
+
+
+def seal_all(tx: Transaction) -> int:
+    """Seal every row of every tenant as it stands, unseen; how many. Once in the life of a house."""
+    count = 0
+    for table, columns in SEALED.items():
+        for row in tx.execute(select(table)):
+            values = row._asdict()
+            here = [column == values[column.name] for column in table.primary_key.columns]
+            tx.execute(update(table).where(*here).values(seal=seal(tx, table.name, columns, values)))
+            count += 1
+    return count
+
+
+def check_seals(reading: Reading) -> dict[str, int]:
+    """Tables with rows of any tenant whose seals do not hold, and how many."""
+    found: dict[str, int] = {}
+    for table in SEALED:
+        refused: list[Corrupt] = []
+        genuine(reading, table, select(table), refused)
+        if refused:
+            found[table.name] = len(refused)
+    return found
 
 
 def add_enrolment(tx: Transaction, code_digest: str, principal: PrincipalId, expires_at: Instant) -> None:
     """Write a one-time code's digest."""
-    tx.execute(
-        insert(ENROLMENT).values(
-            code_digest=code_digest, tenant=tx.scope.tenant, principal=principal, expires_at=expires_at, used_at=None
-        )
-    )
+    put(tx, ENROLMENT, {"code_digest": code_digest, "principal": principal, "expires_at": expires_at})
 
 
 def use_enrolment(tx: Transaction, code_digest: str) -> int:
@@ -144,13 +288,18 @@ def use_enrolment(tx: Transaction, code_digest: str) -> int:
 
 
 def find_enrolment(reading: Reading, code_digest: str) -> EnrolmentRow | None:
-    """What is known of a code."""
+    """What is known of a code. Raises Corrupt where it was forged."""
     c = ENROLMENT.c
-    query = select(c.principal, c.expires_at, c.used_at).where(
-        c.code_digest == code_digest, c.tenant == reading.scope.tenant
-    )
-    row = reading.execute(query).first()
-    return None if row is None else EnrolmentRow(PrincipalId(row[0]), Instant(row[1]), row[2] is not None)
+    query = select(ENROLMENT).where(c.code_digest == code_digest, c.tenant == reading.scope.tenant)
+    for row in genuine(reading, ENROLMENT, query, None):
+        return EnrolmentRow(PrincipalId(row["principal"]), Instant(row["expires_at"]), row["used_at"] is not None)
+    return None
+
+
+def tenant_of_code(reading: Reading, code_digest: str) -> TenantId | None:
+    """To which tenant a code lets in; whether it still does is asked there."""
+    row = reading.execute(select(ENROLMENT.c.tenant).where(ENROLMENT.c.code_digest == code_digest)).first()
+    return None if row is None else TenantId(row.tenant)
 
 
 def void_enrolments(tx: Transaction, principal: PrincipalId) -> None:
@@ -165,79 +314,155 @@ def add_key(tx: Transaction, row: KeyRow) -> None:
     values = row._asdict()
     limit: Limit = values.pop("limit")
     del values["revoked"]
-    values |= {"per_s": limit.per_s, "burst": limit.burst, "actions": _written(row.actions), "revoked_at": None}
-    tx.execute(insert(API_KEY).values(values))
+    values |= {"per_s": float(limit.per_s), "burst": float(limit.burst)}
+    values |= {"actions": _written(row.actions), "models": _written(row.models)}
+    values |= {"networks": " ".join(row.networks) or None, "successor": row.successor or None}
+    put(tx, API_KEY, values)
 
 
 def find_keys(reading: Reading, key_id: str | None = None) -> list[KeyRow]:
-    """The API keys of the tenant, or the one, oldest first."""
+    """The API keys of the tenant, or the one, oldest first. Raises Corrupt where one was forged."""
     c = API_KEY.c
     query = select(API_KEY).where(c.tenant == reading.scope.tenant)
     if key_id is not None:
         query = query.where(c.key_id == key_id)
-    return [_key_row(row) for row in reading.execute(query.order_by(c.created_at, c.key_id))]
+    return [_key_row(row) for row in genuine(reading, API_KEY, query.order_by(c.created_at, c.key_id), None)]
 
 
-def all_keys(reading: Reading) -> list[tuple[KeyRow, PrincipalRow]]:
-    """Every API key of every tenant with its owner as it stands."""
-    p, r = PRINCIPAL.c, PRINCIPAL_ROLE.c
-    roles: dict[tuple[str, str], set[Role]] = {}
-    for row in reading.execute(select(r.tenant, r.principal, r.role)):
-        roles.setdefault((row.tenant, row.principal), set()).add(_one_of(Role, row.role))
-    owners = {
-        (row.tenant, row.id): PrincipalRow(
-            PrincipalId(row.id),
-            _one_of(PrincipalKind, row.kind),
-            frozenset(roles.get((row.tenant, row.id), ())),
-            active=bool(row.active),
-            enrolled=row.enrolled_at is not None,
-        )
-        for row in reading.execute(select(p.tenant, p.id, p.kind, p.active, p.enrolled_at))
-    }
-    keys = [_key_row(row) for row in reading.execute(select(API_KEY))]
-    if any((key.tenant, key.principal) not in owners for key in keys):
+def all_keys(reading: Reading, refused: list[Corrupt] | None = None) -> list[tuple[KeyRow, PrincipalRow]]:
+    """Every API key of every tenant with its owner as it stands; `refused` as in `all_principals`."""
+    owners = all_principals(reading, refused)
+    keys = [_key_row(row) for row in genuine(reading, API_KEY, select(API_KEY), refused)]
+    nobodys = [key for key in keys if (key.tenant, key.principal) not in owners]
+    if nobodys and not refused:
         raise _changed("an API key of nobody")
-    return [(key, owners[key.tenant, key.principal]) for key in keys]
+    return [(key, owners[key.tenant, key.principal]) for key in keys if (key.tenant, key.principal) in owners]
 
 
 def mark_key_revoked(tx: Transaction, key_id: str) -> int:
     """Revoke a key that is not revoked yet; the number of rows changed."""
     c = API_KEY.c
-    here = (c.key_id == key_id, c.tenant == tx.scope.tenant, c.revoked_at.is_(None))
-    return tx.execute(update(API_KEY).where(*here).values(revoked_at=tx.now)).count
+    return change(tx, API_KEY, (c.key_id == key_id, c.revoked_at.is_(None)), {"revoked_at": tx.now})
+
+
+def mark_key_rotated(tx: Transaction, key_id: str, successor: str, expires_at: Instant) -> int:
+    """Give a key a successor and an earlier end; the number of rows changed."""
+    c = API_KEY.c
+    here = (c.key_id == key_id, c.revoked_at.is_(None), c.successor.is_(None))
+    return change(tx, API_KEY, here, {"successor": successor, "expires_at": expires_at})
+
+
+def put_expiry(tx: Transaction, key_id: str, expires_at: Instant) -> int:
+    """Have a key that is not revoked end then; the number of rows changed."""
+    c = API_KEY.c
+    return change(tx, API_KEY, (c.key_id == key_id, c.revoked_at.is_(None)), {"expires_at": expires_at})
 
 
 def put_actions(tx: Transaction, key_id: str, actions: frozenset[Action]) -> None:
     """Narrow a key to `actions`."""
-    c = API_KEY.c
-    here = (c.key_id == key_id, c.tenant == tx.scope.tenant)
-    tx.execute(update(API_KEY).where(*here).values(actions=_written(actions)))
+    change(tx, API_KEY, (API_KEY.c.key_id == key_id,), {"actions": _written(actions)})
+
+
+def digest_known(reading: Reading, digest: bytes) -> bool:
+    """Whether a key of any tenant has this digest."""
+    return reading.execute(select(API_KEY.c.key_id).where(API_KEY.c.digest == digest)).first() is not None
 
 
 def add_public_key(tx: Transaction, keyid: str, principal: PrincipalId, pem: bytes) -> None:
     """Write a person's public key."""
-    tx.execute(
-        insert(PUBLIC_KEY).values(
-            tenant=tx.scope.tenant, keyid=keyid, principal=principal, pem=pem, enrolled_at=tx.now, revoked_at=None
-        )
-    )
+    put(tx, PUBLIC_KEY, {"keyid": keyid, "principal": principal, "pem": pem, "enrolled_at": tx.now})
 
 
 def find_public_keys(reading: Reading) -> list[PublicKeyRow]:
-    """All public keys of the tenant, revoked ones too."""
+    """All public keys of the tenant, revoked ones too. Raises Corrupt where one was forged."""
     c = PUBLIC_KEY.c
-    query = select(c.keyid, c.principal, c.pem, c.revoked_at).where(c.tenant == reading.scope.tenant)
-    return [
-        PublicKeyRow(row.keyid, PrincipalId(row.principal), bytes(row.pem), revoked=row.revoked_at is not None)
-        for row in reading.execute(query.order_by(c.keyid))
-    ]
+    query = select(PUBLIC_KEY).where(c.tenant == reading.scope.tenant).order_by(c.keyid)
+    return [_public_key_row(row) for row in genuine(reading, PUBLIC_KEY, query, None)]
+
+
+def all_public_keys(reading: Reading, refused: list[Corrupt] | None = None) -> list[tuple[TenantId, PublicKeyRow]]:
+    """The public keys of every tenant, revoked ones too; `refused` as in `all_principals`."""
+    found = genuine(reading, PUBLIC_KEY, select(PUBLIC_KEY), refused)
+    return [(TenantId(row["tenant"]), _public_key_row(row)) for row in found]
+
+
+def known_public_keys(reading: Reading) -> set[str]:
+    """The ids of the valid public keys of every tenant."""
+    c = PUBLIC_KEY.c
+    return {row.keyid for row in reading.execute(select(c.keyid).where(c.revoked_at.is_(None)))}
 
 
 def mark_public_key_revoked(tx: Transaction, keyid: str) -> int:
     """Revoke a public key that is not revoked yet; the number of rows changed."""
     c = PUBLIC_KEY.c
-    here = (c.keyid == keyid, c.tenant == tx.scope.tenant, c.revoked_at.is_(None))
-    return tx.execute(update(PUBLIC_KEY).where(*here).values(revoked_at=tx.now)).count
+    return change(tx, PUBLIC_KEY, (c.keyid == keyid, c.revoked_at.is_(None)), {"revoked_at": tx.now})
+
+
+def add_group(tx: Transaction, group: str, name: str, source: str, roles: frozenset[Role]) -> None:
+    """Write a group without members."""
+    values = {"id": group, "name": name, "source": source, "roles": " ".join(sorted(roles)), "created_at": tx.now}
+    put(tx, GROUP, values)
+
+
+def find_groups(reading: Reading, group: str | None = None) -> list[GroupRow]:
+    """The groups of the tenant by name, or the one. Raises Corrupt where one was forged."""
+    c = GROUP.c
+    query = select(GROUP).where(c.tenant == reading.scope.tenant)
+    if group is not None:
+        query = query.where(c.id == group)
+    return [
+        GroupRow(row["id"], row["name"], row["source"], _roles(row["roles"]), Instant(row["created_at"]))
+        for row in genuine(reading, GROUP, query.order_by(c.name), None)
+    ]
+
+
+def change_group(tx: Transaction, group: str, name: str, roles: frozenset[Role]) -> int:
+    """Give a group this name and these roles; the number of rows changed."""
+    return change(tx, GROUP, (GROUP.c.id == group,), {"name": name, "roles": " ".join(sorted(roles))})
+
+
+def drop_group(tx: Transaction, group: str) -> int:
+    """Remove a group and who belongs to it; the number of groups removed."""
+    m, c = GROUP_MEMBER.c, GROUP.c
+    tx.execute(delete(GROUP_MEMBER).where(m.tenant == tx.scope.tenant, m.group_id == group))
+    return tx.execute(delete(GROUP).where(c.tenant == tx.scope.tenant, c.id == group)).count
+
+
+def add_member(tx: Transaction, group: str, principal: PrincipalId) -> None:
+    """Put a principal into a group. Raises Conflict where it belongs to it already."""
+    put(tx, GROUP_MEMBER, {"group_id": group, "principal": principal, "added_at": tx.now})
+
+
+def drop_member(tx: Transaction, group: str, principal: PrincipalId) -> int:
+    """Take a principal out of a group; the number of rows removed."""
+    m = GROUP_MEMBER.c
+    here = (m.tenant == tx.scope.tenant, m.group_id == group, m.principal == principal)
+    return tx.execute(delete(GROUP_MEMBER).where(*here)).count
+
+
+def find_members(reading: Reading, group: str | None = None) -> list[MemberRow]:
+    """Who belongs to the groups of the tenant, or to the one. Raises Corrupt where a row was forged."""
+    m = GROUP_MEMBER.c
+    query = select(GROUP_MEMBER).where(m.tenant == reading.scope.tenant)
+    if group is not None:
+        query = query.where(m.group_id == group)
+    return [
+        MemberRow(row["group_id"], PrincipalId(row["principal"]), Instant(row["added_at"]))
+        for row in genuine(reading, GROUP_MEMBER, query.order_by(m.group_id, m.principal), None)
+    ]
+
+
+def add_grant(tx: Transaction, principal: PrincipalId, grant: Grant) -> None:
+    """Write a role on a single model. Raises Conflict where it is held already."""
+    values = {"principal": principal, "role": grant.role.value, "model": grant.model}
+    put(tx, MODEL_GRANT, values | {"granted_by": tx.scope.principal, "granted_at": tx.now})
+
+
+def drop_grant(tx: Transaction, principal: PrincipalId, grant: Grant) -> int:
+    """Take a role on a single model away; the number of rows removed."""
+    c = MODEL_GRANT.c
+    here = (c.tenant == tx.scope.tenant, c.principal == principal, c.role == grant.role.value, c.model == grant.model)
+    return tx.execute(delete(MODEL_GRANT).where(*here)).count
 
 
 def add_approval(tx: Transaction, approval_id: str, envelope_digest: str, row: ApprovalRow) -> None:
@@ -255,19 +480,32 @@ def find_approvals(reading: Reading, subject: Digest, purpose: str) -> list[Appr
     return [ApprovalRow(*row) for row in reading.execute(query.order_by(c.recorded_at, c.id))]
 
 
-def _key_row(row: Row[tuple[object, ...]]) -> KeyRow:
+def _key_row(row: Values) -> KeyRow:
+    actions, models, networks = row["actions"], row["models"], row["networks"]
     return KeyRow(
-        row.key_id,
-        TenantId(row.tenant),
-        PrincipalId(row.principal),
-        row.name,
-        bytes(row.digest),
-        _limit(row.per_s, row.burst),
-        None if row.actions is None else frozenset(_one_of(Action, name) for name in row.actions.split()),
-        Instant(row.created_at),
-        Instant(row.expires_at),
-        revoked=row.revoked_at is not None,
+        row["key_id"],
+        TenantId(row["tenant"]),
+        PrincipalId(row["principal"]),
+        row["name"],
+        bytes(row["digest"]),
+        _limit(row["per_s"], row["burst"]),
+        None if actions is None else frozenset(_one_of(Action, name) for name in actions.split()),
+        Instant(row["created_at"]),
+        Instant(row["expires_at"]),
+        revoked=row["revoked_at"] is not None,
+        models=None if models is None else frozenset(models.split()),
+        networks=() if networks is None else tuple(networks.split()),
+        successor=row["successor"] or "",
     )
+
+
+def _public_key_row(row: Values) -> PublicKeyRow:
+    revoked = row["revoked_at"] is not None
+    return PublicKeyRow(row["keyid"], PrincipalId(row["principal"]), bytes(row["pem"]), revoked=revoked)
+
+
+def _roles(text: str) -> frozenset[Role]:
+    return frozenset(_one_of(Role, name) for name in text.split())
 
 
 def _limit(per_s: float, burst: float) -> Limit:
@@ -289,5 +527,5 @@ def _changed(what: str) -> Corrupt:
     return Corrupt("access-changed", f"the records of access hold {what}", hint)
 
 
-def _written(actions: frozenset[Action] | None) -> str | None:
-    return None if actions is None else " ".join(sorted(actions))
+def _written(words: Iterable[str] | None) -> str | None:
+    return None if words is None else " ".join(sorted(words))

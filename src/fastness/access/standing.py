@@ -6,12 +6,38 @@ whoever loses the role, the public key or their place loses what they approved t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastness.access import records
 from fastness.access.members import TOPIC, Enrolment, active_principal, issue_code, one_key
 from fastness.core.errors import Conflict, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import Action, PrincipalId, Role
-from fastness.foundation.storage import Transaction
+from fastness.foundation.storage import Reading, Transaction
+
+DIRECT = ""
+"""The source of roles that are held by themselves; all others are groups."""
+
+
+def require_administrator(reading: Reading, lost: Callable[[PrincipalId, str], bool]) -> None:
+    """Return if the tenant keeps an active administrator when what `lost` names is taken.
+
+    Args:
+        lost: whether a principal will no longer be administrator through a source: `DIRECT`, or the id of a group.
+
+    Raises:
+        Conflict: `last-administrator`.
+    """
+    groups = {group.id for group in records.find_groups(reading) if Role.ADMINISTRATOR in group.roles}
+    held = [
+        (row.id, source)
+        for row in records.find_principals(reading).values()
+        if row.active
+        for source in ([DIRECT] if Role.ADMINISTRATOR in row.direct else []) + sorted(row.groups & groups)
+    ]
+    if held and all(lost(who, source) for who, source in held):
+        message = "this would leave the tenant without an administrator"
+        raise Conflict("last-administrator", message, "Make another one first.")
 
 
 def set_roles(tx: Transaction, principal: PrincipalId, roles: frozenset[Role]) -> None:
@@ -19,9 +45,11 @@ def set_roles(tx: Transaction, principal: PrincipalId, roles: frozenset[Role]) -
 
     Raises:
         NotFound: no such principal.
-        Conflict: it is not active.
+        Conflict: it is not active, or it is the last administrator.
     """
-    before = active_principal(tx, principal).roles
+    before = active_principal(tx, principal).direct
+    if Role.ADMINISTRATOR in before - roles:
+        require_administrator(tx, lambda who, source: who == principal and source == DIRECT)
     records.put_roles(tx, principal, roles)
     details: dict[str, Detail] = {"before": " ".join(sorted(before)), "after": " ".join(sorted(roles))}
     tx.emit(tx.events.make(EventKind.ROLES_CHANGED, f"principal:{principal}", details=details))
@@ -33,10 +61,11 @@ def deactivate(tx: Transaction, principal: PrincipalId) -> None:
 
     Raises:
         NotFound: no such principal.
-        Conflict: it is not active.
+        Conflict: it is not active, or it is the last administrator.
     """
-    active_principal(tx, principal)
-    records.mark_inactive(tx, principal)
+    if Role.ADMINISTRATOR in active_principal(tx, principal).roles:
+        require_administrator(tx, lambda who, _: who == principal)
+    records.mark_active(tx, principal, active=False)
     records.void_enrolments(tx, principal)
     tx.emit(tx.events.make(EventKind.PRINCIPAL_DEACTIVATED, f"principal:{principal}"))
     tx.touch(TOPIC)
@@ -83,3 +112,4 @@ def revoke_public_key(tx: Transaction, keyid: str) -> None:
     if records.mark_public_key_revoked(tx, keyid) != 1:
         raise NotFound("public-key-unknown", f"there is no valid public key {keyid[:16]!r}")
     tx.emit(tx.events.make(EventKind.KEY_REVOKED, f"public-key:{keyid}"))
+    tx.touch(TOPIC)

@@ -1,6 +1,11 @@
-"""Who there is, what they may do, by which keys, and what they approved. No secret stands here, only digests of them."""
+"""Who there is, what they may do, by which keys, and what they approved. No secret stands here, only digests of them.
+
+`seal` is a MAC of the columns that `SEALED` names, under a key that only the key ring holds: see `access.seals`.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -17,6 +22,11 @@ from sqlalchemy import (
 
 from fastness.foundation.storage import METADATA
 
+
+def _seal() -> Column[bytes]:
+    return Column("seal", LargeBinary(32))  # null until the first sealing of an older house
+
+
 PRINCIPAL = Table(
     "principal",
     METADATA,
@@ -26,6 +36,7 @@ PRINCIPAL = Table(
     Column("active", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("enrolled_at", BigInteger),  # null until the code was redeemed
+    _seal(),
 )
 
 PRINCIPAL_ROLE = Table(
@@ -34,6 +45,7 @@ PRINCIPAL_ROLE = Table(
     Column("tenant", String(64), primary_key=True),
     Column("principal", String(80), primary_key=True),
     Column("role", String(32), primary_key=True),
+    _seal(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -44,7 +56,8 @@ ENROLMENT = Table(
     Column("tenant", String(64), nullable=False),
     Column("principal", String(80), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger),  # redeemed, or made void
+    Column("used_at", BigInteger),  # redeemed, or made void; not sealed: it only ends a code
+    _seal(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -62,6 +75,10 @@ API_KEY = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("models", String(4224)),  # as actions
+    Column("networks", String(2048)),  # CIDR, space between; null leaves all addresses
+    Column("successor", String(8)),  # the key that took its place
+    _seal(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -74,6 +91,46 @@ PUBLIC_KEY = Table(
     Column("pem", LargeBinary, nullable=False),
     Column("enrolled_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    _seal(),
+    ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
+)
+
+GROUP = Table(
+    "access_group",
+    METADATA,
+    Column("tenant", String(64), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("source", String(8), nullable=False),  # house, or scim: who may change its members
+    Column("roles", String(255), nullable=False),  # space between
+    Column("created_at", BigInteger, nullable=False),
+    _seal(),
+    UniqueConstraint("tenant", "name"),
+)
+
+GROUP_MEMBER = Table(
+    "access_group_member",
+    METADATA,
+    Column("tenant", String(64), primary_key=True),
+    Column("group_id", String(36), primary_key=True),
+    Column("principal", String(80), primary_key=True),
+    Column("added_at", BigInteger, nullable=False),
+    _seal(),
+    ForeignKeyConstraint(["tenant", "group_id"], ["access_group.tenant", "access_group.id"]),
+    ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
+    Index("ix_access_group_member_principal", "tenant", "principal"),
+)
+
+MODEL_GRANT = Table(
+    "model_grant",
+    METADATA,
+    Column("tenant", String(64), primary_key=True),
+    Column("principal", String(80), primary_key=True),
+    Column("role", String(32), primary_key=True),
+    Column("model", String(64), primary_key=True),
+    Column("granted_by", String(80), nullable=False),
+    Column("granted_at", BigInteger, nullable=False),
+    _seal(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -92,3 +149,9 @@ APPROVAL = Table(
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_approval_found", "tenant", "subject", "purpose"),
 )
+
+SEALED: Final = {
+    table: tuple(column.name for column in table.columns if column.name not in {"seal", "used_at"})
+    for table in (PRINCIPAL, PRINCIPAL_ROLE, ENROLMENT, API_KEY, PUBLIC_KEY, GROUP, GROUP_MEMBER, MODEL_GRANT)
+}
+"""The columns that a row's seal covers."""

@@ -2,6 +2,8 @@
 
 The control side looks at the epochs ten times a second, loads what moved, pushes it, and confirms what did not move.
 A projection that cannot be loaded is not confirmed: the workers then refuse within a second, which is the safe side.
+
+By the same socket a worker asks for units of limits, which the control side counts; see `foundation.storage.leases`.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fastness.core.errors import FastnessError
-from fastness.foundation.storage import Live
+from fastness.core.clock import Clock, SystemClock
+from fastness.core.errors import FastnessError, Unavailable
+from fastness.foundation.storage import Live, counters
 from fastness.wire import frames
 
 _LOOK_S = 0.1
 _CONFIRM_S = 0.2
 _RETRY_S = 0.1
 _HURRY_S = 0.005
-_LONGEST_ECHO = 4096
+_LONGEST_QUESTION = 4 << 20
+_ANSWER_S = 1.0
 _MAX_BACKLOG_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
@@ -51,10 +55,16 @@ class Feed:
 
     Args:
         sources: topics by name.
+        desk: gives units of limits to the workers that ask; without one, none are given.
+        clock: by which it counts.
     """
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], desk: counters.Desk | None = None, clock: Clock | None = None
+    ) -> None:
         self._sources = sources
+        self._desk = desk
+        self._clock = clock or SystemClock()
         self._sent: dict[str, frames.Snapshot] = {}
         self._sent_in: dict[str, int] = {}
         self._round = 0
@@ -94,16 +104,34 @@ class Feed:
         for snapshot in self._sent.values():
             writer.write(frames.encode(snapshot))
         self._echoed[writer] = self._round
-        cutter = frames.FrameReader(_LONGEST_ECHO)
+        cutter = frames.FrameReader(_LONGEST_QUESTION)
         try:
             while data := await reader.read(65536):
-                # Each confirmation is echoed: what was sent before it has arrived.
-                self._echoed[writer] += sum(isinstance(frame, frames.Confirm) for frame in cutter.feed(data))
+                for frame in cutter.feed(data):
+                    self._hear(frame, writer)
         except (OSError, FastnessError):
             _log.warning("a gateway worker is cut off from the snapshots")
         finally:
             del self._echoed[writer]
             writer.close()
+
+    def _hear(self, frame: frames.AnyFrame, writer: asyncio.StreamWriter) -> None:
+        if isinstance(frame, frames.Confirm):  # each one is echoed: what was sent before it has arrived
+            self._echoed[writer] += 1
+        elif isinstance(frame, frames.Question):
+            writer.write(frames.encode(self._answer(frame)))
+
+    def _answer(self, question: frames.Question) -> frames.Reply:
+        if self._desk is None:
+            return frames.Reply(question.number, b"", "counters-elsewhere")
+        try:
+            asked = msgspec.msgpack.decode(question.body, type=counters.LeaseRequest)
+            given = self._desk.serve(asked, self._clock.now())
+        except FastnessError as error:
+            return frames.Reply(question.number, b"", error.code)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return frames.Reply(question.number, b"", "lease-malformed")
+        return frames.Reply(question.number, msgspec.msgpack.encode(given))
 
     async def _push_forever(self) -> None:
         confirmed = 0.0
@@ -160,6 +188,9 @@ class Subscription:
         self._path = path
         self._topics = topics
         self._changed = changed
+        self._writer: asyncio.StreamWriter | None = None
+        self._asked: dict[int, asyncio.Future[frames.Reply]] = {}
+        self._number = 0
         self.complete = asyncio.Event()
 
     async def run(self) -> None:
@@ -167,15 +198,47 @@ class Subscription:
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path)
+                self._writer = writer
                 try:
                     await self._receive(reader, writer)
                 finally:
+                    self._writer = None
                     writer.close()
+                    self._give_up()
             except OSError:
                 pass  # the control process is not there: what is held grows stale, and the gateway refuses
             except Exception:  # a snapshot that cannot be taken is not confirmed either
                 _log.exception("the snapshots cannot be taken")
             await asyncio.sleep(_RETRY_S)
+
+    async def ask(self, request: counters.LeaseRequest) -> counters.LeaseReply:
+        """Units of limits, from the desk at the other end.
+
+        Raises:
+            Unavailable: it does not answer, or refuses.
+        """
+        writer = self._writer
+        if writer is None:
+            raise _unanswered("the control process is not there")
+        self._number += 1
+        number = self._number
+        answered = self._asked[number] = asyncio.get_running_loop().create_future()
+        writer.write(frames.encode(frames.Question(number, msgspec.msgpack.encode(request))))
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                reply = await answered
+            if reply.problem:
+                raise _unanswered(reply.problem)
+            return msgspec.msgpack.decode(reply.body, type=counters.LeaseReply)
+        except (TimeoutError, msgspec.MsgspecError) as error:
+            raise _unanswered("the control process does not answer") from error
+        finally:
+            self._asked.pop(number, None)
+
+    def _give_up(self) -> None:
+        for answered in self._asked.values():
+            if not answered.done():
+                answered.set_exception(_unanswered("the control process went away"))
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cutter = frames.FrameReader()
@@ -195,9 +258,17 @@ class Subscription:
             writer.write(frames.encode(frame))
             if fresh == self._topics.keys():
                 self._confirm()
+        elif isinstance(frame, frames.Reply):
+            answered = self._asked.get(frame.number)
+            if answered is not None and not answered.done():
+                answered.set_result(frame)
 
     def _confirm(self) -> None:
         now = time.monotonic_ns()
         for _, live in self._topics.values():
             live.confirm(now)
         self.complete.set()
+
+
+def _unanswered(why: str) -> Unavailable:
+    return Unavailable("counters-unreachable", f"the limits cannot be counted: {why}", "Try again in a moment.")

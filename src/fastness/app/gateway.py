@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import socket
-import ssl
 import sys
 from pathlib import Path
 
 import msgspec
 import uvicorn
 
-from fastness.access import Credentials, Policies
-from fastness.app.control import Leaf
-from fastness.app.feed import Subscription, Topics
+from fastness.app.feed import Subscription
+from fastness.app.held import Held, Told
 from fastness.app.home import Home
+from fastness.app.leaf import Leaf, load_leaf, strict_context
 from fastness.app.lifeline import lifeline
-from fastness.app.settings import Settings, load_settings
+from fastness.app.settings import Settings, load_settings, shared_counters
+from fastness.app.snapshots import Rules
 from fastness.core.clock import SystemClock, system_entropy
 from fastness.core.errors import FastnessError
-from fastness.foundation.storage import FileJournal, Live, MemoryCounters
+from fastness.foundation.crypto import references
+from fastness.foundation.storage import FileJournal, MemoryCounters, counters
 from fastness.foundation.telemetry import Metrics
 from fastness.gateway import EdgeProtocol, GatewayParts, create_app
 from fastness.models.release import Route, Routes
@@ -80,30 +80,36 @@ def main() -> None:
 
 
 async def _serve(home: Home, settings: Settings, listener: socket.socket, worker: int) -> None:
-    credentials: Live[Credentials] = Live()
-    routes: Live[Routes] = Live()
-    leaf: Live[Leaf] = Live()
+    name = f"gateway-{worker}"
+    journal, metrics = FileJournal(home.journal, name), Metrics({"worker": name})
+    told = Told(journal, metrics, name)
+    held = Held(told)
     predictors = _Predictors(settings)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = strict_context()
 
     def changed(snapshot: msgspec.Struct) -> None:
         if isinstance(snapshot, Leaf):
             load_leaf(context, snapshot)
         elif isinstance(snapshot, Routes):
             predictors.keep(snapshot)
+        elif isinstance(snapshot, Rules):
+            held.take(snapshot)
 
-    topics: Topics = {"keys": (Credentials, credentials), "routes": (Routes, routes), "tls": (Leaf, leaf)}
-    subscription = Subscription(home.state_socket, topics, changed)
+    subscription = Subscription(home.state_socket, held.topics, changed)
     receiving = asyncio.create_task(subscription.run())
     ending = asyncio.create_task(lifeline())
     await asyncio.wait({asyncio.create_task(subscription.complete.wait()), ending}, return_when=asyncio.FIRST_COMPLETED)
     if ending.done():
         return
+    shared: counters.RedisCounters | counters.LeasedCounters = counters.LeasedCounters(subscription.ask)
+    if settings.redis.url:
+        secrets = references.open_secrets(settings.secrets, os.environ)
+        shared = shared_counters(settings, secrets, SystemClock(), told.counters)
     parts = GatewayParts(
-        credentials=credentials, policies=Policies.shipped(), routes=routes, predictor_for=predictors,
-        counters=MemoryCounters(1 / settings.server.gateways), journal=FileJournal(home.journal, f"gateway-{worker}"),
-        metrics=Metrics({"worker": f"gateway-{worker}"}), clock=SystemClock(), entropy=system_entropy,
+        credentials=held.credentials, tokens=held.tokens, policies=held.policies, restrictions=held.restrictions,
+        quotas=held.quotas, routes=held.routes, predictor_for=predictors, shared=shared,
+        counters=MemoryCounters(1 / settings.server.gateways), journal=journal, metrics=metrics, clock=SystemClock(),
+        entropy=system_entropy,
     )  # fmt: skip
     config = uvicorn.Config(
         create_app(parts, settings.gateway), http=EdgeProtocol, ws="none", lifespan="off", access_log=False,
@@ -114,19 +120,8 @@ async def _serve(home: Home, settings: Settings, listener: socket.socket, worker
     server = uvicorn.Server(config)
     ending.add_done_callback(lambda _: setattr(server, "should_exit", True))
     await server.serve(sockets=[listener])
+    await shared.close()
     receiving.cancel()
-
-
-def load_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
-    """Put a certificate into a live context, by memory alone; handshakes from now on get it."""
-    with contextlib.ExitStack() as stack:
-        paths = []
-        for name, data in (("chain", leaf.chain_pem), ("key", leaf.key_pem)):
-            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-            stack.callback(os.close, descriptor)
-            os.write(descriptor, data)
-            paths.append(f"/proc/self/fd/{descriptor}")
-        context.load_cert_chain(*paths)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastness.core.clock import system_entropy
 from fastness.core.errors import Conflict, Invalid, NotFound
 
-OPTIONS = frozenset(f"FASTNESS_{name}" for name in ("HOME", "AS", "CREDENTIALS", "KEY", "PASSPHRASE_FILE"))
+OPTIONS = frozenset(f"FASTNESS_{name}" for name in ("HOME", "AS", "CODE", "CREDENTIALS", "KEY", "PASSPHRASE_FILE"))
 """Names in the environment that are options of the command line and not settings; some hold secrets."""
 
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the closing zero

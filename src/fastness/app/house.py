@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fastness.access import (
-    Credentials,
-    KeysProjection,
-    Policies,
-    create_principal,
-    enrol,
-)
+from fastness.access import Credentials, Policies, create_principal, decide, enrol
+from fastness.access.integrity import seal_once
+from fastness.access.login import App, Desk, factors
+from fastness.access.oauth import OAuth
+from fastness.access.policysets import PolicyBook
+from fastness.access.tokens import Issuer, Signers
 from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
 from fastness.app.settings import FILE, Settings
+from fastness.app.snapshots import Snapshots
 from fastness.core.clock import Clock, Entropy, SystemClock, system_entropy
-from fastness.core.errors import Corrupt, Invalid
+from fastness.core.errors import Corrupt, FastnessError, Invalid
 from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
-from fastness.core.identity import SYSTEM_SCOPE, PrincipalKind, Role, Scope
+from fastness.core.identity import (
+    SYSTEM,
+    SYSTEM_SCOPE,
+    Action,
+    Principal,
+    PrincipalKind,
+    Resource,
+    Role,
+    Scope,
+    TenantId,
+)
 from fastness.core.secrets import SecretBytes
-from fastness.foundation.crypto import CertificateAuthority, Purpose, SealedKeyRing, Unlock
+from fastness.foundation.crypto import CertificateAuthority, Purpose, SealedKeyRing, Unlock, references
 from fastness.foundation.ledger import Ledger, LogReport, Sequencer, open_checkpoint, verify_log
 from fastness.foundation.sandbox import Sandbox, SealedFile
-from fastness.foundation.storage import FileBlobs, SqliteRecords
+from fastness.foundation.storage import FileBlobs, MemoryCounters, SqliteRecords, counters
 from fastness.foundation.vault import Vault
 from fastness.models.release import ReleaseParts, Route, Routes, RoutesProjection, verify_version
 from fastness.models.runtime import ModelHost
@@ -33,15 +45,38 @@ from fastness.models.scan import Scanner
 from fastness.wire.control import SystemView
 
 LOG = "ledger:log"
+FIRST_FACTOR = "authenticator app"
 _LONGEST_TEXT = 500  # in an event: paths and messages may be longer
+_MOST_TOLD = 1_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The first administrator of a new house; the key is shown this once."""
+    """The first administrator of a new house; the key, and what an authenticator app takes in, are shown this once."""
 
     principal: str
     api_key: str
+    app: App = field(repr=False)
+
+
+class _Damage:
+    """Records each damage once; where even that fails, what is damaged is left out all the same."""
+
+    def __init__(self, record: Callable[[Scope, str, Corrupt], None]) -> None:
+        self._record = record
+        self._told: set[tuple[str, str, str]] = set()
+
+    def __call__(self, tenant: TenantId, resource: str, error: Corrupt) -> None:
+        what = (tenant, resource, error.message)
+        if what in self._told or len(self._told) >= _MOST_TOLD:
+            return
+        try:
+            self._record(Scope(tenant, SYSTEM), resource, error)
+            self._told.add(what)
+        except FastnessError:
+            _log.exception("damage of %s is not recorded", resource)
 
 
 class House:
@@ -50,6 +85,12 @@ class House:
     Attributes:
         parts: what admission and release work with.
         pepper: secret of the API keys' digests.
+        desk: where people log in.
+        policies: the rules shipped with the house; what holds for a tenant is `book.of(tenant)`.
+        snapshots: keys, rules, restrictions, quotas and token keys as they stand, loaded anew when they moved.
+        issuer: of access tokens; `signers` opens the keys that sign them, `oauth` is the authorization server.
+        seals: signs rules that were approved.
+        secrets: what the settings refer to.
         mended: what was wrong with the log and is mended; None where nothing was.
     """
 
@@ -61,7 +102,7 @@ class House:
         self.entropy: Entropy = system_entropy
         self.mended: Corrupt | None = None
         with contextlib.ExitStack() as opened:
-            self.records = SqliteRecords(home.records, self.entropy)
+            self.records = SqliteRecords(home.records, self.entropy, seal=keyring.mac(Purpose.ROWS))
             opened.callback(self.records.close)
             self.sequencer = Sequencer(
                 home.ledger,
@@ -72,13 +113,14 @@ class House:
                 home.checkpoints,
             )
             opened.callback(self.sequencer.close)
-            self._take_up_log(mend=mend)
+            _take_up_log(self, mend=mend)
             self._opened = opened.pop_all()  # nothing stays open of a house that could not be opened
         self.blobs = FileBlobs(home.blobs)
         self.vault = Vault(self.blobs, keyring, self.entropy)
         self.ledger = Ledger(home.ledger, self.records, (home.ledger / "vkey").read_text("utf-8").strip())
         self.policies = Policies.shipped()
         self.pepper = keyring.mac(Purpose.KEY_PEPPER)
+        self.desk = Desk.open(settings.login.at(settings.server.console_origin), keyring, self.entropy)
         self.sandbox = Sandbox.detect(settings.sandbox)
         self.host = ModelHost(self.sandbox, settings.runtime)
         self.scanner = Scanner(settings.scanning)
@@ -88,19 +130,26 @@ class House:
             entropy=self.entropy, sockets=home.workers, settings=settings.release, scan=settings.scan,
             scanner=self.scanner,
         )  # fmt: skip
-        self._keys = KeysProjection(self.pepper)
+        tokens, address = settings.tokens, settings.tokens.issuer or settings.server.admin_url
+        self.signers = Signers(keyring)
+        self.issuer = Issuer(address.rstrip("/"), tokens.audience or address.rstrip("/"), self.signers, tokens.life_s)
+        self.seals = keyring.signer(Purpose.POLICIES)
+        self.secrets = references.open_secrets(settings.secrets, os.environ)
+        damage = _Damage(self.record_damage)
+        self.snapshots = Snapshots(self.records, keyring, self.issuer, settings.quotas, damage)
+        self.oauth = _oauth(self)
         self._routes = RoutesProjection(self.parts)
         self._view: Callable[[str], SystemView] | None = None
         self._published: Callable[[str], None] | None = None
-        self._credentials: tuple[int, Credentials] | None = None
 
     def credentials(self) -> Credentials:
         """API keys as they stand now."""
-        epoch = self.records.epoch(self._keys.topic)
-        if self._credentials is None or self._credentials[0] != epoch:
-            with self.records.read(SYSTEM_SCOPE) as reading:
-                self._credentials = (epoch, self._keys.load(reading))
-        return self._credentials[1]
+        return self.snapshots.keys.load()
+
+    @property
+    def book(self) -> PolicyBook:
+        """The rules as they stand now: `book.of(tenant)`."""
+        return self.snapshots.book()
 
     def routes(self) -> Routes:
         """What is to be served, each alias verified."""
@@ -198,16 +247,26 @@ class House:
         """Give back files, locks and connections."""
         self._opened.close()
 
-    def _take_up_log(self, *, mend: bool) -> None:
-        """Go on where the log ended; one that does not fit is recorded, and mended only if that is asked for."""
-        try:
-            _require_log(self.home)
-            self.sequencer.recover()
-        except Corrupt as error:
-            self.record_damage(SYSTEM_SCOPE, LOG, error)
-            if not mend:
-                raise
-            self.mend_log(error)
+
+def _take_up_log(house: House, *, mend: bool) -> None:
+    """Go on where the log ended; one that does not fit is recorded, and mended only if that is asked for."""
+    try:
+        _require_log(house.home)
+        house.sequencer.recover()
+    except Corrupt as error:
+        house.record_damage(SYSTEM_SCOPE, LOG, error)
+        if not mend:
+            raise
+        house.mend_log(error)
+
+
+def _oauth(house: House) -> OAuth:
+    def permits(who: Principal, action: Action, resource: Resource) -> bool:
+        rules, now = house.book.of(who.tenant), house.clock.now()
+        return decide(who, action, resource, {"tenant": who.tenant}, rules, now).allow
+
+    digests = house.keyring.mac(Purpose.TOKENS)
+    return OAuth(house.issuer, digests, counters.once_in, permits, MemoryCounters())
 
 
 def _require_log(home: Home) -> None:
@@ -240,6 +299,7 @@ def create_home(home: Home, passphrase: str | None, admin: str, public_pem: byte
         house = House(home, Settings(), keyring)
         with contextlib.closing(house):
             created = _first_administrator(house, admin, public_pem)
+            seal_once(house.records, keyring, house.clock.now())
             house.settle()
     write_private(home.settings, FILE.encode())  # last: its presence says that the house is whole
     return created
@@ -251,7 +311,8 @@ def _first_administrator(house: House, name: str, public_pem: bytes) -> Created:
         enrolment = create_principal(tx, PrincipalKind.USER, name, frozenset({Role.ADMINISTRATOR}))
     with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
         principal, key = enrol(tx, enrolment.code, public_pem, house.pepper)
-    return Created(principal.id, key.text)
+        app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR)
+    return Created(principal.id, key.text, app)
 
 
 @contextlib.contextmanager
@@ -272,6 +333,7 @@ def open_house(home: Home, settings: Settings, passphrase: str | None, *, mend: 
     upgrade(home.records)
     house = House(home, settings, keyring, mend=mend)
     try:
+        seal_once(house.records, keyring, house.clock.now())
         yield house
     finally:
         house.close()

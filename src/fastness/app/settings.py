@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
+from fastness.access.login import LoginSettings
+from fastness.access.quotas import QuotaSettings
+from fastness.access.scim import ScimSettings
 from fastness.app.home import OPTIONS, Home
+from fastness.core.clock import Clock
+from fastness.core.secrets import SecretRef
 from fastness.core.settings import InvalidSetting, load
+from fastness.foundation.crypto import references
 from fastness.foundation.sandbox import SandboxSettings
+from fastness.foundation.storage import MemoryCounters, counters
 from fastness.gateway import GatewaySettings
 from fastness.models.release import ReleaseSettings
 from fastness.models.runtime import RuntimeSettings
@@ -16,6 +24,7 @@ from fastness.models.scan import RunSettings, ScanSettings
 
 _MOST_GATEWAYS = 64
 _PORTS = range(65536)
+_LONGEST_TOKEN_S = 600
 
 FILE = """\
 # Settings of this house. An unknown key, a wrong type or a value out of range stops the start.
@@ -24,6 +33,7 @@ FILE = """\
 [server]
 host = "127.0.0.1"
 port = 8443
+admin_port = 8444       # control plane and console, on this machine only
 gateways = 1            # gateway worker processes
 
 [release]
@@ -40,19 +50,23 @@ class ServerSettings:
         port: 0 takes a free one.
         gateways: gateway worker processes, 1 to 64; limits are shared among them.
         max_key_rate, max_key_burst: the highest limit that a key can be given: requests a second, and at once.
+        admin_host, admin_port: where the control plane and the console listen, over TLS, besides the Unix socket; 0 takes
+            a free port.
         names: DNS names and addresses in the certificate, besides `host`.
     """
 
     host: str = "127.0.0.1"
     port: int = 8443
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8444
     gateways: int = 1
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     max_key_rate: float = 10_000.0
     max_key_burst: float = 20_000.0
 
     def __post_init__(self) -> None:
-        if self.port not in _PORTS:
-            raise InvalidSetting("server.port", "is 0 to 65535")
+        if self.port not in _PORTS or self.admin_port not in _PORTS:
+            raise InvalidSetting("server.port", "and server.admin_port are 0 to 65535")
         if not 1 <= self.gateways <= _MOST_GATEWAYS:
             raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
         if not (self.max_key_rate > 0 and self.max_key_burst >= 1):
@@ -61,8 +75,62 @@ class ServerSettings:
     @property
     def local_url(self) -> str:
         """Where callers on this machine reach the gateway."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not listened on
-        return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
+        return _local(self.host, self.port)
+
+    @property
+    def admin_url(self) -> str:
+        """Where the control plane and the console are reached on this machine."""
+        return _local(self.admin_host, self.admin_port)
+
+    @property
+    def console_origin(self) -> str:
+        """The origin of the console by a name, where there is one: passkeys belong to names, not to addresses."""
+        near = self.admin_host.startswith("127.") or self.admin_host in {"0.0.0.0", "::", "::1"}  # noqa: S104 - compared
+        origin = f"https://localhost:{self.admin_port}" if near else self.admin_url
+        return origin.removesuffix(":443")  # as browsers write it
+
+    def listening(self, admin_port: int) -> Self:
+        """These settings with the port that the control plane really has."""
+        return replace(self, admin_port=admin_port)
+
+
+@dataclass(frozen=True)
+class RedisSettings(counters.RedisSettings):
+    """Where the shared counters are.
+
+    Attributes:
+        password: of the server, such as secret://file/run/secrets/redis; without one, none is sent.
+    """
+
+    password: SecretRef | None = None
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """The access tokens of this house.
+
+    Attributes:
+        issuer: the https address in them, at which the control plane is reached; empty takes that of this machine.
+        audience: for whom they are; empty takes the issuer.
+        life_s: seconds that one is good for, 1 to 600.
+        rotate_s: how old the key that signs them may become; at least an hour.
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    life_s: int = _LONGEST_TOKEN_S
+    rotate_s: float = 30 * 86_400.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.life_s <= _LONGEST_TOKEN_S:
+            raise InvalidSetting("tokens.life_s", f"is 1 to {_LONGEST_TOKEN_S}")
+        if not 3_600 <= self.rotate_s < float("inf"):
+            raise InvalidSetting("tokens.rotate_s", "is at least 3600")
+
+
+def _local(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 @dataclass(frozen=True)
@@ -71,11 +139,33 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    login: LoginSettings = field(default_factory=LoginSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    secrets: references.SecretsSettings = field(default_factory=references.SecretsSettings)
+    scim: ScimSettings = field(default_factory=ScimSettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
     scan: ScanSettings = field(default_factory=ScanSettings)
     scanning: RunSettings = field(default_factory=RunSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+
+def shared_counters(
+    settings: Settings, secrets: references.Secrets, clock: Clock, changed: Callable[[str], None] | None = None
+) -> counters.RedisCounters:
+    """The counters in Redis; while it does not answer, this process counts its share alone, if the settings say so.
+
+    Args:
+        changed: told why Redis ceased to answer, and with nothing that it began again.
+
+    Raises:
+        Invalid: the settings name no Redis.
+    """
+    redis = settings.redis
+    password = None if redis.password is None else secrets.bound(redis.password, clock)
+    return counters.RedisCounters(redis, password, MemoryCounters(1 / settings.server.gateways), changed)
 
 
 def load_settings(home: Home, flags: Mapping[str, str]) -> Settings:

@@ -60,7 +60,7 @@ def _environment() -> dict[str, str]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The public listening socket.
+    """A listening socket, for a child to inherit.
 
     Raises:
         Conflict: the port is taken.
@@ -74,7 +74,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == 98:
-            raise Conflict("port-taken", f"port {port} of {host} is taken", "Choose another with --port.") from error
+            raise Conflict(
+                "port-taken", f"port {port} of {host} is taken", "Choose another with --port or --admin-port."
+            ) from error
         raise Unavailable("address-unusable", f"cannot listen on {host}:{port}: {error.strerror}") from error
     listener.listen(1024)
     listener.set_inheritable(True)

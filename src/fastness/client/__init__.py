@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastness.client.calls import SecondFactor
     from fastness.client.control import ControlClient
     from fastness.client.inference import Client, InferResult
     from fastness.client.transport import Body, HttpTransport, Reply, Transport
 
-__all__ = ["Body", "Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "Transport"]
+__all__ = ["Body", "Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "SecondFactor", "Transport"]
 
 _MODULES = {
     "Body": "transport",
@@ -22,6 +23,7 @@ _MODULES = {
     "HttpTransport": "transport",
     "InferResult": "inference",
     "Reply": "transport",
+    "SecondFactor": "calls",
     "Transport": "transport",
 }
 

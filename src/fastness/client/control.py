@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from fastness.client.transport import Body, Reply, Transport
+from fastness.client.calls import Calls, SecondFactor
+from fastness.client.directory import DirectoryCalls, ReviewCalls
+from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
+from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
 from fastness.wire import control, problems
-
-T = TypeVar("T")
-API = "/api/v1"
-_FAILED = 400
-
-
-class _Calls:
-    """One principal's calls over one transport."""
-
-    def __init__(self, transport: Transport, key: str) -> None:
-        self._transport = transport
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-
-    def send(self, method: str, path: str, body: Body | None, kind: str = "application/json") -> Reply:
-        headers = dict(self._headers)
-        if body is not None:
-            headers["content-type"] = kind
-        reply = self._transport.send(method, API + path, headers, body)
-        if reply.status >= _FAILED:
-            raise problems.decode(reply.status, reply.read(), reply.headers)
-        return reply
-
-    def call(self, method: str, path: str, answer: type[T] | None, message: msgspec.Struct | None = None) -> T:
-        data = self.send(method, path, msgspec.json.encode(message) if message is not None else None).read()
-        try:
-            return msgspec.json.decode(data or b"null", type=answer)
-        except msgspec.MsgspecError as error:
-            raise Unavailable(
-                "reply-malformed", f"the house gave an answer that this client does not know: {error}"
-            ) from error
 
 
 class AccessCalls:
     """Who may do what."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def enrol(self, code: str, public_pem: str) -> control.EnrolmentReply:
@@ -62,7 +34,7 @@ class AccessCalls:
 
     def principals(self) -> list[control.PrincipalView]:
         """All principals of the tenant."""
-        return self._calls.call("GET", "/principals", list[control.PrincipalView])
+        return self._calls.all("/principals", control.PrincipalView)
 
     def set_roles(self, principal: str, roles: Iterable[str]) -> None:
         """Give a principal these roles and no others."""
@@ -87,11 +59,15 @@ class AccessCalls:
 
     def keys(self) -> list[control.KeyView]:
         """All keys of the tenant, without their secrets."""
-        return self._calls.call("GET", "/keys", list[control.KeyView])
+        return self._calls.all("/keys", control.KeyView)
 
     def revoke_key(self, key_id: str) -> None:
         """Revoke a key; in force in every worker within a second."""
         self._calls.send("DELETE", f"/keys/{quote(key_id, safe='')}", None).read()
+
+    def routes(self) -> control.RoutesView:
+        """Every route of the control plane and the gateway, and what stands before it."""
+        return self._calls.call("GET", "/access/routes", control.RoutesView)
 
     def grant_allowance(self, environment: str, request: control.AllowanceRequest) -> control.AllowanceView:
         """Let measures that were not run pass in an environment for a while."""
@@ -101,15 +77,73 @@ class AccessCalls:
 
     def allowances(self, environment: str) -> list[control.AllowanceView]:
         """Standing allowances of an environment."""
-        return self._calls.call(
-            "GET", f"/environments/{quote(environment, safe='')}/allowances", list[control.AllowanceView]
-        )
+        return self._calls.all(f"/environments/{quote(environment, safe='')}/allowances", control.AllowanceView)
+
+
+class LoginCalls:
+    """Who one is, how people come in, one's sessions and second factors, and step-up by them."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def me(self) -> control.MeView:
+        """Who asks, and by what."""
+        return self._calls.call("GET", "/me", control.MeView)
+
+    def set_password(self, new: str) -> None:
+        """Set one's first password; it takes a second factor."""
+        self._calls.call("PUT", "/password", control.PasswordReply, control.PasswordRequest(new))
+
+    def sessions(self, *, everybody: bool = False) -> builtins.list[control.SessionView]:
+        """One's open sessions, or those of the whole tenant."""
+        return self._calls.all(f"/sessions?everybody={'true' if everybody else 'false'}", control.SessionView)
+
+    def revoke_session(self, session: str) -> None:
+        """End a session; the next request with it is refused."""
+        self._calls.send("DELETE", f"/sessions/{quote(session, safe='')}", None).read()
+
+    def invite(self, principal: str) -> control.InvitationReply:
+        """A one-time code by which a person comes into the console."""
+        return self._calls.call("POST", f"{_principal(principal)}/invitations", control.InvitationReply)
+
+    def reset_credentials(self, principal: str) -> control.InvitationReply:
+        """Take away somebody's password and second factors; with the code they begin anew."""
+        return self._calls.call("POST", f"{_principal(principal)}/credential-reset", control.InvitationReply)
+
+    def factors(self) -> control.FactorsView:
+        """All second factors of the caller."""
+        return self._calls.call("GET", "/factors", control.FactorsView)
+
+    def start_totp(self, label: str) -> control.AppView:
+        """Begin to set up an authenticator app; it takes a second factor where there is one already."""
+        return self._calls.call("POST", "/factors/totp", control.AppView, control.LabelRequest(label))
+
+    def confirm_totp(self, factor: str, code: str) -> control.FactorReply:
+        """Complete an authenticator app by its first code; with the first factor come recovery codes."""
+        path = f"/factors/totp/{quote(factor, safe='')}/confirmation"
+        return self._calls.call("POST", path, control.FactorReply, control.CodeRequest(code))
+
+    def new_recovery_codes(self) -> control.FactorReply:
+        """Ten fresh recovery codes; all older ones are void."""
+        return self._calls.call("POST", "/factors/recovery-codes", control.FactorReply)
+
+    def remove_factor(self, factor: str) -> None:
+        """Remove one of one's own factors."""
+        self._calls.send("DELETE", f"/factors/{quote(factor, safe='')}", None).read()
+
+    def ways(self) -> control.WaysView:
+        """How the caller can give a second factor."""
+        return self._calls.call("GET", "/step-ups", control.WaysView)
+
+    def step_up(self, request: control.StepUpRequest) -> control.ElevationReply:
+        """Give a second factor."""
+        return self._calls.call("POST", "/step-ups", control.ElevationReply, request)
 
 
 class ModelCalls:
     """From push to rollback."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def push(
@@ -143,11 +177,11 @@ class ModelCalls:
 
     def list(self) -> builtins.list[control.ModelView]:
         """All models."""
-        return self._calls.call("GET", "/models", builtins.list[control.ModelView])
+        return self._calls.all("/models", control.ModelView)
 
     def versions(self, model: str) -> builtins.list[control.VersionView]:
         """All versions of a model, newest first."""
-        return self._calls.call("GET", _model(model), builtins.list[control.VersionView])
+        return self._calls.all(_model(model), control.VersionView)
 
     def version(self, model: str, version: int) -> control.VersionView:
         """One version, whole."""
@@ -155,7 +189,7 @@ class ModelCalls:
 
     def history(self, model: str) -> builtins.list[control.HistoryView]:
         """How the aliases of a model moved, newest first."""
-        return self._calls.call("GET", f"{_model(model)}/history", builtins.list[control.HistoryView])
+        return self._calls.all(f"{_model(model)}/history", control.HistoryView)
 
     def verify(self, model: str, version: int, environment: str) -> control.VersionView:
         """Verify everything about a version again: signatures, approvals, policy and every stored byte."""
@@ -195,7 +229,7 @@ class ModelCalls:
 class AuditCalls:
     """What happened, with proof, and how the house stands."""
 
-    def __init__(self, calls: _Calls) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def entries(self, after: int, limit: int, kinds: Iterable[str] = (), last: int = 0) -> list[control.EntryView]:
@@ -231,18 +265,30 @@ class ControlClient:
     Args:
         transport: over which the house is reached.
         key: the principal's API key; empty only for `access.enrol`.
+        second: answers where a second factor is asked for; without one such calls are refused.
 
     Attributes:
+        login: who one is, one's sessions and second factors, and step-up by them.
         access: principals, keys and allowances.
         models: from push to rollback.
         audit: the ledger and the state of the house.
+        policies: the tenant's own rules, and why somebody may or may not.
+        approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
+        directory, reviews: who belongs and what gives them rights, and whether they still need it.
     """
 
-    def __init__(self, transport: Transport, key: str = "") -> None:
-        calls = _Calls(transport, key)
+    def __init__(self, transport: Transport, key: str = "", second: SecondFactor | None = None) -> None:
+        calls = Calls(transport, key, second)
+        self.login = LoginCalls(calls)
         self.access = AccessCalls(calls)
         self.models = ModelCalls(calls)
         self.audit = AuditCalls(calls)
+        self.policies = PolicyCalls(calls)
+        self.approvals = ApprovalCalls(calls)
+        self.restrictions = RestrictionCalls(calls)
+        self.quotas = QuotaCalls(calls)
+        self.directory = DirectoryCalls(calls)
+        self.reviews = ReviewCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

@@ -75,6 +75,12 @@ class Conflict(FastnessError):
     exit = 75
 
 
+class Stale(Conflict):
+    """What was to be replaced is not what the caller knows (RFC 9110, section 13.1.1)."""
+
+    status = 412
+
+
 class TooLarge(FastnessError):
     """A size limit was exceeded."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from fastness.core.clock import Instant
 from fastness.core.errors import Invalid
@@ -59,12 +59,25 @@ def parse_role(text: str) -> Role:
     return Role(text)
 
 
+class Grant(NamedTuple):
+    """A role held on one model alone."""
+
+    role: Role
+    model: str
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated actor.
 
     Attributes:
+        roles: held everywhere in the tenant.
+        authenticated_at: when the credential in use proved who it is.
         actions: what the credential is narrowed to; None leaves all that the roles permit. It never widens.
+        models: the names of the models that the credential is narrowed to; None leaves all.
+        grants: roles held on single models.
+        stepped_up_at: when a second factor was last given with this credential; None if never.
+        actor: who acts in this principal's name, by delegation; empty where nobody else does.
     """
 
     kind: PrincipalKind
@@ -74,6 +87,10 @@ class Principal:
     strength: Strength
     authenticated_at: Instant
     actions: frozenset[Action] | None = None
+    models: frozenset[str] | None = None
+    grants: frozenset[Grant] = frozenset()
+    stepped_up_at: Instant | None = None
+    actor: PrincipalId = PrincipalId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +123,45 @@ class Action(StrEnum):
     MODEL_DEPLOY = "model.deploy"
     MODEL_ROLLBACK = "model.rollback"
     MODEL_QUARANTINE = "model.quarantine"
+    MODEL_DELETE = "model.delete"
     ALLOWANCE_GRANT = "allowance.grant"
+    APPROVAL_GIVE = "approval.give"
     ACCESS_READ = "access.read"
     PRINCIPAL_CREATE = "principal.create"
     ROLE_GRANT = "role.grant"
+    GROUP_CHANGE = "group.change"
+    TENANT_CREATE = "tenant.create"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    SESSION_REVOKE = "session.revoke"
+    CREDENTIAL_RESET = "credential.reset"
+    CLIENT_CHANGE = "client.change"
+    TOKEN_DELEGATE = "token.delegate"  # noqa: S105 - a name, no password
+    POLICY_READ = "policy.read"
+    POLICY_CHANGE = "policy.change"
+    RESTRICTION_CHANGE = "restriction.change"
+    QUOTA_CHANGE = "quota.change"
+    REVIEW_MANAGE = "review.manage"
+    REVIEW_DECIDE = "review.decide"
+    DIRECTORY_PROVISION = "directory.provision"
+    KEYRING_ROTATE = "keyring.rotate"
     AUDIT_READ = "audit.read"
+    AUDIT_EXPORT = "audit.export"
     METRICS_READ = "metrics.read"
     SYSTEM_READ = "system.read"
+
+
+class Obligation(StrEnum):
+    """What a decision may ask for besides its answer; a rule names them by `@obliges`.
+
+    `step-up` is a second factor given lately, `two-persons` an approval by others, `mask` a reply without personal
+    values, `log` an event also where the answer is yes.
+    """
+
+    STEP_UP = "step-up"
+    TWO_PERSONS = "two-persons"
+    MASK = "mask"
+    LOG = "log"
 
 
 SYSTEM = PrincipalId("system:fastness")

@@ -1,7 +1,7 @@
 """Strict settings: file < environment < flags; an unknown key, wrong type or bad range stops the start.
 
-A settings tree is nested frozen dataclasses with defaults. Fields hold bool, int, float, str, tuples of str, or another
-settings dataclass; ranges are checked by the dataclass's own `__post_init__`.
+A settings tree is nested frozen dataclasses with defaults. Fields hold bool, int, float, str, tuples of str, a `SecretRef` or
+none, or another settings dataclass; ranges are checked by the dataclass's own `__post_init__`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fastness.core.errors import FastnessError, Invalid
+from fastness.core.secrets import SecretRef
 
 T = TypeVar("T")
 Scalar = bool | int | float | str
@@ -87,6 +88,8 @@ def _build(kind: type[T], tree: Mapping[str, object], at: str) -> T:
 
 
 def _value(hint: object, value: object, key: str) -> object:
+    if hint in (SecretRef, SecretRef | None):
+        return _reference(value, key)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise InvalidSetting(key, "is a table")
@@ -94,8 +97,18 @@ def _value(hint: object, value: object, key: str) -> object:
     if typing.get_origin(hint) is tuple:
         return _texts(value, key)
     if hint not in (bool, int, float, str):
-        raise TypeError(f"setting {key}: fields hold bool, int, float, str, tuple[str, ...] or a dataclass, not {hint}")
+        raise TypeError(
+            f"setting {key}: fields hold bool, int, float, str, tuple[str, ...], SecretRef or a dataclass, not {hint}"
+        )
     return _scalar(hint, value, key)
+
+
+def _reference(value: object, key: str) -> SecretRef:
+    """A reference; what is none is not shown, for somebody may have written the secret itself."""
+    try:
+        return SecretRef.parse(value if isinstance(value, str) else "")
+    except Invalid as error:
+        raise InvalidSetting(key, f"{error.message}. {error.hint}") from None
 
 
 def _texts(value: object, key: str) -> tuple[str, ...]:

@@ -16,11 +16,12 @@ from time import perf_counter
 from typing import Any
 
 from fastness.core.errors import FastnessError, Invalid, Unavailable
+from fastness.core.identity import Action
 from fastness.gateway.answers import BINARY_HEADERS, JSON_HEADERS, TEXT_HEADERS, Answer, refusal, status_of
 from fastness.gateway.connection import SCOPE_KEY, Exchange
-from fastness.gateway.doors import Doors, Granted
+from fastness.gateway.doors import Doors, Granted, action_of
 from fastness.gateway.edge import Edge
-from fastness.gateway.head import Head, Paths, Target, read_head, too_large
+from fastness.gateway.head import PROBES, Head, Paths, Target, read_head, too_large
 from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Recorder, Request
 from fastness.gateway.settings import GatewaySettings
@@ -37,7 +38,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _LIVE = Answer(200, JSON_HEADERS, b'{"live":true}')
 _READY = Answer(200, JSON_HEADERS, b'{"ready":true}')
 _SERVER = Answer(200, JSON_HEADERS, b'{"name":"fastness","version":"2","extensions":["binary_tensor_data"]}')
-_PROBES = frozenset({"live", "ready", "server"})
 
 
 class Gateway:
@@ -55,7 +55,7 @@ class Gateway:
         )
         self.edge = Edge(settings, parts.journal, self._recorder)
         self._paths = Paths()
-        self._doors = Doors(parts)
+        self._doors = Doors(parts, settings, self._recorder)
         self._verdicts = Verdicts(allow_review=settings.allow_review)
         self._held_bytes = 0
 
@@ -82,29 +82,36 @@ class Gateway:
         finally:
             self._held_bytes -= request.held
         await self._leave(request, answer, error, exchange, send)
+        await self._doors.settle(request)
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive, exchange: Exchange | None) -> Answer:
+        client = scope.get("client")
+        request.address = client[0] if client else ""
+        if "extensions" in scope:
+            request.chain = scope["extensions"].get("tls", {}).get("client_cert_chain", [])
+        self._doors.at_edge(request)
         target = self._paths.find(scope["raw_path"])
         request.name = target.name
         head = read_head(scope, target, self._settings)
         request.read = target.method == "GET" or head.content_length == 0
         if target.name == "infer":
             return await self._infer(request, target, head, receive, exchange)
-        return self._look(request, target, head)
+        return await self._look(request, target, head)
 
     async def _infer(
         self, request: Request, target: Target, head: Head, receive: Receive, exchange: Exchange | None
     ) -> Answer:
         """The request path of DESIGN section 3."""
         doors, ended = self._doors, request.marks.append
-        # 1 edge: deadlines, sizes and strictness stand in `protocol`; path, method and headers were judged by `read_head`
-        # 2 authenticate
+        # 1 edge: deadlines, sizes and strictness stand in `protocol`; blocked addresses, path, method and headers in `_answer`
+        # 2 authenticate: by API key, or by access token
         who = doors.authenticate(request, head.authorization)
-        # 3 step-up: calling a model is no sensitive operation; multi-factor checks of those that are come here
+        # 3 restrictions: blocks, throttles, and second factors where they are asked for at the moment
+        doors.restrict(request, who, Action.MODEL_INFER, target.model)
         # 4 decide
         granted = doors.decide(request, who, target)
-        # 5 rate and quota
-        doors.take(request, who)
+        # 5 rate and quota: all limits at once; what was used instead is settled after the answer
+        await doors.take(request, who, target.model, head.content_length)
         ended(perf_counter())
         body = await self._read(request, head, receive, exchange)
         ended(perf_counter())
@@ -156,35 +163,39 @@ class Gateway:
         self._held_bytes += size
         request.held += size
 
-    def _look(self, request: Request, target: Target, head: Head) -> Answer:
+    async def _look(self, request: Request, target: Target, head: Head) -> Answer:
         """Answers that need no body: probes, and what describes models and the gateway itself."""
+        doors = self._doors
+        if target.name in PROBES:
+            await doors.probe(request, head.authorization)
         if target.name == "live":
             return _LIVE
         if target.name == "server":
             return _SERVER
         if target.name == "ready":
-            self._doors.ready()
+            doors.ready()
             self.edge.flush()
             return _READY
-        who = self._doors.authenticate(request, head.authorization)
+        who = doors.authenticate(request, head.authorization)
+        doors.restrict(request, who, action_of(target), target.model)
         if target.name == "metrics":
-            self._doors.may_read_metrics(request, who)
-            self._doors.take(request, who)
+            doors.may_read_metrics(request, who)
+            await doors.take(request, who, "", None)
             self._recorder.settle()
             return Answer(200, TEXT_HEADERS, self._parts.metrics.render())
         if target.name == "model":
-            described = self._doors.describe(request, who, target)
-            self._doors.take(request, who)
+            described = doors.describe(request, who, target)
+            await doors.take(request, who, target.model, None)
             return Answer(200, JSON_HEADERS, described)
-        granted = self._doors.decide(request, who, target)
-        self._doors.take(request, who)
+        granted = doors.decide(request, who, target)
+        await doors.take(request, who, target.model, None)
         return Answer(200, JSON_HEADERS, b'{"name":"%b","ready":true}' % granted.route.model.encode())
 
     async def _leave(
         self, request: Request, answer: Answer, error: FastnessError | None, exchange: Exchange | None, send: Send
     ) -> None:
         """Step 10: append the event, then let the answer leave; without the one there is not the other."""
-        if error is not None or request.name not in _PROBES:
+        if error is not None or request.name not in PROBES:
             try:
                 status = answer.status if error is None else status_of(error)
                 self._recorder.record(request, status, error)

@@ -1,18 +1,23 @@
-"""Steps 2, 4 and 5 of the request path: who asks, may they, how often. On snapshots; no SQL, no waiting."""
+"""Steps 1 to 5 of the request path that are decided on the headers: whence, who, may they, how much. On snapshots; no SQL."""
 
 from __future__ import annotations
 
-from hashlib import blake2b
+import contextlib
+import ipaddress
 
-from fastness.access import Authenticated, Credentials, authenticate, decide
-from fastness.core.clock import SECOND, Instant
+from fastness.access import Policies, decide
+from fastness.access.restrictions import Asking, Fence, Restrictions
+from fastness.core.clock import Instant
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Limited, NotFound, Unavailable
 from fastness.core.events import Detail
-from fastness.core.identity import Action, Resource
-from fastness.core.limits import LimitKey
+from fastness.core.identity import Action, Obligation, Resource
+from fastness.core.limits import Limit, LimitKey
+from fastness.gateway.callers import Caller, Callers
 from fastness.gateway.head import Target
+from fastness.gateway.meters import Meters
 from fastness.gateway.parts import GatewayParts
-from fastness.gateway.record import Request, route_details
+from fastness.gateway.record import Recorder, Request, route_details
+from fastness.gateway.settings import GatewaySettings
 from fastness.guard import Guard
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import Predictor
@@ -22,38 +27,43 @@ from fastness.wire import oip
 _CONFLICTS = frozenset(
     {"allowance-expired", "approvals-missing", "policy-denied", "version-quarantined", "version-retired"}
 )
+PROBE_LIMIT = Limit(per_s=20.0, burst=100.0)
 _KEPT = 4096
-_KNOWN_NS = SECOND
 
 
 class Granted:
-    """A route that a key may use, and everything about it that stays the same from request to request."""
+    """A route that a caller may use, and everything about it that stays the same from request to request."""
 
-    __slots__ = ("details", "guard", "predictor", "resource", "route", "version")
+    __slots__ = ("details", "guard", "predictor", "resource", "route", "rules", "version", "who")
 
-    def __init__(self, route: Route, key_id: str, predictor: Predictor, guard: Guard) -> None:
+    def __init__(self, route: Route, who: Caller, rules: Policies, predictor: Predictor, guard: Guard) -> None:
         self.route = route
+        self.who = who
+        self.rules = rules
         self.predictor = predictor
         self.guard = guard
         self.version = str(route.version)
         self.resource = f"model:{route.model}"
-        self.details: dict[str, Detail] = route_details(route, key_id)
+        self.details: dict[str, Detail] = route_details(route, who.details)
 
 
 class Doors:
     """Decides on the headers.
 
-    Who was recognised is remembered for a second, so that an expiry counts within a second, and only while the snapshot of the
-    keys stays the same object, so that a revocation counts at once. What was granted is remembered while both snapshots stay.
+    What was granted is remembered while the routes, the rules of the tenant and the caller stay the same objects; a caller does
+    while the snapshot by which it was recognised stays, and for a second at most.
     """
 
-    def __init__(self, parts: GatewayParts) -> None:
+    def __init__(self, parts: GatewayParts, settings: GatewaySettings, recorder: Recorder) -> None:
         self._parts = parts
-        self._secret = parts.entropy(32)
-        self._known: dict[bytes, tuple[Authenticated, Instant]] = {}
-        self._known_by: Credentials | None = None
+        self._near = settings.probe_networks
+        self._callers = Callers(parts)
+        self._meters = Meters(parts, recorder)
+        self._fence: Fence | None = None
+        self._fenced_by: Restrictions | None = None
         self._granted: dict[tuple[str, str, str], Granted] = {}
-        self._granted_by: tuple[Credentials, Routes] | None = None
+        self._granted_by: Routes | None = None
+        self.settle = self._meters.settle
 
     def ready(self) -> None:
         """Return if requests can be decided.
@@ -61,62 +71,99 @@ class Doors:
         Raises:
             Unavailable: a snapshot is missing or stale.
         """
-        _ = self._parts.credentials.current, self._parts.routes.current
+        parts = self._parts
+        _ = parts.credentials.current, parts.tokens.current, parts.routes.current
+        _ = parts.restrictions.current, parts.quotas.current
 
-    def authenticate(self, request: Request, authorization: bytes | None) -> Authenticated:
+    def at_edge(self, request: Request) -> None:
+        """Step 1, before anything else is looked at. Where the snapshot is stale the last one counts, for what lies behind
+        it refuses then.
+
+        Raises:
+            Forbidden: the address is blocked.
+        """
+        with contextlib.suppress(Unavailable):
+            self._look_at_restrictions()
+        if self._fence is not None:
+            request.details = {"from": request.address}
+            self._fence.at_edge(request.address, Instant(request.now))
+
+    async def probe(self, request: Request, authorization: bytes | None) -> None:
+        """Let somebody ask for health: from the networks that the settings name, or with a credential; at a pace.
+
+        Raises:
+            Unauthenticated: from elsewhere, without a valid credential.
+            Limited: too often.
+        """
+        if authorization is not None or not self._is_near(request.address):
+            await self.take(request, self.authenticate(request, authorization), "", None)
+            return
+        key = LimitKey(f"probe:{request.address}")
+        taken = self._parts.counters.take(key, PROBE_LIMIT, 1, Instant(request.now))
+        if not taken.allowed:
+            raise Limited("rate-limited", "health is asked too often", "Wait.", taken.retry_after_s)
+
+    def _is_near(self, peer: str) -> bool:
+        """Whether an address lies in a network of probes; what is no address comes over a Unix socket."""
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return not peer
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._near)
+
+    def authenticate(self, request: Request, authorization: bytes | None) -> Caller:
         """Step 2.
 
         Raises:
-            Unauthenticated: no valid key.
+            Unauthenticated: no valid key or token.
             Unavailable: the snapshot of the keys is stale.
         """
-        live = self._parts.credentials
-        credentials = live.current
-        request.epoch = live.epoch
-        if credentials is not self._known_by:
-            self._known = {}
-            self._known_by = credentials
-        # Not the key but a digest of it is held, under a secret of this process.
-        digest = blake2b(authorization or b"", digest_size=16, key=self._secret).digest()
-        known = self._known.get(digest)
-        if known is not None and known[1] <= request.now < known[1] + _KNOWN_NS:
-            who = known[0]
-        else:
-            who = authenticate(authorization, credentials, request.now)
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[digest] = (who, request.now)
-        request.who = who
-        request.details = {"key": who.key_id}
+        who = self._callers.find(request, authorization)
+        request.principal = who.principal
+        request.details = who.details
         return who
 
-    def decide(self, request: Request, who: Authenticated, target: Target) -> Granted:
+    def restrict(self, request: Request, who: Caller, action: Action, model: str) -> None:
+        """Step 3: what a security officer has set against this caller, address, action or model.
+
+        Raises:
+            Forbidden: blocked, or a second factor is asked for.
+            Limited: slowed down.
+            Unavailable: the snapshot of the restrictions is stale.
+        """
+        self._look_at_restrictions()
+        if self._fence is not None:
+            request.action, request.resource = action, f"model:{model}" if model else ""
+            asking = Asking(who.principal, action, who.credential, request.address, model)
+            self._fence.enforce(asking, self._parts.counters, Instant(request.now))
+
+    def decide(self, request: Request, who: Caller, target: Target) -> Granted:
         """Step 4: the route of `target`, if `who` may use it as the target asks.
 
         Raises:
             Forbidden: the policies do not permit it.
             NotFound: there is no such model for this tenant.
-            Conflict, Unavailable: there is, but it is not served.
+            Conflict, Unavailable: there is, but it is not served; or the rules cannot be verified.
         """
-        credentials, routes = self._parts.credentials.current, self._parts.routes.current
-        by = self._granted_by
-        if by is None or by[0] is not credentials or by[1] is not routes or len(self._granted) >= _KEPT:
+        routes = self._parts.routes.current
+        rules = self._parts.policies.of(who.principal.tenant)
+        if self._granted_by is not routes or len(self._granted) >= _KEPT:
             self._granted = {}
-            self._granted_by = (credentials, routes)
-        request.action = action = Action.MODEL_INFER if target.name == "infer" else Action.MODEL_READ
-        known = (who.key_id, target.key, target.name)
+            self._granted_by = routes
+        request.action = action = action_of(target)
+        known = (who.credential, target.key, target.name)
         granted = self._granted.get(known)
-        if granted is None:
-            route = self._route(request, who, target, action, routes)
-            granted = self._granted[known] = Granted(route, who.key_id, *self._behind(route))
+        if granted is None or granted.who is not who or granted.rules is not rules:
+            route, timed = self._route(request, who, target, action, routes)
+            granted = Granted(route, who, rules, self._parts.predictor_for(route), self._parts.guard_for(route.guard))
+            if not timed:
+                self._granted[known] = granted
         request.resource = granted.resource
         request.details = granted.details
         return granted
 
-    def _behind(self, route: Route) -> tuple[Predictor, Guard]:
-        return self._parts.predictor_for(route), self._parts.guard_for(route.guard)
-
-    def describe(self, request: Request, who: Authenticated, target: Target) -> bytes:
+    def describe(self, request: Request, who: Caller, target: Target) -> bytes:
         """What the model takes and gives, and its served versions.
 
         Raises:
@@ -124,8 +171,8 @@ class Doors:
         """
         request.action = Action.MODEL_READ
         routes = self._parts.routes.current
-        route = self._route(request, who, target, Action.MODEL_READ, routes)
-        request.details = route_details(route, who.key_id)
+        route, _ = self._route(request, who, target, Action.MODEL_READ, routes)
+        request.details = route_details(route, who.details)
         versions = {
             r.version
             for r in routes.by_key.values()
@@ -133,38 +180,40 @@ class Doors:
         }
         return oip.encode_metadata(route.model, [str(version) for version in sorted(versions)], route.signature)
 
-    def may_read_metrics(self, request: Request, who: Authenticated) -> None:
+    def may_read_metrics(self, request: Request, who: Caller) -> None:
         """Return if `who` may read the metrics.
 
         Raises:
             Forbidden: not permitted.
         """
         request.action = Action.METRICS_READ
-        self._permit(who, Action.METRICS_READ, Resource("system", "metrics"), who.principal.tenant)
+        self._permit(request, who, Action.METRICS_READ, Resource("system", "metrics"))
 
-    def take(self, request: Request, who: Authenticated) -> None:
-        """Step 5.
+    async def take(self, request: Request, who: Caller, model: str, size: int | None) -> None:
+        """Step 5: all limits that a request with a body of `size` meets, at once.
 
         Raises:
-            Limited: the key's rate is used up.
+            Limited: a rate or a quota is used up.
+            Unavailable: the counters do not answer.
         """
-        limit = who.limit
-        taken = self._parts.counters.take(LimitKey(f"key:{who.key_id}"), limit, 1, Instant(request.now))
-        if not taken.allowed:
-            raise Limited(
-                "rate-limited",
-                f"this key may ask {limit.per_s:g} times a second, {limit.burst:g} at once",
-                "Wait as long as Retry-After says, or ask for a higher limit.",
-                taken.retry_after_s,
-            )
+        await self._meters.take(request, who, model, size)
 
-    def _route(self, request: Request, who: Authenticated, target: Target, action: Action, routes: Routes) -> Route:
+    def _look_at_restrictions(self) -> None:
+        restrictions = self._parts.restrictions.current
+        if restrictions is not self._fenced_by:
+            self._fence = Fence(restrictions) if restrictions.standing else None
+            self._fenced_by = restrictions
+
+    def _route(
+        self, request: Request, who: Caller, target: Target, action: Action, routes: Routes
+    ) -> tuple[Route, bool]:
+        """The route, and whether the permission for it may end by itself."""
         resource = Resource("model", target.model)
         request.resource = str(resource)
         route = routes.by_key.get(target.key)
         tenant = who.principal.tenant
         # Asked before it is known whether the model exists, so that the answer does not tell.
-        self._permit(who, action, resource, tenant)
+        timed = self._permit(request, who, action, resource)
         if route is None or route.tenant != tenant:
             raise NotFound(
                 "model-unknown",
@@ -173,17 +222,28 @@ class Doors:
             )
         if route.problem:
             raise _not_served(route, target)
-        return route
+        return route, timed
 
-    def _permit(self, who: Authenticated, action: Action, resource: Resource, tenant: str) -> None:
-        decision = decide(who.principal, action, resource, {"tenant": tenant}, self._parts.policies)
+    def _permit(self, request: Request, who: Caller, action: Action, resource: Resource) -> bool:
+        context = {"tenant": who.principal.tenant}
+        rules = self._parts.policies.of(who.principal.tenant)
+        decision = decide(who.principal, action, resource, context, rules, Instant(request.now))
+        decision = decision.carrying(Obligation.LOG)  # each request leaves its event
         if not decision.allow:
-            rules = f" (rules: {', '.join(decision.rules)})" if decision.rules else ""
+            named = f" (rules: {', '.join(decision.rules)})" if decision.rules else ""
             raise Forbidden(
                 "access-denied",
-                f"{action.value} is not permitted{rules}: {decision.message or decision.reason}",
+                f"{action.value} is not permitted{named}: {decision.message or decision.reason}",
                 "Ask an administrator for a role that permits it.",
             )
+        return Obligation.STEP_UP in decision.obligations
+
+
+def action_of(target: Target) -> Action:
+    """What a target asks for."""
+    if target.name == "infer":
+        return Action.MODEL_INFER
+    return Action.METRICS_READ if target.name == "metrics" else Action.MODEL_READ
 
 
 def _not_served(route: Route, target: Target) -> FastnessError:

@@ -37,6 +37,15 @@ FIXED = {
     b"/readyz": "ready",
     b"/metrics": "metrics",
 }
+MODEL_PATHS = {
+    "/v2/models/{model}": "model",
+    "/v2/models/{model}/versions/{version}": "model",
+    "/v2/models/{model}/ready": "model-ready",
+    "/v2/models/{model}/versions/{version}/ready": "model-ready",
+    "/v2/models/{model}/infer": "infer",
+    "/v2/models/{model}/versions/{version}/infer": "infer",
+}
+PROBES = frozenset({"live", "ready", "server"})
 _KEPT = 4096
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastness.access import Credentials, Policies
+from fastness.access import Credentials
+from fastness.access.policysets import PolicyBook
+from fastness.access.quotas import QuotaBook
+from fastness.access.restrictions import Restrictions
+from fastness.access.tokens import TokenKeys
 from fastness.core.clock import Clock, Entropy
 from fastness.foundation.storage import Counters, Journal, Live
+from fastness.foundation.storage import counters as counting
 from fastness.foundation.telemetry import Metrics
 from fastness.guard import Guard, GuardSettings, build_guard
 from fastness.models.release import Route, Routes
@@ -19,17 +24,24 @@ class GatewayParts:
     """Everything that the request path reads or calls.
 
     Attributes:
-        credentials, routes: snapshots, pushed from outside.
+        credentials, tokens, routes, restrictions, quotas: snapshots, pushed from outside.
+        policies: the rules of every tenant; whoever pushes the snapshots has it take them.
+        counters: of this worker alone, for probes and throttles.
+        shared: of all workers, for rates and quotas.
         predictor_for: who asks the worker of a route.
         guard_for: the guard that a revision asks for.
         journal: of this worker alone.
     """
 
     credentials: Live[Credentials]
-    policies: Policies
+    tokens: Live[TokenKeys]
+    policies: PolicyBook
+    restrictions: Live[Restrictions]
+    quotas: Live[QuotaBook]
     routes: Live[Routes]
     predictor_for: Callable[[Route], Predictor]
     counters: Counters
+    shared: counting.SharedCounters
     journal: Journal
     metrics: Metrics
     clock: Clock

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 
-from fastness.access import Authenticated
+from fastness.access.quotas import Asker, Plan
 from fastness.core.clock import Clock, Entropy, Instant, uuid7
 from fastness.core.errors import FastnessError, Unauthenticated
-from fastness.core.events import Detail, Event, EventKind, FindingRecord
+from fastness.core.events import Detail, Event, EventFactory, EventKind, FindingRecord
 from fastness.core.findings import Decision, Finding
-from fastness.core.identity import DEFAULT_TENANT, PrincipalId
+from fastness.core.identity import DEFAULT_TENANT, Principal, PrincipalId
+from fastness.core.limits import Charged
 from fastness.foundation.storage import Journal
 from fastness.foundation.telemetry import CounterChild, HistogramChild, Metrics
 from fastness.models.release import Route
@@ -24,6 +25,7 @@ _CLIENT_GONE = 499
 
 
 _NO_DETAILS: dict[str, Detail] = {}
+_NO_CHAIN: list[str] = []
 
 
 class Request:
@@ -34,11 +36,17 @@ class Request:
         marks: seconds on a monotonic clock: when it began, and when each of its steps ended.
         name: of the gateway's route, such as `infer`.
         read: nothing of the body is left to be read.
+        address: where it comes from; empty for a Unix socket.
+        chain: the certificates of the client, PEM.
         held: bytes of its body that count among all that are held.
+        charged: what it was charged, where what it used is still to be settled.
     """
 
     name = "unknown"
-    who: Authenticated | None = None
+    address = ""
+    chain: list[str] = _NO_CHAIN
+    principal: Principal | None = None
+    charged: tuple[Asker, Plan, Charged] | None = None
     action = ""
     resource = ""
     epoch = 0
@@ -54,9 +62,9 @@ class Request:
         self.details = _NO_DETAILS
 
 
-def route_details(route: Route, key_id: str) -> dict[str, Detail]:
-    """What an event says of a served version; made once a route and key."""
-    return {"model": route.model, "version": route.version, "revision": route.revision, "key": key_id}
+def route_details(route: Route, credential: dict[str, Detail]) -> dict[str, Detail]:
+    """What an event says of a served version; made once a route and credential."""
+    return {"model": route.model, "version": route.version, "revision": route.revision, **credential}
 
 
 class Recorder:
@@ -98,7 +106,7 @@ class Recorder:
             kind = EventKind.REQUEST_FAILED if failed else EventKind.REQUEST_REFUSED
             decision = Decision.DENY
             reason = error.audit_code if isinstance(error, Unauthenticated) else error.code
-        who = request.who
+        who = request.principal
         details: dict[str, Detail] = {"route": request.name, "status": status, **request.details}
         if request.rows:
             details["rows"] = request.rows
@@ -107,8 +115,8 @@ class Recorder:
                 request.id,
                 request.now,
                 kind,
-                DEFAULT_TENANT if who is None else who.principal.tenant,
-                _NOBODY if who is None else who.principal.id,
+                DEFAULT_TENANT if who is None else who.tenant,
+                _NOBODY if who is None else who.id,
                 request.action,
                 request.resource,
                 decision,
@@ -119,6 +127,17 @@ class Recorder:
                 details,
             )
         )
+
+    def tell(self, kind: EventKind, request: Request, resource: str, reason: str, details: dict[str, Detail]) -> None:
+        """Append what else a request has brought to light.
+
+        Raises:
+            Unavailable: the journal does not take it.
+        """
+        who = request.principal
+        tenant, name = (DEFAULT_TENANT, _NOBODY) if who is None else (who.tenant, who.id)
+        events = EventFactory(tenant, name, request.now, self._entropy)
+        self._journal.append(events.make(kind, resource, decision=Decision.DENY, reason=reason, details=details))
 
     def count(self, request: Request, status: int) -> None:
         """Count an answer, and its steps where it went through all."""

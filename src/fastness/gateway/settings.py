@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, fields
 
 from fastness.core.settings import InvalidSetting
@@ -30,6 +31,7 @@ class GatewaySettings:
         sync_interval_s: how often recorded events are synced to the disk; a power cut may take what is younger.
         allow_review: let pass what a stage wants reviewed; visible in the event. Off refuses it.
         access_log: a line a request, to the logger `fastness.access`.
+        probes: networks that may ask for health without a key; from elsewhere it takes one.
     """
 
     max_connections: int = 1024
@@ -50,11 +52,21 @@ class GatewaySettings:
     sync_interval_s: float = 0.01
     allow_review: bool = False
     access_log: bool = False
+    probes: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
     def __post_init__(self) -> None:
+        try:
+            self.probe_networks  # noqa: B018 - reads them all
+        except ValueError as error:
+            raise InvalidSetting("gateway.probes", f"is a list of networks such as 10.0.0.0/8: {error}") from error
         for each in fields(self):
             value = getattr(self, each.name)
             if not isinstance(value, bool) and isinstance(value, int | float) and not 0 < value < float("inf"):
                 raise InvalidSetting(f"gateway.{each.name}", "is above 0 and finite")
         if self.max_json_bytes > self.max_body_bytes or self.max_body_bytes > self.max_inflight_bytes:
             raise InvalidSetting("gateway.max_body_bytes", "lies between max_json_bytes and max_inflight_bytes")
+
+    @property
+    def probe_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """`probes`, read. Raises ValueError."""
+        return tuple(ipaddress.ip_network(text) for text in self.probes)

@@ -5,7 +5,29 @@ All are JSON objects. Times are RFC 3339 text in UTC, durations carry their unit
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
+
+from fastness.wire.shapes import (
+    ActionName,
+    Burst,
+    Days,
+    EnvironmentName,
+    FactorLabel,
+    Label,
+    MethodName,
+    ModelName,
+    Name,
+    NetworkText,
+    Password,
+    PrincipalKindName,
+    PrincipalName,
+    Rate,
+    Reason,
+    RoleName,
+    TenantName,
+)
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,20 +41,228 @@ class EnrolmentRequest(Message, frozen=True):
     public_pem: str
 
 
+class AppView(Message, frozen=True):
+    """What an authenticator app takes in, shown this once; it counts from its first code on.
+
+    Attributes:
+        factor: names it.
+        uri: `otpauth://…`, as text or as a QR code.
+        secret: the seed in base 32, for who cannot scan.
+    """
+
+    factor: str
+    uri: str
+    secret: str
+
+
 class EnrolmentReply(Message, frozen=True):
-    """The API key is shown this once."""
+    """The API key is shown this once; people get an authenticator app to set up with it."""
 
     principal: str
     key_id: str
     api_key: str
+    app: AppView | None = None
+
+
+class LabelRequest(Message, frozen=True):
+    """What a factor is called by its owner."""
+
+    label: FactorLabel
+
+
+class CodeRequest(Message, frozen=True):
+    """A code of an authenticator app."""
+
+    code: str
+
+
+class FactorReply(Message, frozen=True):
+    """A second factor that counts from now on; the recovery codes are shown this once."""
+
+    factor: str
+    recovery_codes: tuple[str, ...] = ()
+
+
+class FactorView(Message, frozen=True):
+    """A second factor of the caller."""
+
+    factor: str
+    method: str
+    label: str
+    created_at: str
+
+
+class FactorsView(Message, frozen=True):
+    """All second factors of the caller."""
+
+    factors: tuple[FactorView, ...]
+    recovery_codes_left: int
+
+
+class PasskeyOptions(Message, frozen=True):
+    """The argument of `navigator.credentials.create()` or `.get()`."""
+
+    options: dict[str, object]
+
+
+class PasskeyRequest(Message, frozen=True):
+    """What the browser made of the options."""
+
+    label: FactorLabel
+    response: dict[str, object]
+
+
+class WaysView(Message, frozen=True):
+    """How the caller can give a second factor: `totp`, `passkey`, `recovery`."""
+
+    methods: tuple[str, ...]
+    passkey: dict[str, object] | None = None
+
+
+class StepUpRequest(Message, frozen=True):
+    """A second factor: a code, or for a passkey what the browser made of the options."""
+
+    method: MethodName
+    code: str = ""
+    response: dict[str, object] | None = None
+
+
+class ElevationReply(Message, frozen=True):
+    """To be sent as `Fastness-Elevation` with the same credential, until it expires.
+
+    Attributes:
+        elevation: empty in a session, which is stepped up itself and has a new cookie.
+        csrf: of the session from now on; empty with a key or a token.
+    """
+
+    elevation: str
+    expires_at: str
+    csrf: str = ""
+
+
+class LoginRequest(Message, frozen=True):
+    """The first step of a login."""
+
+    name: str
+    password: str
+    tenant: TenantName = "default"
+
+
+class TicketRequest(Message, frozen=True):
+    """The second step by passkey begins."""
+
+    ticket: str
+
+
+class SecondRequest(Message, frozen=True):
+    """The second step of a login: a code, or for a passkey what the browser made of the options."""
+
+    ticket: str
+    method: MethodName
+    code: str = ""
+    response: dict[str, object] | None = None
+
+
+class TenantRequest(Message, frozen=True):
+    """A login by passkey alone begins."""
+
+    tenant: TenantName = "default"
+
+
+class PasskeyLoginRequest(Message, frozen=True):
+    """What the browser made of the options."""
+
+    response: dict[str, object]
+    tenant: TenantName = "default"
+
+
+class LoginReply(Message, frozen=True):
+    """How far a login has come. With `done` come the cookies of a session.
+
+    Attributes:
+        stage: `second-factor` or `done`.
+        ticket: for the second step, by one of the `methods`.
+        csrf: to be sent as `Fastness-CSRF` with every changing request of the session.
+    """
+
+    stage: str
+    expires_at: str
+    ticket: str = ""
+    methods: tuple[str, ...] = ()
+    principal: str = ""
+    csrf: str = ""
+
+
+class RedeemRequest(Message, frozen=True):
+    """Sets a password by a one-time code."""
+
+    code: str
+    password: Password
+
+
+class PasswordRequest(Message, frozen=True):
+    """A new password.
+
+    Attributes:
+        old: in a session; with a key the first password is set, after a second factor.
+    """
+
+    new: Password
+    old: str = ""
+
+
+class PasswordReply(Message, frozen=True):
+    """The password is changed; a session has a new cookie and a new `csrf`."""
+
+    csrf: str = ""
+
+
+class MeView(Message, frozen=True):
+    """Who asks.
+
+    Attributes:
+        strength: how they proved it: `key`, `password`, `signed` or `mfa`.
+        stepped_up_until: a second factor counts until then; empty without one.
+        csrf: of the session; empty with a key or a token.
+    """
+
+    principal: str
+    tenant: str
+    roles: tuple[str, ...]
+    credential: str
+    strength: str
+    stepped_up_until: str = ""
+    csrf: str = ""
+
+
+class SessionView(Message, frozen=True):
+    """A session of the console; `current` is the one that asks."""
+
+    session: str
+    principal: str
+    strength: str
+    network: str
+    started_at: str
+    seen_at: str
+    expires_at: str
+    current: bool = False
+
+
+class InvitationReply(Message, frozen=True):
+    """A one-time code to set a password by, shown this once; its owner types it at `url`."""
+
+    principal: str
+    code: str
+    expires_at: str
+    url: str
 
 
 class PrincipalRequest(Message, frozen=True):
     """Creates a principal; kind is user, service or agent."""
 
-    name: str
-    roles: tuple[str, ...]
-    kind: str = "user"
+    name: Name
+    roles: tuple[RoleName, ...]
+    kind: PrincipalKindName = "user"
 
 
 class PrincipalReply(Message, frozen=True):
@@ -56,23 +286,26 @@ class PrincipalView(Message, frozen=True):
 class RolesRequest(Message, frozen=True):
     """The roles of a principal from now on, all of them."""
 
-    roles: tuple[str, ...]
+    roles: tuple[RoleName, ...]
 
 
 class ActionsRequest(Message, frozen=True):
     """The actions that a key is left."""
 
-    actions: tuple[str, ...]
+    actions: tuple[ActionName, ...]
 
 
 class KeyRequest(Message, frozen=True):
-    """Creates an API key for a principal; `days` of 0 is not allowed: keys expire."""
+    """Creates an API key for a principal; keys expire. Without actions, models or networks it is not narrowed to any."""
 
-    principal: str
-    name: str
-    per_s: float = 100.0
-    burst: float = 200.0
-    days: float = 90.0
+    principal: PrincipalName
+    name: Label
+    per_s: Rate = 100.0
+    burst: Burst = 200.0
+    days: Days = 90.0
+    actions: tuple[ActionName, ...] = ()
+    models: tuple[ModelName, ...] = ()
+    networks: tuple[NetworkText, ...] = ()
 
 
 class KeyReply(Message, frozen=True):
@@ -84,7 +317,7 @@ class KeyReply(Message, frozen=True):
 
 
 class KeyView(Message, frozen=True):
-    """A key without its secret."""
+    """A key without its secret, what it is narrowed to (empty is all), and the key that takes its place."""
 
     key_id: str
     name: str
@@ -94,6 +327,55 @@ class KeyView(Message, frozen=True):
     revoked: bool
     per_s: float
     burst: float
+    actions: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    successor: str = ""
+
+
+class Proof(StrEnum):
+    """How a route learns who asks."""
+
+    CREDENTIAL = "credential"
+    """An API key, a token, a session, a certificate or a signed request."""
+    BODY = "credential-in-body"
+    """A one-time code, a password or a client's secret, redeemed by this very request."""
+    PEER = "peer-or-credential"
+    """The own machine or a network that the settings name; from elsewhere a credential."""
+    STEP = "step-of-login"
+    """A page or document that leads to a proof, and tells nothing of the house."""
+
+
+class RouteView(Message, frozen=True):
+    """A route of the control plane or the gateway, and what stands before it.
+
+    Attributes:
+        plane: `control` or `data`.
+        permission: an action; `own` for what belongs to the caller alone; `none` where no name is asked.
+        per_s, burst: of one caller, or of one address where nobody is known; 0 where there is no limit.
+    """
+
+    plane: str
+    method: str
+    path: str
+    permission: str
+    proof: Proof
+    per_s: float
+    burst: float
+
+
+class RoutesView(Message, frozen=True):
+    """All routes, and the share that asks for a proof and has a limit.
+
+    Attributes:
+        guarded: routes with both.
+        by_proof: how many routes ask for which proof.
+    """
+
+    total: int
+    guarded: int
+    by_proof: dict[str, int]
+    routes: tuple[RouteView, ...]
 
 
 class FindingView(Message, frozen=True):
@@ -206,21 +488,21 @@ class ApprovalSubject(Message, frozen=True):
 class ApprovalRequest(Message, frozen=True):
     """A signed approval: a DSSE envelope around an in-toto statement."""
 
-    environment: str
+    environment: EnvironmentName
     envelope: str
 
 
 class DeployRequest(Message, frozen=True):
     """Puts a version into an environment."""
 
-    environment: str
+    environment: EnvironmentName
 
 
 class ReasonRequest(Message, frozen=True):
     """An act that must say why."""
 
-    reason: str
-    environment: str = ""
+    reason: Reason
+    environment: EnvironmentName = ""
 
 
 class RevisionView(Message, frozen=True):
@@ -248,8 +530,8 @@ class AllowanceRequest(Message, frozen=True):
     """Lets named measures pass in an environment although they were not run, for a while and for a reason."""
 
     measures: tuple[str, ...]
-    days: float
-    reason: str
+    days: Days
+    reason: Reason
 
 
 class AllowanceView(Message, frozen=True):

@@ -1,7 +1,8 @@
 """Frames of the private socket between the control process and its gateway workers.
 
 A frame is a length (u32, big endian) and a msgpack map whose `type` names one of the structs below. The control process
-pushes `Snapshot` when an epoch moved and `Confirm` in between; a worker says `WorkerHello` once and `Stats` now and then.
+pushes `Snapshot` when an epoch moved and `Confirm` in between; a worker says `WorkerHello` once and `Stats` now and then, and
+asks by `Question` for units of limits, each of which gets its `Reply`.
 The peers are processes of one house, yet a malformed frame still only raises `Corrupt`: nothing on a socket is trusted.
 """
 
@@ -47,7 +48,22 @@ class Stats(Frame, frozen=True):
     metrics: bytes
 
 
-AnyFrame = Snapshot | Confirm | WorkerHello | Stats
+class Question(Frame, frozen=True):
+    """A worker asks; `body` is the msgpack of what it asks."""
+
+    number: int
+    body: bytes
+
+
+class Reply(Frame, frozen=True):
+    """The answer to the question of that number: `body`, or the code of a problem."""
+
+    number: int
+    body: bytes
+    problem: str = ""
+
+
+AnyFrame = Snapshot | Confirm | WorkerHello | Stats | Question | Reply
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[AnyFrame] = msgspec.msgpack.Decoder(AnyFrame)
 

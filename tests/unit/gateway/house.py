@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,6 +30,11 @@ from cryptography.x509.oid import NameOID
 from fastness.access import Credentials, Policies
 from fastness.access.apikeys import format_key
 from fastness.access.credentials import KeyRecord
+from fastness.access.policysets import PolicyBook
+from fastness.access.quotas import Quota, QuotaBook, QuotaSettings
+from fastness.access.restrictions import Restrictions
+from fastness.access.restrictions.fence import Standing
+from fastness.access.tokens import TokenKeys
 from fastness.core.clock import SystemClock, system_entropy
 from fastness.core.errors import Unavailable
 from fastness.core.events import Event, decode_event
@@ -134,17 +140,29 @@ class House:
         self.keys: dict[str, str] = {}
         self.credentials: Live[Credentials] = Live(1.0, lambda: self.now_ns)
         self.routes: Live[Routes] = Live(1.0, lambda: self.now_ns)
+        self.tokens: Live[TokenKeys] = Live(1.0, lambda: self.now_ns)
+        self.restrictions: Live[Restrictions] = Live(1.0, lambda: self.now_ns)
+        self.quotas: Live[QuotaBook] = Live(1.0, lambda: self.now_ns)
+        self.policies = PolicyBook(Policies.shipped(), {})
+        self.shared = MemoryCounters()
         self.predictor = OnnxPredictor()
         self.journal = FullJournal(self.folder / "journal", "gateway-0")
         self.metrics = Metrics()
         self.publish_keys()
         self.publish_routes()
+        self.publish(self.tokens, TokenKeys("https://house", "https://house", {}, {}, frozenset()))
+        self.restrict()
+        self.limit()
         self.parts = GatewayParts(
             credentials=self.credentials,
-            policies=Policies.shipped(),
+            tokens=self.tokens,
+            policies=self.policies,
+            restrictions=self.restrictions,
+            quotas=self.quotas,
             routes=self.routes,
             predictor_for=lambda route: self.predictor,
             counters=MemoryCounters(),
+            shared=self.shared,
             journal=self.journal,
             metrics=self.metrics,
             clock=SystemClock(),
@@ -152,6 +170,25 @@ class House:
             guard_for=self.guard_for,
         )
         self.app: Gateway = create_app(self.parts, self.settings)
+
+    def publish(self, live: Live[Any], value: object) -> None:
+        live.publish(value, live.epoch + 1)
+        live.confirm(self.now_ns)
+
+    def confirm(self) -> None:
+        """Say that all snapshots are the newest."""
+        for live in (self.credentials, self.routes, self.tokens, self.restrictions, self.quotas):
+            live.confirm(self.now_ns)
+
+    def restrict(self, *standing: Standing) -> None:
+        """Let these restrictions stand, and no others."""
+        self.publish(self.restrictions, Restrictions(standing))
+
+    def limit(self, **quotas: tuple[Quota, ...]) -> None:
+        """Let these quotas hold in the tenant `default`, by `kind_subject`; rates that hold for all are out of the way."""
+        wide = QuotaSettings(1_000_000, 1_000_000, 1_000_000, 1_000_000).defaults
+        named = {name.replace("_", ":", 1).replace("each", "*"): given for name, given in quotas.items()}
+        self.publish(self.quotas, QuotaBook({TENANT: named}, wide))
 
     def publish_keys(self, *revoked: str) -> None:
         """Give out the keys, those of `revoked` no longer."""

@@ -3,9 +3,9 @@
 The return type of `KeyRing.mac` is the Protocol `keys.Mac`.
 """
 
+from fastness.foundation.crypto import floe, references
 from fastness.foundation.crypto.ca import CertificateAuthority
 from fastness.foundation.crypto.dsse import Statement, sign_statement, verify_statement
-from fastness.foundation.crypto.floe import FloeReader, FloeWriter
 from fastness.foundation.crypto.keyring import SealedKeyRing
 from fastness.foundation.crypto.keys import DestructionReceipt, KeyContext, KeyRing, Purpose, WrappedKey
 from fastness.foundation.crypto.signing import Signer, SoftwareSigner
@@ -14,8 +14,6 @@ from fastness.foundation.crypto.unlock import Unlock
 __all__ = [
     "CertificateAuthority",
     "DestructionReceipt",
-    "FloeReader",
-    "FloeWriter",
     "KeyContext",
     "KeyRing",
     "Purpose",
@@ -25,6 +23,8 @@ __all__ = [
     "Statement",
     "Unlock",
     "WrappedKey",
+    "floe",
+    "references",
     "sign_statement",
     "verify_statement",
 ]

@@ -1,19 +1,24 @@
-"""The embedded certificate authority: TLS certificates for the house's own names.
+"""The embedded certificate authority: TLS certificates for the house's own names, and for those who call it.
 
-One P-256 key, sealed in the key ring; leaves are P-256, for server authentication, and short-lived. What it misses:
-no intermediate, no revocation (leaves are short-lived instead), and the authority's own certificate is not renewed.
+One P-256 key, sealed in the key ring; leaves are short-lived, and for servers or for clients, never both. A client's
+names one URI and nothing else, such as a SPIFFE id; its private key never comes here. What it misses: no intermediate,
+no revocation lists (leaves are short-lived instead), and the authority's own certificate is not renewed.
 
-Source: RFC 5280; RFC 9618 checks as OpenSSL's VERIFY_X509_STRICT makes them.
+Source: RFC 5280; RFC 9618 checks as OpenSSL's VERIFY_X509_STRICT makes them; SPIFFE X.509-SVID, sections 2 to 4.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -24,11 +29,13 @@ from fastness.core.errors import Corrupt, Invalid
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.crypto.keyring import SealedKeyRing
 from fastness.foundation.crypto.keys import Purpose
+from fastness.foundation.crypto.signing import PublicKey, load_public
 
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256, SP 800-186
 _AUTHORITY_DAYS = 1825
 _MAX_LEAF_DAYS = 90
 _SKEW = timedelta(minutes=1)  # a client's clock may be a little behind
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/-]{1,512}", re.ASCII)
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
 _USES = (
     "digital_signature",
@@ -41,6 +48,21 @@ _USES = (
     "encipher_only",
     "decipher_only",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIdentity:
+    """What a client's certificate says, once it was verified.
+
+    Attributes:
+        uri: whom it names.
+        thumbprint: base64url SHA-256 of the certificate, as `x5t#S256` (RFC 8705).
+    """
+
+    uri: str
+    thumbprint: str
+    issued_at: Instant
+    expires_at: Instant
 
 
 class CertificateAuthority:
@@ -134,10 +156,83 @@ class CertificateAuthority:
         )
         return leaf.public_bytes(Encoding.PEM) + self.ca_pem, _pem(key)
 
+    def certify(self, uri: str, public_pem: bytes, days: int, now: Instant) -> bytes:
+        """A certificate chain, PEM, by which the owner of a public key calls as `uri`.
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, entropy: Entropy
-) -> x509.CertificateBuilder:
+        Args:
+            public_pem: P-256 or Ed25519; the private half stays with its owner.
+            days: validity from `now`, 1 to 90.
+
+        Raises:
+            Invalid: `days` is out of range, the key or URI is malformed, or the authority has expired.
+        """
+        if not _URI.fullmatch(uri) or not 1 <= days <= _MAX_LEAF_DAYS:
+            raise Invalid("certificate-request", f"a certificate names a URI, for 1 to {_MAX_LEAF_DAYS} days")
+        ends = min(_time(now) + timedelta(days=days), self._certificate.not_valid_after_utc)
+        if ends <= _time(now):
+            raise Invalid("ca-expired", "the certificate authority has expired", "Make a new home, or a new authority.")
+        public = load_public(public_pem)
+        subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Fastness")])
+        issuer_id = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        leaf = (
+            _builder(subject, self._certificate.subject, public, self._entropy)
+            .not_valid_before(max(_time(now) - _SKEW, self._certificate.not_valid_before_utc))
+            .not_valid_after(ends)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage("digital_signature"), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return leaf.public_bytes(Encoding.PEM) + self.ca_pem
+
+    @staticmethod
+    def identify(ca_pem: bytes, certificate: bytes, now: Instant) -> ClientIdentity:
+        """Whom a client's certificate names, which the authority of `ca_pem` issued with `certify`.
+
+        Args:
+            certificate: DER, as it came with the connection.
+
+        Raises:
+            Corrupt: `certificate-refused`: it is none, another authority's, of another kind, or out of its time.
+        """
+        try:
+            authority, leaf = x509.load_pem_x509_certificate(ca_pem), x509.load_der_x509_certificate(certificate)
+            leaf.verify_directly_issued_by(authority)
+            uri = _named_uri(leaf)
+        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+            raise Corrupt("certificate-refused", "the client's certificate is none that this house issued") from error
+        issued, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        if not issued <= _time(now) < ends:
+            raise Corrupt("certificate-refused", "the client's certificate is out of its time")
+        thumbprint = base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode("ascii")
+        return ClientIdentity(uri, thumbprint, _instant(issued + _SKEW), _instant(ends))
+
+
+def _named_uri(leaf: x509.Certificate) -> str:
+    """The one URI that a client's certificate names. Raises ValueError where it is of another kind."""
+    found = leaf.extensions
+    if found.get_extension_for_class(x509.BasicConstraints).value.ca:
+        raise ValueError("an authority")
+    uses = list(found.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    names = list(found.get_extension_for_class(x509.SubjectAlternativeName).value)
+    if (
+        uses != [ExtendedKeyUsageOID.CLIENT_AUTH]
+        or not found.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    ):
+        raise ValueError("not for clients alone")
+    if (
+        len(names) != 1
+        or not isinstance(names[0], x509.UniformResourceIdentifier)
+        or not _URI.fullmatch(names[0].value)
+    ):
+        raise ValueError("not one URI")
+    return names[0].value
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, public: PublicKey, entropy: Entropy) -> x509.CertificateBuilder:
     serial = int.from_bytes(entropy(20)) >> 1 | 1  # positive, at most 20 octets: RFC 5280, section 4.1.2.2
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
     return builder.public_key(public).serial_number(serial)
@@ -170,3 +265,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _time(at: Instant) -> datetime:
     return datetime.fromtimestamp(at // SECOND, UTC)
+
+
+def _instant(at: datetime) -> Instant:
+    return Instant(int(at.timestamp()) * SECOND)

@@ -17,7 +17,7 @@ process can read the keys. Cost: a wrap takes some ten microseconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +39,10 @@ from fastness.foundation.crypto.shelf import FolderShelf, MemoryShelf, Shelf
 from fastness.foundation.crypto.signing import RingSigner, Signer
 from fastness.foundation.crypto.unlock import Unlock, new_root, open_root
 
-_SIGNING = (Purpose.ATTEST, Purpose.CHECKPOINT, Purpose.ALIAS)
-_HASHING = (Purpose.KEY_PEPPER, Purpose.DEDUP)
+_SIGNING = (Purpose.ATTEST, Purpose.CHECKPOINT, Purpose.ALIAS, Purpose.POLICIES)
+_HASHING = (Purpose.KEY_PEPPER, Purpose.DEDUP, Purpose.LOGIN, Purpose.TOKENS, Purpose.ROWS)
+# A ring made before these gets them when it is opened.
+_LATER = frozenset({Purpose.LOGIN.value, Purpose.TOKENS.value, Purpose.ROWS.value, Purpose.POLICIES.value})
 _EXPORTABLE = frozenset({Purpose.KEY_PEPPER})
 _KEY_ENCRYPTION, _SECRET = "kek-", "secret-"
 
@@ -93,6 +95,13 @@ class _Entries:
         self.shelf.write(name, self.seal(name, entry))
         self._opened[name] = entry
         return entry
+
+    def complete(self, missing: Sequence[str], made: Mapping[str, Entry]) -> list[str]:
+        """Add the keys that a ring made before their purpose lacks; the names of all entries."""
+        with self.shelf.changing():
+            for name in set(missing) - set(self.shelf.names()):  # else another process was faster
+                self.save(name, made[name])
+        return self.shelf.names()
 
     def key(self, key_id: str, *, fresh: bool = False) -> Entry:
         """A key-encryption key that was not destroyed; a fresh one as it stands on the shelf now."""
@@ -177,6 +186,9 @@ class SealedKeyRing:
     def _checked(cls, entries: _Entries, entropy: Entropy) -> SealedKeyRing:
         names = entries.shelf.names()
         missing = sorted({p.value for p in (*_SIGNING, *_HASHING)} - set(names))
+        if missing and _LATER.issuperset(missing):
+            names = entries.complete(missing, _house_keys(entropy))
+            missing = []
         if missing:
             raise Corrupt("keyring-corrupt", f"the key ring lacks {', '.join(missing)}", "Restore it from a backup.")
         for name in names:

@@ -28,6 +28,10 @@ class Purpose(StrEnum):
     TLS_CA = "tls-ca"
     KEY_PEPPER = "key-pepper"
     DEDUP = "dedup"
+    LOGIN = "login"
+    TOKENS = "tokens"
+    ROWS = "rows"
+    POLICIES = "policies"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,15 @@
 """Records, blobs, counters, snapshots and journals: what the house keeps, embedded by default."""
 
+from fastness.foundation.storage import counters, jobs, replies
 from fastness.foundation.storage.blobs import FileBlobs
 from fastness.foundation.storage.contracts import (
     Blobs,
     Counters,
-    Job,
     Journal,
-    Projection,
     Reading,
     Records,
     Transaction,
 )
-from fastness.foundation.storage.jobs import Jobs
 from fastness.foundation.storage.journal import FileJournal
 from fastness.foundation.storage.memory import Live, MemoryCounters
 from fastness.foundation.storage.sqlite import SqliteRecords
@@ -23,14 +21,14 @@ __all__ = [
     "Counters",
     "FileBlobs",
     "FileJournal",
-    "Job",
-    "Jobs",
     "Journal",
     "Live",
     "MemoryCounters",
-    "Projection",
     "Reading",
     "Records",
     "SqliteRecords",
     "Transaction",
+    "counters",
+    "jobs",
+    "replies",
 ]

@@ -21,7 +21,7 @@ from fastness.core.digests import BlobId
 from fastness.core.errors import FastnessError, Invalid
 from fastness.core.events import Event, EventFactory, encode_event
 from fastness.core.identity import Scope
-from fastness.core.limits import Limit, LimitKey, Taken
+from fastness.core.limits import Charge, Charged, Limit, LimitKey, Taken, Tally, Window
 from fastness.core.settings import InvalidSetting
 from fastness.core.sources import Buffer
 
@@ -106,6 +106,7 @@ class Exempt(StrEnum):
     SEQUENCER = "sequencer"
     PROJECTION = "projection"
     LEASE = "lease"
+    USAGE = "usage"
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,25 @@ class Rows:
         return self._rows[position]
 
 
+class Seal(Protocol):
+    """A keyed hash under which packages seal rows that nobody may make who has the database and no key ring."""
+
+    def digest(self, data: bytes) -> bytes:
+        """HMAC-SHA-256 of `data`."""
+        ...
+
+
 class Reading(Protocol):
     """One consistent view of the records."""
 
     @property
     def scope(self) -> Scope:
         """In whose name it reads; functions filter by its tenant."""
+        ...
+
+    @property
+    def seal(self) -> Seal | None:
+        """What the rows of these records are sealed under; None where they were opened without a key ring."""
         ...
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> Rows:
@@ -318,6 +332,48 @@ class Counters(Protocol):
 
     def settle(self, taken: Taken, used: int) -> None:
         """Correct an earlier estimate: `used` units were needed instead of `taken.cost`."""
+        ...
+
+
+class Counted(NamedTuple):
+    """What a cap's counter holds, to be kept in rows and given back after a restart."""
+
+    key: LimitKey
+    window: Window
+    tally: Tally
+
+
+class SharedCounters(Protocol):
+    """Rates and caps, several at once, in this process or shared by many; awaited, for it may have to ask another process."""
+
+    async def take_all(self, charges: tuple[Charge, ...], now: Instant) -> Charged:
+        """Take all charges if each passes, else none.
+
+        Raises:
+            Invalid: they cannot be taken together, or a cost is out of range.
+            Unavailable: the counters do not answer (`counters-unreachable`).
+            Corrupt: what they hold is no counter (`counter-changed`).
+        """
+        ...
+
+    async def settle_all(self, charged: Charged, used: tuple[int, ...]) -> None:
+        """Count what was used in place of what was charged; raises as `take_all`."""
+        ...
+
+
+class Tallies(Protocol):
+    """What the caps hold, for who keeps it in rows."""
+
+    async def generation(self) -> str:
+        """A word that changes when the counters were lost."""
+        ...
+
+    async def drain(self, tenant: str) -> list[Counted]:
+        """What the tenant's caps of an hour or more hold that changed since this was last asked."""
+        ...
+
+    async def raise_to(self, counted: Counted) -> None:
+        """Hold at least this; never lowers a count."""
         ...
 
 

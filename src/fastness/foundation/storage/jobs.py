@@ -18,6 +18,8 @@ from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage.contracts import Exempt, Job, Records, Transaction
 from fastness.foundation.storage.tables import JOBS
 
+__all__ = ["Job", "Jobs"]
+
 _GIVEN_UP: Final = (1 << 63) - 1
 _LONGEST_ERROR: Final = 500
 

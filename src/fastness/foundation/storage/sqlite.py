@@ -47,6 +47,7 @@ from fastness.foundation.storage.contracts import (
     Parameters,
     Reading,
     Rows,
+    Seal,
     StorageSettings,
     Transaction,
     Unrecorded,
@@ -74,6 +75,7 @@ class SqliteRecords:
     Args:
         path: the database file, made with mode 0600 if it is not there, or ":memory:".
         entropy: for the ids of events.
+        seal: for rows that packages seal; without one nothing is sealed, and no seal is asked for.
 
     Raises:
         Unavailable: the file cannot be opened or made.
@@ -81,9 +83,14 @@ class SqliteRecords:
     """
 
     def __init__(
-        self, path: Path | Literal[":memory:"], entropy: Entropy, settings: StorageSettings | None = None
+        self,
+        path: Path | Literal[":memory:"],
+        entropy: Entropy,
+        settings: StorageSettings | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self._entropy = entropy
+        self._seal = seal
         self._settings = settings or StorageSettings()
         self._durable = path != _IN_MEMORY
         self._path = Path(path) if path != _IN_MEMORY else _memory_file()
@@ -123,7 +130,7 @@ class SqliteRecords:
     @contextmanager
     def _begin(self, scope: Scope, now: Instant, exempt: Exempt | None) -> Iterator[Transaction]:
         events = EventFactory(scope.tenant, scope.principal, now, self._entropy)
-        transaction = _SqliteTransaction(self._group, self._writer, scope, events)
+        transaction = _SqliteTransaction(self._group, self._writer, scope, events, self._seal)
         try:
             yield transaction
         except BaseException:
@@ -138,7 +145,7 @@ class SqliteRecords:
             connection = self._reads.connect()
         try:
             connection.exec_driver_sql("BEGIN")
-            yield _SqliteReading(connection, scope)
+            yield _SqliteReading(connection, scope, self._seal)
         finally:
             connection.close()  # rolls the view back
 
@@ -272,9 +279,10 @@ class _Writer:
 
 
 class _SqliteReading:
-    def __init__(self, connection: Connection, scope: Scope) -> None:
+    def __init__(self, connection: Connection, scope: Scope, seal: Seal | None) -> None:
         self._connection = connection
         self.scope = scope
+        self.seal = seal
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> Rows:
         with _translated():
@@ -282,8 +290,16 @@ class _SqliteReading:
 
 
 class _SqliteTransaction:
-    def __init__(self, group: GroupCommit[EventRow], writer: _Writer, scope: Scope, events: EventFactory) -> None:
+    def __init__(
+        self,
+        group: GroupCommit[EventRow],
+        writer: _Writer,
+        scope: Scope,
+        events: EventFactory,
+        seal: Seal | None,
+    ) -> None:
         self.scope = scope
+        self.seal = seal
         self.events = events
         self.now = events.now
         self._group = group

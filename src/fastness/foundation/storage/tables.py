@@ -76,3 +76,27 @@ JOBS = Table(
     Column("error", String, nullable=False, default=""),  # of a job given up; such rows stay for the operator
     Index("ix_jobs_due", "kind", "not_before"),
 )
+
+REPLIES = Table(
+    "replies",
+    METADATA,
+    Column("tenant", String(64), primary_key=True),
+    Column("principal", String(80), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("status", SmallInteger),  # null while the request is at work, and where its answer is not kept
+    Column("media_type", String(80)),
+    Column("body", LargeBinary),
+)
+"""Answers to requests with an idempotency key."""
+
+SEEN = Table(
+    "seen",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Index("ix_seen_until", "until"),
+)
+"""What was used once and may not be again until then."""

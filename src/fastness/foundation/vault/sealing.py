@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fastness.core.digests import Digest
 from fastness.core.sources import Buffer
-from fastness.foundation.crypto import FloeWriter
+from fastness.foundation.crypto import floe
 
 Progress = Callable[[int], None]
 
@@ -21,7 +21,7 @@ Progress = Callable[[int], None]
 class Sealing:
     """The container of one source, made while it is read; digest and size hold once `pieces` is exhausted."""
 
-    def __init__(self, writer: FloeWriter, chunks: Iterable[Buffer], progress: Progress | None) -> None:
+    def __init__(self, writer: floe.FloeWriter, chunks: Iterable[Buffer], progress: Progress | None) -> None:
         self._writer = writer
         self._chunks = chunks
         self._progress = progress

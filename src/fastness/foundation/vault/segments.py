@@ -18,7 +18,7 @@ from typing import Self
 from fastness.core.digests import BlobId
 from fastness.core.errors import Corrupt, Invalid, NotFound, TooLarge
 from fastness.core.sources import Buffer
-from fastness.foundation.crypto import FloeReader
+from fastness.foundation.crypto import floe
 from fastness.foundation.storage import Blobs
 
 _AT_ONCE = 1 << 20
@@ -27,7 +27,7 @@ _AT_ONCE = 1 << 20
 class Segments:
     """The plain bytes of one blob, as `RandomAccess`; threads may share it. Close it to wipe its buffers."""
 
-    def __init__(self, blobs: Blobs, blob: BlobId, size: int, reader: FloeReader, name: str) -> None:
+    def __init__(self, blobs: Blobs, blob: BlobId, size: int, reader: floe.FloeReader, name: str) -> None:
         self.name = name
         self._blobs = blobs
         self._blob = blob

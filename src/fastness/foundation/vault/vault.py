@@ -20,7 +20,7 @@ from fastness.core.events import Detail, EventKind
 from fastness.core.identity import Resource, Scope
 from fastness.core.secrets import SecretBytes
 from fastness.core.sources import ByteSource
-from fastness.foundation.crypto import DestructionReceipt, FloeReader, FloeWriter, KeyContext, KeyRing, Purpose
+from fastness.foundation.crypto import DestructionReceipt, KeyContext, KeyRing, Purpose, floe
 from fastness.foundation.storage import Blobs, Reading, Transaction
 from fastness.foundation.vault.records import (
     Candidate,
@@ -86,7 +86,7 @@ class Vault:
             self._own[blob] = _Own.TAKEN_IN
         try:
             wrapped = self._keyring.wrap(key, context)
-            writer = FloeWriter(key, context.aad(_FORMAT), self._entropy)
+            writer = floe.FloeWriter(key, context.aad(_FORMAT), self._entropy)
             sealing = Sealing(writer, source.chunks(), progress)
             self._blobs.put(blob, sealing.pieces())
         except BaseException:
@@ -172,11 +172,11 @@ class Vault:
         """
         context = KeyContext(what.tenant, what.blob, what.epoch)
         key = self._keyring.unwrap(what.key, context)
-        header = bytearray(FloeReader.HEADER)
+        header = bytearray(floe.FloeReader.HEADER)
         try:
             count = self._blobs.read_into(what.blob, 0, header)
             size = self._blobs.size(what.blob)
-            reader = FloeReader(key, context.aad(_FORMAT), bytes(header[:count]))
+            reader = floe.FloeReader(key, context.aad(_FORMAT), bytes(header[:count]))
         except NotFound as error:
             raise missing(what.blob) from error
         except Corrupt as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from litestar import Controller, delete, get, post
+from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from fastness.access import KeysProjection, create_key, create_principal, enrol, keys, principals, revoke_key, standing
+from fastness.access import KeysProjection, create_principal, enrol, keys, principals, revoke_key
+from fastness.access.login import factors
+from fastness.access.members import Bounds, KeyTerms, code_scope, issue_key
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
@@ -14,7 +16,10 @@ from fastness.core.errors import FastnessError, Invalid
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, parse_role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
-from fastness.interfaces.api.doors import ANONYMOUS, Caller, Doors
+from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.factors import FIRST_FACTOR, shown_app
+from fastness.interfaces.api.paging import Page
+from fastness.interfaces.api.routes import WRITE, entry, guarded
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
 
@@ -27,21 +32,29 @@ class AccessRoutes(Controller):
 
     tags = ("access",)
 
-    @post("/enrolments", sync_to_thread=True, opt={ANONYMOUS: True})
+    @post("/enrolments", sync_to_thread=True, opt=entry())
     def enrol(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], data: JSONBody[control.EnrolmentRequest]
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        data: JSONBody[control.EnrolmentRequest],
     ) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
         try:
-            with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+            with house.records.read(SYSTEM_SCOPE) as reading:
+                scope = code_scope(reading, data.code)
+            with house.records.begin(scope, house.clock.now()) as tx:
                 principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
+                person = principal.kind is PrincipalKind.USER
+                app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR) if person else None
         except FastnessError as error:
-            doors.refuse_enrolment(error)
+            doors.refuse_enrolment(caller, error)
             raise
         house.published(KeysProjection.topic)
-        return control.EnrolmentReply(principal.id, key.key_id, key.text)
+        return control.EnrolmentReply(principal.id, key.key_id, key.text, shown_app(app) if app else None)
 
-    @post("/principals", sync_to_thread=True)
+    @post("/principals", sync_to_thread=True, opt=guarded(Action.PRINCIPAL_CREATE, WRITE, shown_once=True))
     def create_principal(
         self,
         house: NamedDependency[House],
@@ -57,17 +70,22 @@ class AccessRoutes(Controller):
             enrolment = create_principal(tx, kind, name, roles)
         return control.PrincipalReply(enrolment.principal, enrolment.code, rfc3339(enrolment.expires_at))
 
-    @get("/principals", sync_to_thread=True)
+    @get("/principals", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def principals(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.PrincipalView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.PrincipalView]]:
         """All principals of the tenant."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "principals"))
         with house.records.read(caller.scope) as reading:
             found = principals(reading)
-        return [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
+        views = [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
+        return page.of(views, lambda view: view.principal)
 
-    @post("/keys", sync_to_thread=True)
+    @post("/keys", sync_to_thread=True, opt=guarded(Action.KEY_CREATE, WRITE, shown_once=True))
     def create_key(
         self,
         house: NamedDependency[House],
@@ -86,31 +104,43 @@ class AccessRoutes(Controller):
             allowed = f"{most.max_key_rate:g} a second and {most.max_key_burst:g} at once"
             raise Invalid("key-rate", f"a key may ask up to {allowed}", "Ask for less.")
         now = house.clock.now()
-        expires = later(now, data.days * DAY_S)
         with house.records.begin(caller.scope, now) as tx:
-            key = create_key(tx, owner, limit, expires, data.name, house.pepper)
-            if caller.principal.actions is not None:  # what a narrowed key makes is as narrow
-                standing.narrow_key(tx, key.key_id, caller.principal.actions)
+            maker = bounds_of(tx, caller)
+            terms = KeyTerms(
+                limit,
+                later(now, data.days * DAY_S),
+                data.name,
+                frozenset(map(parse_action, data.actions)) or maker.actions,  # what is left open is as narrow
+                frozenset(data.models) or maker.models,
+                data.networks or maker.networks,
+            )
+            key = issue_key(tx, owner, terms, maker, house.pepper)
         house.published(KeysProjection.topic)
-        return control.KeyReply(key.key_id, key.text, rfc3339(expires))
+        return control.KeyReply(key.key_id, key.text, rfc3339(key.expires_at))
 
-    @get("/keys", sync_to_thread=True)
+    @get("/keys", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
     def keys(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.KeyView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.KeyView]]:
         """All keys of the tenant, without their secrets."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "keys"))
         with house.records.read(caller.scope) as reading:
             found = keys(reading)
-        return [
+        views = [
             control.KeyView(
                 k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked,
-                k.limit.per_s, k.limit.burst,
+                k.limit.per_s, k.limit.burst, tuple(sorted(k.actions or ())), tuple(sorted(k.models or ())), k.networks,
+                k.successor,
             )
             for k in found
         ]  # fmt: skip
+        return page.of(views, lambda view: f"{view.created_at}.{view.key_id}")
 
-    @delete("/keys/{key_id:str}", sync_to_thread=True)
+    @delete("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def revoke_key(
         self,
         house: NamedDependency[House],
@@ -126,7 +156,7 @@ class AccessRoutes(Controller):
             revoke_key(tx, key_id)
         house.published(KeysProjection.topic)
 
-    @post("/environments/{environment:str}/allowances", sync_to_thread=True)
+    @post("/environments/{environment:str}/allowances", sync_to_thread=True, opt=guarded(Action.ALLOWANCE_GRANT, WRITE))
     def grant_allowance(
         self,
         house: NamedDependency[House],
@@ -141,18 +171,38 @@ class AccessRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return _shown(house.parts, reading, environment)[granted.id]
 
-    @get("/environments/{environment:str}/allowances", sync_to_thread=True)
+    @get("/environments/{environment:str}/allowances", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def allowances(
         self,
         house: NamedDependency[House],
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         environment: FromPath[str],
-    ) -> list[control.AllowanceView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.AllowanceView]]:
         """Allowances that stand in an environment."""
         doors.allow(caller, Action.MODEL_READ, Resource("environment", environment))
         with house.records.read(caller.scope) as reading:
-            return list(_shown(house.parts, reading, environment).values())
+            found = _shown(house.parts, reading, environment)
+        return page.of(found.values(), lambda view: view.id)
+
+
+def bounds_of(reading: Reading, caller: Caller) -> Bounds:
+    """What the caller's credential is narrowed to: no key that is made with it is wider."""
+    who, key_id = caller.principal, caller.credential.removeprefix("key:")
+    networks = next((key.networks for key in keys(reading) if key.key_id == key_id), ())
+    return Bounds(who.actions, who.models, networks)
+
+
+def parse_action(text: str) -> Action:
+    """The action called `text`.
+
+    Raises:
+        Invalid: there is none.
+    """
+    if text not in set(Action):
+        raise Invalid("action-unknown", f"{text[:80]!r} is not an action", f"Use one of {', '.join(Action)}.")
+    return Action(text)
 
 
 def _shown(parts: ReleaseParts, reading: Reading, environment: str) -> dict[str, control.AllowanceView]:

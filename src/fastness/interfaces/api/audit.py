@@ -16,6 +16,7 @@ from fastness.core.errors import Conflict, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import control
 
 LARGEST_PAGE = 1000
@@ -27,7 +28,7 @@ class AuditRoutes(Controller):
 
     tags = ("audit",)
 
-    @get("/audit/entries", sync_to_thread=True)
+    @get("/audit/entries", sync_to_thread=True, opt=guarded(Action.AUDIT_READ))
     def entries(  # noqa: PLR0913 - one parameter a field of the query
         self,
         house: NamedDependency[House],
@@ -50,7 +51,7 @@ class AuditRoutes(Controller):
                 break
         return found
 
-    @get("/audit/proofs/{index:int}", sync_to_thread=True)
+    @get("/audit/proofs/{index:int}", sync_to_thread=True, opt=guarded(Action.AUDIT_READ))
     def proof(
         self,
         house: NamedDependency[House],
@@ -67,7 +68,7 @@ class AuditRoutes(Controller):
             raise NotFound("entry-unknown", f"there is no entry {index} of this tenant")
         return control.ProofView(index, checkpoint.size, entry.data.decode(), hashes, checkpoint.note.decode())
 
-    @post("/audit/verifications", status_code=200, sync_to_thread=True)
+    @post("/audit/verifications", status_code=200, sync_to_thread=True, opt=guarded(Action.AUDIT_READ, WRITE))
     def verify(
         self,
         house: NamedDependency[House],
@@ -88,7 +89,7 @@ class AuditRoutes(Controller):
         house.record(caller.scope, lambda events: events.make(EventKind.LEDGER_VERIFIED, str(log), details=shown))
         return control.VerificationReply(report.origin, report.size, report.root.hex())
 
-    @get("/system", sync_to_thread=True)
+    @get("/system", sync_to_thread=True, opt=guarded(Action.SYSTEM_READ))
     def system(
         self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
     ) -> control.SystemView:

@@ -1,27 +1,72 @@
-"""Who is it, and may they? Asked at each route; a refusal is recorded before it is answered."""
+"""Who is it, and may they? Asked at each route; both answers are recorded before the request is answered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
+from fastness.access.login import Client, sessions, stepup
+from fastness.access.restrictions import Asking
 from fastness.app import House
-from fastness.core.errors import FastnessError, Forbidden, Unauthenticated
-from fastness.core.events import Event, EventFactory, EventKind
+from fastness.core.clock import Clock, Instant
+from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
+from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
-from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, Resource, Scope
+from fastness.core.identity import (
+    SYSTEM,
+    SYSTEM_SCOPE,
+    Action,
+    Obligation,
+    Principal,
+    PrincipalKind,
+    Resource,
+    Scope,
+    Strength,
+)
+from fastness.core.limits import LimitKey
+from fastness.foundation.storage import MemoryCounters
+from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_cookie, session_cookies
+from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
+from fastness.interfaces.api.routes import Door, Pace
+from fastness.wire.control import Proof
 
-ANONYMOUS = "anonymous"
-"""Marks a route that asks nobody's name; all others are closed to who has no key."""
-_LONGEST_RESOURCE = 200  # in an event: a path may be longer than what fits into the log
+HERE: Final = "local"
+"""What the record says of the address of who comes over the Unix socket, which only the owner of the home can reach."""
+_LOOPBACK: Final = ("127.", "::1")
+FRESH_S: Final = 300
+STEP_UP: Final = "step-up-required"
+_STEP_UP_HINT: Final = "Give a code: `fastness` asks for it, or POST /api/v1/step-ups and send Fastness-Elevation."
+CSRF: Final = "fastness-csrf"
+_TOKEN: Final = b"Bearer eyJ"
+_LONGEST_RESOURCE: Final = 200  # in an event: a path may be longer than what fits into the log
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
-    """An authenticated principal at the control plane."""
+    """Who asks, and what was decided about it so far.
+
+    Attributes:
+        credential: names the credential in lists and in the record; empty at routes that ask nobody's name.
+        client: where the request came from, and by which program.
+        route: method and path as asked.
+        decided: the permissions that were asked for and given.
+        if_match: the entity tags of what they mean to replace; empty where they do not say.
+        session: None with a key.
+        form: the fields that a page of the console sent.
+        cookies: what its browser is to keep from now on, whatever the answer is.
+    """
 
     principal: Principal
     scope: Scope
+    credential: str
+    client: Client
+    route: str
+    decided: set[Action] = field(default_factory=set)
+    if_match: bytes = b""
+    session: sessions.Session | None = None
+    form: dict[str, str] = field(default_factory=dict, repr=False)
+    cookies: list[str] = field(default_factory=list, repr=False)
 
 
 class Doors:
@@ -29,49 +74,193 @@ class Doors:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._counters = MemoryCounters()
 
-    def identify(self, authorization: bytes | None, route: str) -> Caller:
-        """Who sent this `Authorization` header.
+    @property
+    def clock(self) -> Clock:
+        """The clock of the house."""
+        return self._house.clock
+
+    def come_in(self, scope: Any, door: Door, form: dict[str, str] | None = None) -> Caller:
+        """Who sent this request, at a pace that is not too fast.
+
+        Args:
+            form: the fields of a page of the console.
 
         Raises:
             Unauthenticated: nobody known; recorded.
+            Forbidden: the address is blocked, or a page of somebody else had a browser send this, or it does not show that
+                none did; recorded.
+            Limited: too many requests; recorded.
         """
-        now = self._house.clock.now()
+        caller = _stranger(scope, self.clock.now())
+        caller.form = form or {}
+        scope.setdefault("state", {})["caller"] = caller
+        address = caller.client.address
+        near = not address or address.startswith(_LOOPBACK)
         try:
-            found = authenticate(authorization, self._house.credentials(), now)
-        except Unauthenticated as error:
-            reason = getattr(error, "audit_code", error.code)
-            self._refused(SYSTEM_SCOPE, f"route:{route}", "", reason)
+            self._house.snapshots.fence().at_edge(address, self.clock.now())
+            caller.client = replace(caller.client, device=read_cookie(scope, DEVICE))
+            if door.proof in {Proof.BODY, Proof.STEP} or (door.proof is Proof.PEER and near):
+                self._keep_pace(caller, door.pace, f"address:{address}")
+                require_own_page(scope, self._house.desk.settings.origin, page=door.form)
+                return caller
+            self._identify(caller, scope, door)
+        except (Unauthenticated, Forbidden) as error:
+            self._refused(caller, getattr(error, "audit_code", error.code))
             raise
-        return Caller(found.principal, Scope(found.principal.tenant, found.principal.id))
+        self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
+        return caller
 
-    def allow(self, caller: Caller, action: Action, resource: Resource, **context: str | int | bool) -> AccessDecision:
-        """Check that `caller` may do `action`.
+    def keep(self, caller: Caller, made: sessions.NewSession) -> None:
+        """Have the caller's browser keep this session from now on."""
+        caller.cookies[:] = session_cookies(made, self._house.desk.settings.device_days)
+
+    def forget(self, caller: Caller) -> None:
+        """Have the caller's browser keep no session."""
+        caller.cookies[:] = [FORGOTTEN]
+
+    def allow(
+        self,
+        caller: Caller,
+        action: Action,
+        resource: Resource,
+        carries: tuple[Obligation, ...] = (),
+        **context: str | int | bool,
+    ) -> AccessDecision:
+        """Check that `caller` may do `action`; a yes is recorded as a no is.
 
         Args:
+            carries: obligations that the handler itself sees to, such as the approval of others.
             context: what the policies ask about; the resource's tenant is the caller's, since rows are read by tenant.
 
         Raises:
-            Forbidden: not allowed; recorded.
+            Forbidden: not allowed, or blocked at the moment.
+            Limited: slowed down at the moment.
+            Unavailable: the rules of the tenant cannot be verified.
+            Unauthenticated: `step-up-required`: it takes a second factor, given lately.
         """
+        self._keep_restrictions(caller, action, resource)
         asked = {"tenant": str(caller.principal.tenant), **context}
-        decision = decide(caller.principal, action, resource, asked, self._house.policies)
+        rules = self._house.book.of(caller.principal.tenant)
+        decision = decide(caller.principal, action, resource, asked, rules, self.clock.now())
+        decision = decision.carrying(Obligation.LOG, *carries)  # both answers are recorded
+        reason = ",".join(decision.rules) or decision.reason
         if not decision.allow:
-            self._refused(caller.scope, str(resource), action, ",".join(decision.rules) or decision.reason)
+            if decision.open:
+                reason = decision.reason
+            self._record(caller, EventKind.ACCESS_DENIED, str(resource), reason, action)
+            if decision.reason == STEP_UP:
+                raise Unauthenticated(STEP_UP, f"{action} takes a second factor, given lately", _STEP_UP_HINT)
             raise Forbidden(
-                ",".join(decision.rules) or decision.reason,
+                reason,
                 f"{caller.principal.id} may not {action} {str(resource)[:_LONGEST_RESOURCE]}",
                 decision.message,
             )
+        self._record(caller, EventKind.ACCESS_ALLOWED, str(resource), reason, action)
+        caller.decided.add(action)
         return decision
 
-    def refuse_enrolment(self, error: FastnessError) -> None:
+    def refuse_enrolment(self, caller: Caller, error: FastnessError) -> None:
         """Record that somebody could not enrol; nobody is known at that door."""
-        self._refused(SYSTEM_SCOPE, "route:/api/v1/enrolments", "", getattr(error, "audit_code", error.code))
+        self._refused(caller, getattr(error, "audit_code", error.code))
 
-    def _refused(self, scope: Scope, resource: str, action: str, reason: str) -> None:
+    def _identify(self, caller: Caller, scope: Any, door: Door) -> None:
+        """Find out who the caller is, and whether they have stepped up."""
+        # Two headers are no key: which one counts would be a matter of taste.
+        authorization, cookie = header_of(scope, b"authorization") or None, read_cookie(scope, SESSION)
+        if authorization and cookie:
+            hint = "Send the header or the cookie, not both."
+            raise Unauthenticated("credentials-mixed", "a request has one credential", hint)
+        if cookie:
+            self._by_session(caller, scope, door, cookie)
+            return
+        if authorization is not None and authorization.startswith(_TOKEN):
+            bearer = self._house.snapshots.verifier().verify(authorization[len(b"Bearer ") :], self.clock.now())
+            who, credential = bearer.principal, f"token:{bearer.token_id}"
+        else:
+            found = authenticate(authorization, self._house.credentials(), self.clock.now(), caller.client.address)
+            who, credential = found.principal, f"key:{found.key_id}"
+        if given := header_of(scope, b"fastness-elevation"):
+            who = self._stepped_up(who, credential, given.decode("latin-1"))
+        caller.principal, caller.scope, caller.credential = who, Scope(who.tenant, who.id), credential
+
+    def _by_session(self, caller: Caller, scope: Any, door: Door, cookie: str) -> None:
+        """Whose session it is; one whose owner has other roles now gets a new cookie."""
+        house, desk, now = self._house, self._house.desk, self.clock.now()
+        with house.records.read(SYSTEM_SCOPE) as reading:
+            session = sessions.validate(reading, desk, cookie, caller.client, now)
+        if scope["method"] in CHANGING:
+            require_own_page(scope, self._house.desk.settings.origin, page=door.form)
+            header = header_of(scope, CSRF.encode()).decode("latin-1")
+            sessions.check_csrf(session, caller.form.get("csrf", "") if door.form else header)
+        if session.due:
+            with house.records.begin(session.scope, now) as tx:
+                made = sessions.rotate(tx, desk, session)
+            self.keep(caller, made)
+            with house.records.read(SYSTEM_SCOPE) as reading:
+                session = sessions.validate(reading, desk, made.cookie, caller.client, now)
+        elif session.stale:
+            with house.records.begin(session.scope, now) as tx:
+                sessions.see(tx, session)
+        caller.principal, caller.scope, caller.credential = session.principal, session.scope, session.credential
+        caller.session = session
+
+    def _keep_restrictions(self, caller: Caller, action: Action, resource: Resource) -> None:
+        """Return if nothing that a security officer set stands against it."""
+        model = resource.id.partition("/")[0] if resource.kind == "model" else ""
+        credential = caller.credential.removeprefix("key:")
+        asking = Asking(caller.principal, action, credential, caller.client.address, model)
+        try:
+            self._house.snapshots.fence().enforce(asking, self._counters, self.clock.now())
+        except (Forbidden, Limited) as error:
+            self._record(caller, EventKind.ACCESS_DENIED, str(resource), error.code, action)
+            if error.code == STEP_UP:
+                raise Unauthenticated(STEP_UP, error.message, _STEP_UP_HINT) from error
+            raise
+
+    def _stepped_up(self, who: Principal, credential: str, text: str) -> Principal:
+        with self._house.records.read(Scope(who.tenant, who.id)) as reading:
+            return stepup.elevated(reading, self._house.desk, who, credential, text, self.clock.now())
+
+    def _keep_pace(self, caller: Caller, pace: Pace, who: str) -> None:
+        taken = self._counters.take(LimitKey(f"{pace.name}:{who}"), pace.limit, 1, self.clock.now())
+        if not taken.allowed:
+            self._refused(caller, "rate-limited")
+            raise Limited(
+                "rate-limited",
+                f"{pace.limit.per_s:g} requests a second are answered here, {pace.limit.burst:g} at once",
+                "Wait as long as Retry-After says.",
+                taken.retry_after_s,
+            )
+
+    def _refused(self, caller: Caller, reason: str) -> None:
+        self._record(caller, EventKind.ACCESS_DENIED, f"route:{caller.route.partition(' ')[2]}", reason)
+
+    def _record(self, caller: Caller, kind: EventKind, resource: str, reason: str, action: str = "") -> None:
+        allowed = kind is EventKind.ACCESS_ALLOWED
+        details: dict[str, Detail] = {"from": caller.client.address or HERE, "route": caller.route[:_LONGEST_RESOURCE]}
+        if caller.credential:
+            details["credential"] = caller.credential
+        if caller.principal.actor:
+            details["actor"] = caller.principal.actor
+
         def make(events: EventFactory) -> Event:
-            shown = resource[:_LONGEST_RESOURCE]
-            return events.make(EventKind.ACCESS_DENIED, shown, action=action, decision=Decision.DENY, reason=reason)
+            return events.make(
+                kind,
+                resource[:_LONGEST_RESOURCE],
+                action=action,
+                decision=Decision.ALLOW if allowed else Decision.DENY,
+                reason=reason,
+                details=details,
+            )
 
-        self._house.record(scope, make)
+        self._house.record(caller.scope, make)
+
+
+def _stranger(scope: Any, now: Instant) -> Caller:
+    """Who sent this request, as far as it can be seen without a credential."""
+    address = scope["client"][0] if scope.get("client") else ""
+    client = Client(address, header_of(scope, b"user-agent").decode("latin-1"))
+    nobody = Principal(PrincipalKind.SYSTEM, SYSTEM, SYSTEM_SCOPE.tenant, frozenset(), Strength.NONE, now)
+    return Caller(nobody, SYSTEM_SCOPE, "", client, f"{scope['method']} {scope['path']}")

@@ -9,9 +9,10 @@ from litestar.params import FromPath, JSONBody
 from fastness.access import KeysProjection, keys, standing
 from fastness.app import House
 from fastness.core.clock import rfc3339
-from fastness.core.errors import Invalid
 from fastness.core.identity import Action, PrincipalId, Resource, parse_role
+from fastness.interfaces.api.access import parse_action
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import control
 
 
@@ -21,7 +22,7 @@ class MemberRoutes(Controller):
     path = "/principals"
     tags = ("access",)
 
-    @put("/{principal:str}/roles", status_code=204, sync_to_thread=True)
+    @put("/{principal:str}/roles", status_code=204, sync_to_thread=True, opt=guarded(Action.ROLE_GRANT, WRITE))
     def set_roles(
         self,
         house: NamedDependency[House],
@@ -37,7 +38,7 @@ class MemberRoutes(Controller):
             standing.set_roles(tx, PrincipalId(principal), roles)
         house.published(KeysProjection.topic)
 
-    @post("/{principal:str}/deactivation", status_code=204, sync_to_thread=True)
+    @post("/{principal:str}/deactivation", status_code=204, sync_to_thread=True, opt=guarded(Action.ROLE_GRANT, WRITE))
     def deactivate(
         self,
         house: NamedDependency[House],
@@ -51,7 +52,11 @@ class MemberRoutes(Controller):
             standing.deactivate(tx, PrincipalId(principal))
         house.published(KeysProjection.topic)
 
-    @post("/{principal:str}/codes", sync_to_thread=True)
+    @post(
+        "/{principal:str}/codes",
+        sync_to_thread=True,
+        opt=guarded(Action.PRINCIPAL_CREATE, WRITE, shown_once=True),
+    )
     def reissue_code(
         self,
         house: NamedDependency[House],
@@ -72,7 +77,7 @@ class KeyRoutes(Controller):
     path = "/keys"
     tags = ("access",)
 
-    @put("/{key_id:str}/actions", status_code=204, sync_to_thread=True)
+    @put("/{key_id:str}/actions", status_code=204, sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def narrow_key(
         self,
         house: NamedDependency[House],
@@ -82,12 +87,10 @@ class KeyRoutes(Controller):
         data: JSONBody[control.ActionsRequest],
     ) -> None:
         """Take from a key all actions but these; it never gets one back."""
-        unknown = [text for text in data.actions if text not in set(Action)]
-        if unknown:
-            raise Invalid("action-unknown", f"{unknown[0][:80]!r} is not an action", f"Use one of {', '.join(Action)}.")
+        actions = frozenset(map(parse_action, data.actions))
         with house.records.read(caller.scope) as reading:
             owner = next((k.principal for k in keys(reading) if k.key_id == key_id), "")
         doors.allow(caller, Action.KEY_REVOKE, Resource("key", key_id), owner=owner)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            standing.narrow_key(tx, key_id, frozenset(Action(text) for text in data.actions))
+            standing.narrow_key(tx, key_id, actions)
         house.published(KeysProjection.topic)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, PathParameter
 from litestar.response import Stream
@@ -18,6 +18,8 @@ from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api import push
 from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.paging import Page
+from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.models.release import (
     PushRequest,
     RoutesProjection,
@@ -47,6 +49,7 @@ class ModelRoutes(Controller):
         status_code=200,
         media_type="application/x-ndjson",
         request_max_body_size=LARGEST_ARTIFACT,
+        opt=guarded(Action.MODEL_PUSH, WRITE, streams=True),
     )
     async def push(
         self,
@@ -76,29 +79,34 @@ class ModelRoutes(Controller):
         await upload.taken.wait()
         return Stream(pushing.lines(), media_type="application/x-ndjson")
 
-    @get("/", sync_to_thread=True)
+    @get("/", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def models(
-        self, house: NamedDependency[House], doors: NamedDependency[Doors], caller: NamedDependency[Caller]
-    ) -> list[control.ModelView]:
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        page: NamedDependency[Page],
+    ) -> Response[list[control.ModelView]]:
         """All models."""
-        doors.allow(caller, Action.MODEL_READ, Resource("model", "all"))
+        doors.allow(caller, Action.MODEL_READ, Resource("models", "all"))
         with house.records.read(caller.scope) as reading:
-            return views.model_views(reading, house.parts)
+            return page.of(views.model_views(reading, house.parts), lambda view: view.model)
 
-    @get("/{model:str}", sync_to_thread=True)
+    @get("/{model:str}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def versions(
         self,
         house: NamedDependency[House],
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         model: FromPath[str],
-    ) -> list[control.VersionView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.VersionView]]:
         """All versions of a model, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
-            return views.version_views(reading, house.parts, model)
+            return page.of(views.version_views(reading, house.parts, model), lambda view: _newest(view.version))
 
-    @get("/{model:str}/versions/{version:int}", sync_to_thread=True)
+    @get("/{model:str}/versions/{version:int}", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def version(
         self,
         house: NamedDependency[House],
@@ -111,20 +119,27 @@ class ModelRoutes(Controller):
         doors.allow(caller, Action.MODEL_READ, _version(model, version))
         return _view(house, caller, model, version)
 
-    @get("/{model:str}/history", sync_to_thread=True)
+    @get("/{model:str}/history", sync_to_thread=True, opt=guarded(Action.MODEL_READ))
     def history(
         self,
         house: NamedDependency[House],
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         model: FromPath[str],
-    ) -> list[control.HistoryView]:
+        page: NamedDependency[Page],
+    ) -> Response[list[control.HistoryView]]:
         """How the aliases of a model moved, newest first."""
         doors.allow(caller, Action.MODEL_READ, Resource("model", model))
         with house.records.read(caller.scope) as reading:
-            return views.history_view(reading, house.parts, model)
+            moves = views.history_view(reading, house.parts, model)
+        return page.of(moves, lambda view: f"{view.alias}.{_newest(view.sequence)}")
 
-    @post("/{model:str}/versions/{version:int}/verifications", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/verifications",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_READ, WRITE),
+    )
     def verify(
         self,
         house: NamedDependency[House],
@@ -141,7 +156,11 @@ class ModelRoutes(Controller):
         deployable.verify_bytes(house.vault)
         return _view(house, caller, model, version)
 
-    @get("/{model:str}/versions/{version:int}/approvals/{environment:str}", sync_to_thread=True)
+    @get(
+        "/{model:str}/versions/{version:int}/approvals/{environment:str}",
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_READ),
+    )
     def approval_subject(
         self,
         house: NamedDependency[House],
@@ -156,7 +175,12 @@ class ModelRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             return views.approval_subject(reading, house.parts, model, version, environment)
 
-    @post("/{model:str}/versions/{version:int}/approvals", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/approvals",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_APPROVE, WRITE, Action.MODEL_READ),
+    )
     def approve(
         self,
         house: NamedDependency[House],
@@ -173,7 +197,12 @@ class ModelRoutes(Controller):
         approve(house.parts, caller.scope, model, version, data.environment, data.envelope.encode())
         return _view(house, caller, model, version)
 
-    @post("/{model:str}/versions/{version:int}/deployments", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/deployments",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_DEPLOY, WRITE, Action.MODEL_READ),
+    )
     def deploy(
         self,
         house: NamedDependency[House],
@@ -192,7 +221,7 @@ class ModelRoutes(Controller):
         house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, version, data.environment)
 
-    @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True)
+    @post("/{model:str}/rollbacks", status_code=200, sync_to_thread=True, opt=guarded(Action.MODEL_ROLLBACK, WRITE))
     def rollback(
         self,
         house: NamedDependency[House],
@@ -207,7 +236,12 @@ class ModelRoutes(Controller):
         house.published(RoutesProjection.topic)
         return control.RevisionView(revision.id, model, revision.version, data.environment)
 
-    @post("/{model:str}/versions/{version:int}/quarantine", status_code=200, sync_to_thread=True)
+    @post(
+        "/{model:str}/versions/{version:int}/quarantine",
+        status_code=200,
+        sync_to_thread=True,
+        opt=guarded(Action.MODEL_QUARANTINE, WRITE),
+    )
     def quarantine(
         self,
         house: NamedDependency[House],
@@ -222,6 +256,11 @@ class ModelRoutes(Controller):
         quarantine(house.parts, caller.scope, model, version, _reason(data))
         house.published(RoutesProjection.topic)
         return _view(house, caller, model, version)
+
+
+def _newest(number: int) -> str:
+    """Sorts the highest number first."""
+    return f"{10**10 - number:011d}"
 
 
 def _declared(model: str, options: Mapping[str, str]) -> PushRequest:

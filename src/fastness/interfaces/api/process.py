@@ -7,7 +7,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -15,6 +18,7 @@ import uvicorn
 from fastness.app import ControlProcess, Home, Settings, lifeline, load_settings, open_house, write_private
 from fastness.core.errors import FastnessError
 from fastness.interfaces.api.app import create_api
+from fastness.interfaces.api.headers import AsgiApp
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--passphrase-fd", type=int)
     parser.add_argument("--url", default="")
+    parser.add_argument("--admin-fd", type=int)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s control %(levelname)s %(message)s")
     home = Home(options.home)
@@ -34,26 +39,34 @@ def main() -> None:
         passphrase = None
         if options.passphrase_fd is not None:
             passphrase = os.pread(options.passphrase_fd, 4096, 0).decode()
-        asyncio.run(_serve(home, settings, passphrase, options.url))
+        admin = None if options.admin_fd is None else socket.socket(fileno=options.admin_fd)
+        if admin is not None:
+            settings = replace(settings, server=settings.server.listening(admin.getsockname()[1]))
+        asyncio.run(_serve(home, settings, passphrase, options.url, admin))
     except FastnessError as error:
         sys.stderr.write(f"control: {error}\n")
         sys.exit(error.exit)
 
 
-async def _serve(home: Home, settings: Settings, passphrase: str | None, url: str) -> None:
+async def _serve(home: Home, settings: Settings, passphrase: str | None, url: str, admin: socket.socket | None) -> None:
     with home.locked(), open_house(home, settings, passphrase) as house:
         process = ControlProcess(house)
         house.attach(lambda version: process.system_view(version, url), process.published)
         home.control_socket.unlink(missing_ok=True)
         write_private(home.url, url.encode())
-        config = uvicorn.Config(
-            create_api(house), uds=str(home.control_socket), lifespan="off", access_log=False, log_level="warning",
-            server_header=False, ws="none", interface="asgi3", timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
-        watching = asyncio.create_task(_watch_lifeline(server))
-        async with process.running():
-            await server.serve()
+        api = create_api(house)
+        servers = [uvicorn.Server(_config(api, uds=str(home.control_socket)))]
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(process.running())
+            serving = [servers[0].serve()]
+            if admin is not None:
+                config = _config(api)
+                config.load()
+                config.ssl = await stack.enter_async_context(process.secured())
+                servers.append(uvicorn.Server(config))
+                serving.append(servers[1].serve(sockets=[admin]))
+            watching = asyncio.create_task(_watch_lifeline(servers))
+            await asyncio.gather(*serving)
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
@@ -61,10 +74,18 @@ async def _serve(home: Home, settings: Settings, passphrase: str | None, url: st
         home.control_socket.unlink(missing_ok=True)
 
 
-async def _watch_lifeline(server: uvicorn.Server) -> None:
+def _config(api: AsgiApp, uds: str | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        api, uds=uds, lifespan="off", access_log=False, log_level="warning", server_header=False, ws="none",
+        interface="asgi3", timeout_graceful_shutdown=5, proxy_headers=False,
+    )  # fmt: skip
+
+
+async def _watch_lifeline(servers: Sequence[uvicorn.Server]) -> None:
     """Stop when standard input ends: the supervisor holds its other end."""
     await lifeline()
-    server.should_exit = True
+    for server in servers:
+        server.should_exit = True
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
     ),
     form: Format = typer.Option(Format.TABLE, "--format", help="For people or for programs."),
     passphrase_file: str = typer.Option("", envvar="FASTNESS_PASSPHRASE_FILE", help="File with the home's passphrase."),
+    code: str = typer.Option(
+        "", envvar="FASTNESS_CODE", help="Second factor for what asks for one [asked for at a terminal]."
+    ),
     *,
     version: bool = typer.Option(False, "--version", help="Show the version and leave."),
 ) -> None:
@@ -49,7 +52,7 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
         raise typer.Exit
     if form in {Format.SARIF, Format.CYCLONEDX} and context.invoked_subcommand != "scan":
         raise typer.BadParameter(f"{form.value} is for scan alone; use table or json", param_hint="--format")
-    context.obj = Options.of(home, who, credentials, form, passphrase_file)
+    context.obj = Options.of(home, who, credentials, form, passphrase_file, code)
 
 
 house.add_to(app)

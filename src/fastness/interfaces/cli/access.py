@@ -6,16 +6,36 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli.context import Identity, Options
-from fastness.interfaces.cli.output import say, show
+from fastness.interfaces.cli import approvals, directory, factors, limits, policies, reviews, sessions
+from fastness.interfaces.cli.context import Format, Identity, Options
+from fastness.interfaces.cli.output import print_json, say, show
 
-app = typer.Typer(help="Principals, API keys and allowances.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who may do what: principals, keys, rules, approvals, restrictions, quotas.", no_args_is_help=True
+)
 user = typer.Typer(help="People and services.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 allowance = typer.Typer(help="What may pass in an environment although it was not run.", no_args_is_help=True)
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(allowance, name="allowance")
+app.add_typer(factors.app, name="factor")
+app.add_typer(sessions.app, name="session")
+app.command()(sessions.whoami)
+app.command()(sessions.password)
+user.command()(sessions.invite)
+user.command()(sessions.reset)
+app.add_typer(policies.app, name="policy")
+app.add_typer(approvals.app, name="approvals")
+app.command()(policies.explain)
+app.command()(policies.conflicts)
+app.command()(policies.rights)
+app.command()(policies.findings)
+limits.add_to(app)
+app.add_typer(directory.tenant, name="tenant")
+app.add_typer(directory.group, name="group")
+app.add_typer(directory.grant, name="grant")
+app.add_typer(reviews.review, name="review")
 
 
 @user.command("create")
@@ -113,29 +133,45 @@ def enroll(context: typer.Context, code: Annotated[str, typer.Argument(help="The
     with options.control(anonymous=True) as control:
         reply = control.access.enrol(code, signer.public_pem.decode())
     path = options.keep(Identity(reply.principal, reply.api_key, signer.private_pem().decode()))
-    shown = {"principal": reply.principal, "key_id": reply.key_id, "credentials": str(path)}
+    shown = {"principal": reply.principal, "key_id": reply.key_id, "credentials": str(path), "app": reply.app}
     say(options, shown, f"[bold green]enrolled[/bold green] {reply.principal}; credentials in {path}")
+    if reply.app is not None and options.form is Format.TABLE:
+        with options.control() as control:
+            factors.set_up(options, reply.app, control.login.confirm_totp)
 
 
 @key.command("create")
-def create_key(
+def create_key(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     principal: Annotated[str, typer.Option("--for", help="Whose key, such as service:web [yourself].")] = "",
     per_s: Annotated[float, typer.Option("--rate", help="Requests a second, on average.", min=0.001)] = 100.0,
     burst: Annotated[float, typer.Option(help="Requests at once.", min=1)] = 200.0,
     days: Annotated[float, typer.Option(help="Days until it expires.", min=0.001, max=730)] = 90.0,
+    actions: Annotated[
+        list[str] | None, typer.Option("--action", help="An action that it may; may be repeated [all of its owner].")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="A model that it may reach; may be repeated [all].")
+    ] = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option("--address", help="An address or network it may come from; may be repeated [all]."),
+    ] = None,
 ) -> None:
-    """Create an API key; its text is shown this once.
+    """Create an API key; its text is shown this once. It is never wider than the credential that makes it.
 
-    Example: fastness access key create web --for service:web --rate 50 --days 30
+    Example: fastness access key create web --for service:web --action model.infer --model digits --address 192.0.2.0/24
     """
     from fastness.wire.control import KeyRequest
 
     options: Options = context.obj
     with options.control() as control:
         owner = principal or options.identity().principal
-        reply = control.access.create_key(KeyRequest(owner, name, per_s, burst, days))
+        request = KeyRequest(
+            owner, name, per_s, burst, days, tuple(actions or ()), tuple(models or ()), tuple(networks or ())
+        )  # fmt: skip
+        reply = control.access.create_key(request)
     say(
         options,
         reply,
@@ -158,10 +194,34 @@ def list_keys(context: typer.Context) -> None:
             "revoked" if k.revoked else "valid",
             k.expires_at,
             f"{k.per_s:g}/s, burst {k.burst:g}",
+            "; ".join(", ".join(part) for part in (k.actions, k.models, k.networks) if part) or "all",
         )
         for k in found
     ]
-    show(options, found, ("key", "name", "principal", "state", "expires", "limit"), rows)
+    show(options, found, ("key", "name", "principal", "state", "expires", "limit", "confined to"), rows)
+
+
+@key.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="Id of the key.")],
+    overlap: Annotated[float, typer.Option(help="Hours for which the old key stays good.", min=0, max=168)] = 24.0,
+) -> None:
+    """Make a successor of an API key with the same rights; both are good for a while, then the old one ends.
+
+    Example: fastness access key rotate KEY_ID --overlap 48
+    """
+    from fastness.wire.directory import RotationRequest
+
+    options: Options = context.obj
+    with options.control() as control:
+        reply = control.directory.rotate_key(key_id, RotationRequest(overlap))
+    say(
+        options,
+        reply,
+        f"[bold green]created[/bold green] key {reply.key_id} until {reply.expires_at}\n  {reply.api_key}\n"
+        f"  [dim]it is not shown again;[/dim] {key_id} ends in {overlap:g} hours at the latest",
+    )
 
 
 @key.command()
@@ -227,3 +287,31 @@ def list_allowances(
         found = control.access.allowances(environment)
     rows = [(", ".join(a.measures), a.reason, a.granted_by, a.expires_at) for a in found]
     show(options, found, ("measures", "why", "granted by", "until"), rows)
+
+
+@app.command()
+def routes(context: typer.Context) -> None:
+    """Every route of the control plane and the gateway, what proof and permission it asks for, and its limit.
+
+    Read from the routers as they run. Exit status 1 if one of them asks for no proof or has no limit.
+    """
+    options: Options = context.obj
+    with options.control() as control:
+        view = control.access.routes()
+    share = 100 * view.guarded / view.total if view.total else 0.0
+    if options.form is Format.JSON:
+        print_json(view)
+    else:
+        rows = [
+            (r.plane, r.method, r.path, r.proof.value, r.permission, f"{r.per_s:g}/s, {r.burst:g} at once")
+            for r in view.routes
+        ]
+        show(options, view.routes, ("plane", "method", "path", "proof", "permission", "limit"), rows)
+        proofs = ", ".join(f"{count} {name}" for name, count in view.by_proof.items())
+        say(
+            options,
+            view,
+            f"[bold]{view.guarded} of {view.total}[/bold] ask for a proof and have a limit: {share:.0f} % ({proofs})",
+        )
+    if view.guarded < view.total:
+        raise typer.Exit(1)

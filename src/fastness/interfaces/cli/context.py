@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastness.app import Home, House
     from fastness.client import ControlClient
 
-_GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file")
+_GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file", "--code")
 
 
 class Format(StrEnum):
@@ -53,13 +53,16 @@ class Options:
     credentials: Path
     form: Format
     passphrase_file: Path | None
+    code: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, home: str, who: str, credentials: str, form: Format, passphrase_file: str) -> Options:
+    def of(  # the options of the line
+        cls, home: str, who: str, credentials: str, form: Format, passphrase_file: str, code: str = ""
+    ) -> Options:
         """The options as typed, made whole."""
         root = Path(home).expanduser().absolute()
         folder = Path(credentials).expanduser().absolute() if credentials else root / "credentials"
-        return cls(root, who, folder, form, Path(passphrase_file).expanduser() if passphrase_file else None)
+        return cls(root, who, folder, form, Path(passphrase_file).expanduser() if passphrase_file else None, code)
 
     @property
     def house(self) -> Home:
@@ -117,18 +120,20 @@ class Options:
     def control(self, *, anonymous: bool = False) -> Iterator[ControlClient]:
         """The control plane: over the socket of a running house, else in this process under the home's lock."""
         from fastness.client import ControlClient, HttpTransport
+        from fastness.interfaces.cli.second import AtTerminal
 
         home = self.house
         key = "" if anonymous else self.identity().api_key
+        second = None if anonymous else AtTerminal(self.credentials / f"{self.who}.elevation", self.code)
         if running(home.control_socket):
             with HttpTransport(home.control_socket, timeout_s=600) as transport:
-                yield ControlClient(transport, key)
+                yield ControlClient(transport, key, second)
             return
         from fastness.interfaces.api import create_api
         from fastness.interfaces.cli.inprocess import InProcessTransport
 
         with self.opened(home) as house, InProcessTransport(create_api(house)) as carrier:
-            yield ControlClient(carrier, key)
+            yield ControlClient(carrier, key, second)
 
     @contextlib.contextmanager
     def opened(self, home: Home) -> Iterator[House]:

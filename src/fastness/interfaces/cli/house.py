@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fastness.core.errors import Conflict
+from fastness.interfaces.cli import factors
 from fastness.interfaces.cli.context import Format, Identity, Options, running
 from fastness.interfaces.cli.output import console, plain_table, print_json, say, show
 
@@ -39,6 +40,7 @@ def init(
     """
     from fastness.app import Home, create_home
     from fastness.foundation.crypto import SoftwareSigner
+    from fastness.wire.control import AppView
 
     options: Options = context.obj
     home = Home(options.home)
@@ -46,7 +48,10 @@ def init(
     signer = SoftwareSigner.create(os.urandom)
     created = create_home(home, secret, options.who, signer.public_pem)
     path = options.keep(Identity(created.principal, created.api_key, signer.private_pem().decode()))
-    shown = {"home": str(home.root), "principal": created.principal, "credentials": str(path), "ca": str(home.ca)}
+    app = AppView(created.app.factor, created.app.uri, created.app.secret)
+    shown = {
+        "home": str(home.root), "principal": created.principal, "credentials": str(path), "ca": str(home.ca), "app": app,
+    }  # fmt: skip
     say(
         options,
         shown,
@@ -55,6 +60,9 @@ def init(
         f"  keys sealed by {'your passphrase' if passphrase else str(home.unlock)}\n"
         "  [dim]next[/dim] fastness up",
     )
+    if options.form is Format.TABLE:
+        with options.control() as control:
+            factors.set_up(options, app, control.login.confirm_totp)
 
 
 def _new_passphrase(options: Options) -> str:
@@ -67,6 +75,9 @@ def up(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on [as the settings say].")] = "",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 as the settings say.", min=0, max=65535)] = 0,
+    admin_port: Annotated[
+        int, typer.Option(help="Port of the control plane and the console; 0 as the settings say.", min=0, max=65535)
+    ] = 0,
     gateways: Annotated[
         int, typer.Option("--workers", help="Gateway workers; 0 as the settings say.", min=0, max=64)
     ] = 0,
@@ -76,7 +87,12 @@ def up(
 
     options: Options = context.obj
     home = options.house
-    typed = {"server.host": host, "server.port": str(port or ""), "server.gateways": str(gateways or "")}
+    typed = {
+        "server.host": host,
+        "server.port": str(port or ""),
+        "server.admin_port": str(admin_port or ""),
+        "server.gateways": str(gateways or ""),
+    }
     flags = {name: value for name, value in typed.items() if value}
     settings = load_settings(home, flags)
     common = ["--home", str(home.root), *(f"--set={k}={v}" for k, v in flags.items())]
@@ -84,16 +100,22 @@ def up(
     secrets = (_sealed(secret),) if secret is not None else ()
     out = console(stderr=True)
     listener = listen(settings.server.host, settings.server.port)
-    url = dataclasses.replace(settings.server, port=listener.getsockname()[1]).local_url
+    admin = listen(settings.server.admin_host, settings.server.admin_port)
+    server = dataclasses.replace(settings.server, port=listener.getsockname()[1], admin_port=admin.getsockname()[1])
+    url = server.local_url
     out.print(f"[bold]fastness[/bold] {url}  [dim]home {home.root}, certificate {home.ca}[/dim]", soft_wrap=True)
+    origin = settings.login.at(server.console_origin).origin
+    out.print(f"[dim]control plane[/dim] {server.admin_url}  [dim]console[/dim] {origin}/console", soft_wrap=True)
     opening = [f"--passphrase-fd={descriptor}" for descriptor in secrets]
-    control = python_argv("fastness.interfaces.api.process", *common, "--url", url, *opening)
+    control = python_argv(
+        "fastness.interfaces.api.process", *common, "--url", url, f"--admin-fd={admin.fileno()}", *opening
+    )
     gateway = python_argv("fastness.app.gateway", *common, "--fd", "{fd}", "--worker", "{worker}")
 
     def log(line: str) -> None:
         out.print(line, soft_wrap=True)
 
-    sys.exit(supervise(listener, control, gateway, settings.server.gateways, log, secrets))
+    sys.exit(supervise(listener, control, gateway, settings.server.gateways, log, (*secrets, admin.fileno())))
 
 
 def _sealed(secret: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from fastness.interfaces.cli.output import SEVERITY_STYLE, console, plain_table,
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from fastness.client import ControlClient
     from fastness.wire.control import AdmissionReply, FindingView, StepView, VersionView
 
 app = typer.Typer(
@@ -23,6 +25,9 @@ app = typer.Typer(
 )
 
 REFUSED = 1
+_STARTING = "model-starting"
+_PATIENCE_S = 30.0
+_LOOK_S = 0.1
 Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Version = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
 Environment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
@@ -272,18 +277,30 @@ def approve(
 
 @app.command()
 def deploy(context: typer.Context, model: Model, version: Version, environment: Environment = "development") -> None:
-    """Put a version into an environment, if its signature, findings, scores and approvals stand.
+    """Put a version into an environment, if its signature, findings, scores and approvals stand; it takes a second factor.
+
+    Where the house runs and serves that environment, the command ends when the version answers.
 
     Example: fastness models deploy digits 1 --as olga
     """
     options: Options = context.obj
     with options.control() as control:
         revision = control.models.deploy(model, version, environment)
+        _await_service(control, revision.revision)
     say(
         options,
         revision,
         f"[bold green]deployed[/bold green] {model} version {version} to {environment} as {revision.revision}",
     )
+
+
+def _await_service(control: ControlClient, revision: str) -> None:
+    """Return when the worker of a revision serves, or will not; at once where no house runs or it serves elsewhere."""
+    for _ in range(round(_PATIENCE_S / _LOOK_S)):
+        states = [status.state for status in control.audit.system().models if status.revision == revision]
+        if _STARTING not in states:
+            return
+        time.sleep(_LOOK_S)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import pytest
 from fastness.core.clock import system_entropy
 from fastness.core.errors import Corrupt, FastnessError, Invalid
 from fastness.core.secrets import SecretBytes
-from fastness.foundation.crypto import FloeReader, FloeWriter
+from fastness.foundation.crypto import floe
 from fastness.foundation.crypto.floe import FloeLimits
 from tests.needs import need_data
 
@@ -21,7 +21,7 @@ PLAIN_LEN = 32
 
 
 def seal(plain: bytes, limits: FloeLimits = SMALL, segment: int = 64) -> bytes:
-    writer = FloeWriter(KEY, AAD, system_entropy, segment, limits)
+    writer = floe.FloeWriter(KEY, AAD, system_entropy, segment, limits)
     room = memoryview(bytearray(segment))
     sealed = bytearray(writer.header)
     parts = [plain[at : at + writer.plain_len] for at in range(0, len(plain), writer.plain_len)] or [b""]
@@ -32,8 +32,8 @@ def seal(plain: bytes, limits: FloeLimits = SMALL, segment: int = 64) -> bytes:
 
 def unseal(sealed: bytes, limits: FloeLimits = SMALL, key: SecretBytes = KEY, aad: bytes = AAD) -> bytes:
     """Reads as one who knows the size of the container and nothing else."""
-    reader = FloeReader(key, aad, sealed[: FloeReader.HEADER], limits)
-    body = sealed[FloeReader.HEADER :]
+    reader = floe.FloeReader(key, aad, sealed[: floe.FloeReader.HEADER], limits)
+    body = sealed[floe.FloeReader.HEADER :]
     parts = [body[at : at + reader.segment] for at in range(0, len(body), reader.segment)] or [b""]
     plain = bytearray()
     for number, part in enumerate(parts):
@@ -70,9 +70,9 @@ def _changes(sealed: bytes, segment: int) -> Iterator[tuple[str, bytes]]:
     yield "a segment appended", sealed + bytes(segment)
     for at in (0, 1, 5, 9, 20, 50, 74, 78, 100, len(sealed) - 1):
         yield f"flipped at {at}", sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
-    body = sealed[FloeReader.HEADER :]
+    body = sealed[floe.FloeReader.HEADER :]
     if len(body) > segment:
-        yield "cut at a border", sealed[: FloeReader.HEADER + segment]
+        yield "cut at a border", sealed[: floe.FloeReader.HEADER + segment]
     if len(body) > 2 * segment:
         yield "two swapped", sealed[:74] + body[segment : 2 * segment] + body[:segment] + body[2 * segment :]
 
@@ -82,21 +82,21 @@ def test_what_is_sealed_opens(size: int) -> None:
     plain = bytes(number % 251 for number in range(size))
     sealed = seal(plain)
     assert unseal(sealed) == plain
-    assert FloeReader(KEY, AAD, sealed[:74], SMALL).sealed_size(size) == len(sealed)
+    assert floe.FloeReader(KEY, AAD, sealed[:74], SMALL).sealed_size(size) == len(sealed)
 
 
 @pytest.mark.parametrize("segment", [1 << 16, 1 << 18, 1 << 20])
 def test_the_shipped_lengths_are_read(segment: int) -> None:
-    writer = FloeWriter(KEY, AAD, system_entropy, segment)
+    writer = floe.FloeWriter(KEY, AAD, system_entropy, segment)
     room = memoryview(bytearray(segment))
     size = writer.seal_into(b"plain", True, room)
-    assert FloeReader(KEY, AAD, writer.header).open_into(room[:size], 0, True, memoryview(bytearray(5))) == 5
+    assert floe.FloeReader(KEY, AAD, writer.header).open_into(room[:size], 0, True, memoryview(bytearray(5))) == 5
 
 
 def test_segments_open_in_any_order_across_key_rotations() -> None:
     plain = b"".join(bytes([number]) * PLAIN_LEN for number in range(10))
     sealed = seal(plain)
-    reader = FloeReader(KEY, AAD, sealed[:74], SMALL)
+    reader = floe.FloeReader(KEY, AAD, sealed[:74], SMALL)
     for number in (9, 0, 5, 4, 3, 9, 7):
         at = 74 + number * 64
         out = memoryview(bytearray(PLAIN_LEN))
@@ -109,7 +109,7 @@ def test_a_segment_that_fails_leaves_nothing_in_the_buffer() -> None:
     sealed[-1] ^= 1
     out = memoryview(bytearray(b"\xaa" * 40))
     with pytest.raises(Corrupt, match="authentication"):
-        FloeReader(KEY, AAD, bytes(sealed[:74]), SMALL).open_into(bytes(sealed[74:]), 0, True, out)
+        floe.FloeReader(KEY, AAD, bytes(sealed[:74]), SMALL).open_into(bytes(sealed[74:]), 0, True, out)
     assert bytes(out) == bytes(32) + b"\xaa" * 8
 
 
@@ -117,7 +117,7 @@ def test_another_key_or_context_is_refused_before_any_segment() -> None:
     header = seal(b"x")[:74]
     for key, aad in [(SecretBytes(bytes(32)), AAD), (KEY, b"another blob")]:
         with pytest.raises(Corrupt) as caught:
-            FloeReader(key, aad, header, SMALL)
+            floe.FloeReader(key, aad, header, SMALL)
         assert caught.value.code == "floe-header"
 
 
@@ -125,11 +125,11 @@ def test_a_header_cannot_ask_for_a_buffer_of_its_own_size() -> None:
     header = bytearray(seal(b"x")[:74])
     header[2:6] = (1 << 31).to_bytes(4, "big")
     with pytest.raises(Corrupt, match="not a container"):
-        FloeReader(KEY, AAD, bytes(header))
+        floe.FloeReader(KEY, AAD, bytes(header))
 
 
-def _finished() -> FloeWriter:
-    writer = FloeWriter(KEY, AAD, system_entropy, 64, SMALL)
+def _finished() -> floe.FloeWriter:
+    writer = floe.FloeWriter(KEY, AAD, system_entropy, 64, SMALL)
     writer.seal_into(b"", True, memoryview(bytearray(64)))
     return writer
 
@@ -138,15 +138,15 @@ def _finished() -> FloeWriter:
     ("writer", "plain", "last", "room", "code"),
     [
         (_finished, b"", True, 64, "floe-finished"),
-        (lambda: FloeWriter(KEY, AAD, system_entropy, 64, SMALL), b"short", False, 64, "floe-segment-length"),
-        (lambda: FloeWriter(KEY, AAD, system_entropy, 64, SMALL), bytes(33), True, 65, "floe-segment-length"),
-        (lambda: FloeWriter(KEY, AAD, system_entropy, 64, SMALL), bytes(32), True, 63, "floe-buffer"),
-        (lambda: FloeWriter(KEY, AAD, system_entropy, 1 << 17), b"", True, 64, "floe-segment-length"),
-        (lambda: FloeWriter(SecretBytes(bytes(16)), AAD, system_entropy), b"", True, 64, "floe-key"),
+        (lambda: floe.FloeWriter(KEY, AAD, system_entropy, 64, SMALL), b"short", False, 64, "floe-segment-length"),
+        (lambda: floe.FloeWriter(KEY, AAD, system_entropy, 64, SMALL), bytes(33), True, 65, "floe-segment-length"),
+        (lambda: floe.FloeWriter(KEY, AAD, system_entropy, 64, SMALL), bytes(32), True, 63, "floe-buffer"),
+        (lambda: floe.FloeWriter(KEY, AAD, system_entropy, 1 << 17), b"", True, 64, "floe-segment-length"),
+        (lambda: floe.FloeWriter(SecretBytes(bytes(16)), AAD, system_entropy), b"", True, 64, "floe-key"),
     ],
 )
 def test_a_writer_refuses_what_would_make_a_wrong_container(
-    writer: Callable[[], FloeWriter], plain: bytes, last: bool, room: int, code: str
+    writer: Callable[[], floe.FloeWriter], plain: bytes, last: bool, room: int, code: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
         writer().seal_into(plain, last, memoryview(bytearray(room)))
@@ -155,7 +155,7 @@ def test_a_writer_refuses_what_would_make_a_wrong_container(
 
 def test_a_reader_refuses_a_small_buffer_and_an_impossible_place() -> None:
     sealed = seal(b"plain")
-    reader = FloeReader(KEY, AAD, sealed[:74], SMALL)
+    reader = floe.FloeReader(KEY, AAD, sealed[:74], SMALL)
     with pytest.raises(Invalid):
         reader.open_into(sealed[74:], 0, True, memoryview(bytearray(4)))
     for position, last in [(-1, True), (1, True), (0, False), (1 << 40, True)]:

@@ -182,6 +182,17 @@ def test_a_missing_file_is_named(tmp_path: Path, unlock: Unlock, ring: SealedKey
     assert caught.value.code == "keyring-missing"
 
 
+def test_a_ring_made_before_a_purpose_gets_its_key_and_keeps_it(
+    tmp_path: Path, unlock: Unlock, ring: SealedKeyRing
+) -> None:
+    folder = tmp_path / "keyring"
+    (folder / "login.sealed").unlink()
+    opened = SealedKeyRing.open(folder, unlock)
+    again = SealedKeyRing.open(folder, unlock)
+    assert opened.mac(Purpose.LOGIN).digest(b"x") == again.mac(Purpose.LOGIN).digest(b"x")
+    assert opened.mac(Purpose.DEDUP).digest(b"x") == ring.mac(Purpose.DEDUP).digest(b"x")
+
+
 @pytest.mark.parametrize(
     "cost", [{"log_n": 30}, {"log_n": 10}, {"r": 1 << 20}, {"p": 1000}, {"r": 1}, {"p": 0}, {"log_n": -1}]
 )

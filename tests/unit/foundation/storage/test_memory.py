@@ -110,8 +110,8 @@ def test_memory_is_bounded() -> None:
         counters.take(LimitKey(f"ip:{i}"), limit, 1, later(NOW, i / 100))
     for i in range(1000):
         counters.take(LimitKey(f"kind{i}:x"), limit, 1, NOW)
-    assert sum(len(room) for room in counters._rooms.values()) <= 50 * 32
-    assert len(counters._rooms) <= 32
+    assert sum(len(room.states) for room in counters._rooms._rooms.values()) <= 50 * 32
+    assert len(counters._rooms._rooms) <= 32
 
 
 @pytest.mark.parametrize("bad", [lambda: MemoryCounters(0), lambda: MemoryCounters(1.5), lambda: MemoryCounters(1, 0)])

@@ -6,8 +6,7 @@ The table is held against the OpenAPI document: a route without a row fails.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 
 import msgspec
 import pytest
@@ -18,27 +17,13 @@ from fastness.core.findings import Decision
 from fastness.foundation.crypto import SoftwareSigner
 from fastness.foundation.ledger import open_checkpoint, verify_inclusion
 from fastness.wire import control
+from tests.unit.interfaces.api.rows import Route, encoded
+from tests.unit.interfaces.api.rows_directory import DIRECTORY_ROUTES
+from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
 
-
-@dataclass(frozen=True)
-class Route:
-    """A route: what it is called with, who may not, why, and what it does for who may.
-
-    Attributes:
-        action, resource: of the event that a denial leaves.
-        works: does it as somebody who may, and checks what came of it.
-        reason: why `outsider` is refused.
-    """
-
-    path: str
-    body: bytes | None
-    outsider: str
-    action: str
-    resource: str
-    works: Callable[[Town], None]
-    reason: str = "not-permitted"
+OFFICER = "security-officer"
 
 
 def _principal(town: Town) -> None:
@@ -100,6 +85,35 @@ def _reissued(town: Town) -> None:
     assert refused(lambda: ControlClient(town.carrier).access.enrol(first.code, pem)).status == 401
     assert ControlClient(town.carrier).access.enrol(second.code, pem).principal == first.principal
     assert refused(lambda: town.client("admin").access.reissue_code(first.principal)).code == "principal-enrolled"
+
+
+def _invited(town: Town) -> None:
+    made = town.client("admin").access.create_principal(control.PrincipalRequest("guest", ("viewer",)))
+    reply = town.client("admin").login.invite(made.principal)
+    redeemed = control.RedeemRequest(reply.code, "mauve-kettle-93-orbit")
+    answer = town.ask("", "POST", "/api/v1/invitations/redeem", encoded(redeemed))
+    assert (answer.status, answer.problem["principal"]) == (200, "user:guest")
+    assert refused(lambda: town.client("admin").login.invite("user:guest")).code == "credential-exists"
+    assert refused(lambda: town.client("admin").login.invite("service:robot")).code == "factor-person"
+
+
+def _reset(town: Town) -> None:
+    town.enrol("lost", ("viewer",))
+    reply = town.client("admin").login.reset_credentials("user:lost")
+    assert reply.code.startswith("fsi_")
+    assert town.client("lost").login.factors().factors == ()
+    assert refused(lambda: town.client("admin").login.reset_credentials("user:admin")).code == "own-reset"
+
+
+def _session_revoked(town: Town) -> None:
+    made = town.client("admin").access.create_principal(control.PrincipalRequest("visitor", ("viewer",)))
+    code = town.client("admin").login.invite(made.principal).code
+    redeemed = control.RedeemRequest(code, "mauve-kettle-93-orbit")
+    town.ask("", "POST", "/api/v1/invitations/redeem", encoded(redeemed))
+    (session,) = [s for s in town.client("auditor").login.sessions(everybody=True) if s.principal == made.principal]
+    town.client(OFFICER).login.revoke_session(session.session)
+    assert made.principal not in {s.principal for s in town.client("auditor").login.sessions(everybody=True)}
+    assert refused(lambda: town.client(OFFICER).login.revoke_session(session.session)).code == "session-unknown"
 
 
 def _narrowed(town: Town) -> None:
@@ -227,12 +241,21 @@ def _keys(town: Town) -> None:
     assert "user:viewer" in [k.principal for k in town.all_keys()]
 
 
+def _routes(town: Town) -> None:
+    view = town.client("auditor").access.routes()
+    assert view.guarded == view.total == len(view.routes) == sum(view.by_proof.values())
+    shown = {f"{r.method} {r.path}" for r in view.routes if r.plane == "control"}
+    assert {f"{name.partition(' ')[0]} /api/v1{name.partition(' ')[2]}" for name in ROUTES} <= {
+        re.sub(r":\w+", "", line) for line in shown
+    }
+    data = {r.path: (r.method, r.permission, r.proof.value) for r in view.routes if r.plane == "data"}
+    assert data["/v2/models/{model}/infer"] == ("POST", "model.infer", "credential")
+    assert data["/healthz"] == ("GET", "none", "peer-or-credential")
+    assert data["/metrics"] == ("GET", "metrics.read", "credential")
+
+
 def _allowances(town: Town) -> None:
     assert town.client("viewer").access.allowances("production") == []
-
-
-def encoded(message: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(message)
 
 
 V1 = "/models/served/versions/1"
@@ -259,9 +282,19 @@ ROUTES = {
     "POST /principals/{principal}/codes": Route(
         "/principals/user:viewer/codes", None, "operator", "principal.create", "principal:user:viewer", _reissued
     ),
+    "POST /principals/{principal}/invitations": Route(
+        "/principals/user:viewer/invitations", None, "operator", "principal.create", "principal:user:viewer", _invited
+    ),
+    "POST /principals/{principal}/credential-reset": Route(
+        "/principals/user:viewer/credential-reset", None, "operator", "credential.reset", "principal:user:viewer", _reset
+    ),
+    "DELETE /sessions/{session}": Route(
+        "/sessions/0000", None, "viewer", "session.revoke", "session:0000", _session_revoked
+    ),
     "PUT /keys/{key_id}/actions": Route(
         "/keys/00000000/actions", ACTIONS, "viewer", "key.revoke", "key:00000000", _narrowed
     ),
+    "GET /access/routes": Route("/access/routes", None, "operator", "access.read", "access:routes", _routes),
     "GET /keys": Route("/keys", None, "operator", "access.read", "access:keys", _keys),
     "POST /keys": Route(
         "/keys", OTHERS_KEY, "admin", "key.create", "principal:user:viewer", _key, "keys-of-persons"
@@ -274,7 +307,7 @@ ROUTES = {
         "/environments/development/allowances", ALLOWANCE, "operator", "allowance.grant",
         "environment:development", _allowance,
     ),
-    "GET /models": Route("/models", None, "admin", "model.read", "model:all", _models),
+    "GET /models": Route("/models", None, "admin", "model.read", "models:all", _models),
     "GET /models/{model}": Route("/models/served", None, "admin", "model.read", "model:served", _versions),
     "GET /models/{model}/history": Route(
         "/models/served/history", None, "admin", "model.read", "model:served", _history
@@ -308,15 +341,44 @@ ROUTES = {
         "/audit/verifications", b"{}", "operator", "audit.read", "ledger:log", _verification
     ),
     "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
+    **RULE_ROUTES,
+    **DIRECTORY_ROUTES,
 }  # fmt: skip
-OPEN = {"GET /healthz", "POST /enrolments"}
-"""Asked without a key: the first says nothing, the second takes a one-time code."""
+OWN = {
+    "DELETE /logins": None,
+    "PUT /password": encoded(control.PasswordRequest("not a word of it")),
+    "GET /me": None,
+    "GET /sessions": None,
+    "GET /factors": None,
+    "POST /factors/totp": encoded(control.LabelRequest("app")),
+    "POST /factors/totp/{factor}/confirmation": encoded(control.CodeRequest("123456")),
+    "POST /factors/recovery-codes": None,
+    "POST /factors/passkeys/options": None,
+    "POST /factors/passkeys": encoded(control.PasskeyRequest("key", {})),
+    "DELETE /factors/{factor}": None,
+    "GET /step-ups": None,
+    "POST /step-ups": encoded(control.StepUpRequest("totp", "123456")),
+    **RULE_OWN,
+}
+"""For everybody who is known, about themselves alone: path and body; `test_factors` says what they do."""
+OPEN = {
+    "GET /healthz",
+    "POST /enrolments",
+    "POST /invitations/redeem",
+    "POST /logins",
+    "POST /logins/second",
+    "POST /logins/second/options",
+    "POST /logins/passkey",
+    "POST /logins/passkey/options",
+}
+"""Asked without a key: the first says nothing, all others are steps of proving who one is; `test_logins` walks them."""
 
 
 def request(town: Town, name: str, who: str) -> tuple[int, str, Event]:
     """Status and code of a request that must be refused, and the one event that it left."""
-    route, before = ROUTES[name], len(town.events(EventKind.ACCESS_DENIED))
-    answer = town.ask(who, name.partition(" ")[0], f"/api/v1{route.path}", route.body)
+    before = len(town.events(EventKind.ACCESS_DENIED))
+    path, body = (ROUTES[name].path, ROUTES[name].body) if name in ROUTES else (name.partition(" ")[2], OWN[name])
+    answer = town.ask(who, name.partition(" ")[0], f"/api/v1{path}", body)
     assert answer.kind == "application/problem+json"
     denied = town.events(EventKind.ACCESS_DENIED)[before:]
     assert len(denied) == 1
@@ -324,22 +386,22 @@ def request(town: Town, name: str, who: str) -> tuple[int, str, Event]:
 
 
 def test_every_route_of_the_document_is_tested_here(town: Town) -> None:
-    document = town.ask("", "GET", "/api/v1/openapi.json").problem
+    document = town.ask("viewer", "GET", "/api/v1/openapi.json").problem
     paths = msgspec.convert(document["paths"], dict[str, dict[str, object]])
     named = {
         f"{method.upper()} {path.removeprefix('/api/v1')}" for path, methods in paths.items() for method in methods
     }
-    assert named == set(ROUTES) | OPEN
+    assert named == set(ROUTES) | set(OWN) | OPEN
 
 
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name", [*ROUTES, *OWN])
 def test_without_a_key_nothing_is_answered(town: Town, name: str) -> None:
     status, code, event = request(town, name, "")
     assert (status, code, event.reason, event.principal) == (401, "key-missing", "key-missing", "system:fastness")
     assert event.decision is Decision.DENY
 
 
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name", [*ROUTES, *OWN])
 def test_with_a_key_that_is_none_nothing_is_answered(town: Town, name: str) -> None:
     status, code, event = request(town, name, "Bearer fst_nonsense")
     assert (status, code, event.reason) == (401, "key-malformed", "key-malformed")

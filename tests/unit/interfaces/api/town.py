@@ -11,12 +11,13 @@ import msgspec
 
 from fastness.app import Home, House, Settings, create_home, load_settings, open_house
 from fastness.client import ControlClient
-from fastness.core.clock import system_entropy
+from fastness.core.clock import SystemClock, system_entropy
 from fastness.core.errors import FastnessError
 from fastness.core.events import Event, EventKind
 from fastness.foundation.crypto import SoftwareSigner, sign_statement
 from fastness.interfaces.api import create_api
 from fastness.interfaces.cli.context import Format, Identity, Options
+from fastness.interfaces.cli.demo.authenticator import Authenticator
 from fastness.interfaces.cli.inprocess import InProcessTransport
 from fastness.wire import control
 from tests.unit.models.release.world import PATIENT, digits_onnx
@@ -47,6 +48,25 @@ class Answer:
         return str(self.problem["type"]).removeprefix("urn:fastness:problem:")
 
 
+class Second:
+    """The second factor of one person: an app, and what the house gave for its last code."""
+
+    def __init__(self, town: Town, name: str, uri: str) -> None:
+        self.elevation = ""
+        self.app = Authenticator(uri)
+        self._town = town
+        self._name = name
+
+    def confirm(self, factor: str) -> None:
+        client = ControlClient(self._town.carrier, self._town.keys[self._name])
+        self.app.recovery = list(client.login.confirm_totp(factor, self.app.code(SystemClock().now())).recovery_codes)
+
+    def answer(self, ways: control.WaysView) -> control.StepUpRequest:
+        assert "totp" in ways.methods
+        code = self.app.code(SystemClock().now())
+        return control.StepUpRequest("totp" if code.isdigit() else "recovery", code)
+
+
 @dataclass
 class Town:
     """One opened house and the secrets of its people, by name; each is called like their first role."""
@@ -55,19 +75,25 @@ class Town:
     carrier: InProcessTransport
     keys: dict[str, str] = field(default_factory=dict)
     signers: dict[str, SoftwareSigner] = field(default_factory=dict)
+    seconds: dict[str, Second] = field(default_factory=dict)
 
     def client(self, name: str) -> ControlClient:
-        return ControlClient(self.carrier, self.keys[name])
+        return ControlClient(self.carrier, self.keys[name], self.seconds.get(name))
 
     def enrol(self, name: str, roles: tuple[str, ...], kind: str = "user") -> None:
         self.signers[name] = SoftwareSigner.create(system_entropy)
         code = self.client("admin").access.create_principal(control.PrincipalRequest(name, roles, kind)).code
         reply = ControlClient(self.carrier).access.enrol(code, self.signers[name].public_pem.decode())
         self.keys[name] = reply.api_key
+        if reply.app is not None:
+            self.seconds[name] = Second(self, name, reply.app.uri)
+            self.seconds[name].confirm(reply.app.factor)
 
     def ask(self, who: str, method: str, path: str, body: bytes | Iterable[bytes] | None = None) -> Answer:
         """One raw request; `who` of "" sends no key, an unknown name is sent as the header itself."""
         headers = {"content-type": "application/json"}
+        if who in self.seconds and self.seconds[who].elevation:
+            headers["fastness-elevation"] = self.seconds[who].elevation
         if who:
             headers["authorization"] = f"Bearer {self.keys[who]}" if who in self.keys else who
         reply = self.carrier.send(method, path, headers, body)
@@ -129,9 +155,10 @@ class Town:
 
 
 def settings(home: Home) -> Settings:
-    """As the file says, with an assessment that does not depend on how fast the machine is."""
+    """As the file says, with an assessment that does not depend on how fast the machine is, and passwords at the least cost."""
     read = load_settings(home, {})
-    return replace(read, release=replace(read.release, assess=PATIENT))
+    cheap = replace(read.login, memory_kib=19_456, passes=2, lanes=1)
+    return replace(read, login=cheap, release=replace(read.release, assess=PATIENT))
 
 
 @contextlib.contextmanager
@@ -145,6 +172,8 @@ def founded(folder: Path) -> Iterator[Town]:
         InProcessTransport(create_api(house)) as carrier,
     ):
         town = Town(house, carrier, {"admin": created.api_key}, {"admin": signer})
+        town.seconds["admin"] = Second(town, "admin", created.app.uri)
+        town.seconds["admin"].confirm(created.app.factor)
         for name in ROLES:
             town.enrol(name, (name,))
         for name, roles in MORE.items():

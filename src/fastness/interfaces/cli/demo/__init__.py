@@ -78,7 +78,11 @@ def _tell(story: Story, root: Path) -> None:
     port = _free_port()
     with _up(house, port):
         people = {"admin": admin}
-        story.step("enrol people", "each makes a key that nobody else holds", lambda: _enrol(people, root))
+        story.step(
+            "enrol people",
+            "each makes a key that nobody else holds, and an app for second factors",
+            lambda: _enrol(people, root),
+        )
         _told(story, Scene(root, people, model, port))
 
 
@@ -88,7 +92,16 @@ def _told(say: Story, scene: Scene) -> None:
     say.step("push the pickle with the payload", "refused, with opcode offset", lambda: admission.push_payload(scene))
     say.step("push the ONNX model", "registered as version 1", lambda: admission.push(scene, scene.model.onnx, 1))
     say.chapter("Approve and deploy: nobody alone")
-    say.step("deploy while checks were not run", "refused: policy-denied", lambda: admission.deploy_unassessed(scene))
+    say.step(
+        "deploy with an API key alone",
+        "refused: step-up-required",
+        lambda: admission.deploy_without_factor(scene),
+    )
+    say.step(
+        "give the second factor; deploy while checks were not run",
+        "refused: policy-denied",
+        lambda: admission.deploy_unassessed(scene),
+    )
     say.step("allow the unrun checks in development, signed, 14 days", "allowance", lambda: admission.allow(scene))
     say.step("deploy without approvals", "refused: approvals-missing", lambda: admission.deploy_early(scene))
     say.step("the author approves", "refused", lambda: admission.author_approves(scene))
@@ -125,6 +138,7 @@ def _train(root: Path, into: list[Trained]) -> str:
 
 def _init(admin: Person) -> str:
     reply = admin.must("init")
+    admin.set_up(reply["app"])
     settings = admin.home / "fastness.toml"
     settings.write_text(settings.read_text("utf-8") + _SETTINGS, "utf-8")
     return f"{reply['principal']}, {reply['ca']}"
@@ -135,7 +149,7 @@ def _enrol(people: dict[str, Person], root: Path) -> str:
     for name, role in _CAST.items():
         code = admin.must("access", "user", "create", name, "--role", role)["code"]
         people[name] = Person(admin.home, root / "people" / name, name)
-        people[name].must("access", "enroll", str(code))
+        people[name].set_up(people[name].must("access", "enroll", str(code))["app"])
     return ", ".join(f"{name} ({role})" for name, role in _CAST.items())
 
 
@@ -149,7 +163,19 @@ def _free_port() -> int:
 def _up(home: Path, port: int) -> Iterator[None]:
     """`fastness up` in a process of its own, until the story ends."""
     with (home.parent / "up.log").open("wb") as log:
-        line = [sys.executable, "-I", "-m", "fastness", "--home", str(home), "up", "--port", str(port)]
+        line = [
+            sys.executable,
+            "-I",
+            "-m",
+            "fastness",
+            "--home",
+            str(home),
+            "up",
+            "--port",
+            str(port),
+            "--admin-port",
+            str(_free_port()),
+        ]
         process = subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             _wait_until_up(process, home, port)

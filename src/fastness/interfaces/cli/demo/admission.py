@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from fastness.interfaces.cli.demo.model import HIGHEST, INPUT
+from fastness.interfaces.cli.demo.people import STEP_UP
 from fastness.interfaces.cli.demo.scene import Scene
 from fastness.interfaces.cli.demo.story import Differs, expect
 
@@ -36,8 +37,15 @@ def push(scene: Scene, file: Path, number: int) -> str:
 def refused(scene: Scene, who: str, code: str, *arguments: str) -> str:
     """A command that must fail with one code."""
     said = scene.people[who].run(*arguments)
+    if said.problem.get("code") == STEP_UP != code:
+        said = scene.people[who].with_factor(*arguments)
     expect(said.problem.get("code"), code, "refusal")
     return f"refused: {said.problem['message']} ({code})"
+
+
+def deploy_without_factor(scene: Scene) -> str:
+    """A stolen key alone changes nothing that is hard to undo."""
+    return refused(scene, "operator", STEP_UP, "models", "deploy", "digits", "1")
 
 
 def deploy_early(scene: Scene) -> str:

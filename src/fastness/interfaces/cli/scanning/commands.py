@@ -127,10 +127,9 @@ def waive(  # noqa: PLR0913 - one parameter an option
 
 def list_rules(context: typer.Context) -> None:
     """All rules: what is looked for, why it matters, how to mend it."""
-    from fastness.guard import rules as guard_rules
-    from fastness.models.release import views
+    from fastness.interfaces.rulebook import all_rules
 
     options: Options = context.obj
-    found = sorted((*views.rules(), *guard_rules()), key=lambda r: r.id)
+    found = all_rules()
     rows = [(r.id, r.severity.name.lower(), r.title, r.fix) for r in found]
     show(options, found, ("rule", "severity", "what", "how to mend it"), rows)

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from fastness.access import records
 from fastness.access.records import ApprovalRow, PrincipalRow, PublicKeyRow
@@ -85,6 +86,21 @@ class Approval:
     keyid: str
     choice: Choice
 
+    @property
+    def rejects(self) -> bool:
+        """Whether it says no."""
+        return self.choice is Choice.REJECT
+
+
+class Who(NamedTuple):
+    """Whose word counts: persons who hold one of the roles and are not excluded."""
+
+    roles: frozenset[Role]
+    excluded: Collection[PrincipalId] = ()
+
+
+_APPROVERS = Who(frozenset({Role.APPROVER}))
+
 
 def proposal(tenant: TenantId, purpose: str, details: Mapping[str, str | int]) -> dict[str, str | int]:
     """The predicate that an approver completes with `decision` (`approve` or `reject`) and signs.
@@ -105,6 +121,11 @@ def public_keys(reading: Reading) -> dict[str, tuple[PrincipalId, bytes]]:
     }
 
 
+def enrolled_keys(reading: Reading) -> dict[str, tuple[PrincipalId, bytes]]:
+    """As `public_keys`, of all keys that were ever enrolled: to read what was signed while they counted."""
+    return {key.keyid: (key.principal, key.pem) for key in records.find_public_keys(reading) if _genuine(key)}
+
+
 def record_approval(
     tx: Transaction, subject: Digest, purpose: str, envelope: bytes, trusted: Mapping[str, tuple[PrincipalId, bytes]]
 ) -> Approval:
@@ -121,6 +142,22 @@ def record_approval(
         Forbidden: the signer is no person with the role of an approver.
         Conflict: it is recorded already.
     """
+    return record(tx, subject, purpose, envelope, (trusted, _APPROVERS))
+
+
+def record(
+    tx: Transaction,
+    subject: Digest,
+    purpose: str,
+    envelope: bytes,
+    by: tuple[Mapping[str, tuple[PrincipalId, bytes]], Who],
+) -> Approval:
+    """As `record_approval`, of the trusted keys and the persons `by`.
+
+    Raises:
+        Invalid, Forbidden, Conflict: as `record_approval`.
+    """
+    trusted, who = by
     parse_digest(subject)
     if not 0 < len(purpose) <= _LONGEST_PURPOSE or len(envelope) > _LONGEST_ENVELOPE:
         raise Invalid("approval-size", "the purpose is empty or too long, or the envelope is too long")
@@ -131,7 +168,7 @@ def record_approval(
             "approval-refused", f"this approval is not taken: {error.message}", "Sign it anew with your enrolled key."
         ) from error
     owner = records.find_principals(tx, approval.principal).get(approval.principal)
-    if why := _not_fit(approval.principal, owner):
+    if why := _excluded(approval.principal, who) or _not_fit(approval.principal, owner, who.roles):
         raise Forbidden("approver-unfit", why, "Ask somebody who is an approver.")
     row = ApprovalRow(subject, purpose, approval.principal, envelope, tx.now)
     try:
@@ -164,11 +201,22 @@ def quorum(  # the contract's six
     Raises:
         Invalid: fewer than one approval would do.
     """
+    return count(reading, subject, purpose, Who(_APPROVERS.roles, excluded), needed, now)
+
+
+def count(  # what a quorum counts, and whose word
+    reading: Reading, subject: Digest, purpose: str, who: Who, needed: int, now: Instant
+) -> Verdict:
+    """As `quorum`, of the persons `who`.
+
+    Raises:
+        Invalid: fewer than one approval would do.
+    """
     if needed < 1:
         raise Invalid("quorum-range", "a quorum is at least 1", "Nothing is approved by nobody.")
     findings: list[Finding] = []
     said: dict[PrincipalId, set[Choice]] = {}
-    for row, finding in _judged(reading, subject, purpose, excluded, now):
+    for row, finding in _judged(reading, subject, purpose, who, now):
         if finding.rule == COUNTED.id:
             said.setdefault(row.principal, set()).add(Choice(str(finding.evidence["choice"])))
         findings.append(finding)
@@ -184,7 +232,7 @@ def quorum(  # the contract's six
 
 
 def _judged(
-    reading: Reading, subject: Digest, purpose: str, excluded: Collection[PrincipalId], now: Instant
+    reading: Reading, subject: Digest, purpose: str, who: Who, now: Instant
 ) -> Iterator[tuple[ApprovalRow, Finding]]:
     """Each row with what is to be said of it; nothing of a row is believed that its signature does not say."""
     keys = {key.keyid: key for key in records.find_public_keys(reading) if _genuine(key)}
@@ -200,11 +248,10 @@ def _judged(
             message = f"an approval under {row.principal}'s name was signed by {approval.principal}"
             yield row, _finding(ALTERED, row.principal, message)
             continue
-        why = _not_fit(row.principal, owners.get(row.principal))
+        why = _not_fit(row.principal, owners.get(row.principal), who.roles)
         if keys[approval.keyid].revoked:
             why = f"{row.principal}'s key was revoked"
-        if row.principal in excluded:
-            why = f"the author {row.principal} cannot approve"
+        why = _excluded(row.principal, who) or why
         if row.recorded_at > now:
             why = f"{row.principal} approved later"
         if why:
@@ -244,14 +291,18 @@ def _choice(statement: Statement) -> Choice:
     return Choice(said)
 
 
-def _not_fit(principal: PrincipalId, owner: PrincipalRow | None) -> str:
+def _excluded(principal: PrincipalId, who: Who) -> str:
+    return f"the author {principal} cannot approve" if principal in who.excluded else ""
+
+
+def _not_fit(principal: PrincipalId, owner: PrincipalRow | None, roles: frozenset[Role]) -> str:
     """Why this principal's word does not count now; empty if it does."""
     if owner is None or not owner.active:
         return f"{principal} is no longer active"
     if owner.kind is not PrincipalKind.USER:
         return f"{principal} is no person"
-    if Role.APPROVER not in owner.roles:
-        return f"{principal} does not hold the role approver"
+    if not owner.roles & roles:
+        return f"{principal} does not hold the role {' or '.join(sorted(roles))}"
     return ""
 
 

@@ -1,0 +1,69 @@
+"""The SQL of approval requests; nothing here decides anything, and all sees only the tenant of its scope."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import func, insert, select, update
+
+from fastness.access.approvals.tables import APPROVAL_REQUEST
+from fastness.core.clock import Instant
+from fastness.core.identity import PrincipalId
+from fastness.foundation.storage import Reading, Transaction
+
+
+class RequestRow(NamedTuple):
+    """A request as it is stored: only its document is believed, and only where approvers signed it."""
+
+    id: str
+    document: bytes
+    state: str
+    closed_at: Instant | None
+    used_at: Instant | None
+
+
+def add_request(tx: Transaction, row: RequestRow, purpose: str, author: PrincipalId, deadline: Instant) -> None:
+    """Write a new request."""
+    values = row._asdict() | {"tenant": tx.scope.tenant, "purpose": purpose, "author": author, "deadline": deadline}
+    tx.execute(insert(APPROVAL_REQUEST).values(values))
+
+
+def find_request(reading: Reading, request: str) -> RequestRow | None:
+    """The request of that id, if there is one."""
+    c = APPROVAL_REQUEST.c
+    query = select(*(c[name] for name in RequestRow._fields)).where(c.tenant == reading.scope.tenant, c.id == request)
+    row = reading.execute(query).first()
+    return None if row is None else RequestRow(*row)
+
+
+def find_requests(reading: Reading, state: str | None = None, before: Instant | None = None) -> list[RequestRow]:
+    """The requests in a state, or all; of them those whose deadline lies before an instant. Oldest first."""
+    c = APPROVAL_REQUEST.c
+    query = select(*(c[name] for name in RequestRow._fields)).where(c.tenant == reading.scope.tenant)
+    if state is not None:
+        query = query.where(c.state == state)
+    if before is not None:
+        query = query.where(c.deadline <= before)
+    return [RequestRow(*row) for row in reading.execute(query.order_by(c.id))]
+
+
+def count_requests(reading: Reading, author: PrincipalId, state: str) -> int:
+    """How many requests of an author are in a state."""
+    c = APPROVAL_REQUEST.c
+    here = (c.tenant == reading.scope.tenant, c.author == author, c.state == state)
+    row = reading.execute(select(func.count()).select_from(APPROVAL_REQUEST).where(*here)).first()
+    return 0 if row is None else int(row[0])
+
+
+def close_request(tx: Transaction, request: str, before: str, after: str) -> int:
+    """Move a request from one state to another; 1 if it was in the first."""
+    c = APPROVAL_REQUEST.c
+    here = (c.tenant == tx.scope.tenant, c.id == request, c.state == before)
+    return tx.execute(update(APPROVAL_REQUEST).where(*here).values(state=after, closed_at=tx.now)).count
+
+
+def use_request(tx: Transaction, request: str, state: str) -> int:
+    """Use up a request in that state; 1 if it was not used before."""
+    c = APPROVAL_REQUEST.c
+    here = (c.tenant == tx.scope.tenant, c.id == request, c.state == state, c.used_at.is_(None))
+    return tx.execute(update(APPROVAL_REQUEST).where(*here).values(used_at=tx.now)).count

@@ -1,0 +1,64 @@
+"""The pages as a part of the control plane, and what becomes of refusals on them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response, Router, get
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from fastness.core.errors import FastnessError, NotFound
+from fastness.interfaces.api.cookies import FORGOTTEN
+from fastness.interfaces.api.doors import STEP_UP, Caller
+from fastness.interfaces.api.routes import READ, entry
+from fastness.interfaces.console.entrance import EntrancePages
+from fastness.interfaces.console.own import OwnPages
+from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, STEP_UP_PAGE, go, parse_page, read_asset, refused
+from fastness.interfaces.console.security import SecurityPages
+from fastness.wire.control import Proof
+
+_NOBODY = frozenset({"key-missing", "session-refused"})
+
+
+@get("/static/{name:str}", sync_to_thread=False, opt=entry(Proof.STEP, READ))
+def asset(name: FromPath[str]) -> Response[bytes]:
+    """Style, script and mark of the pages."""
+    found = read_asset(name)
+    if found is None:
+        raise NotFound("route-unknown", "there is no such file")
+    return Response(found[0], media_type=found[1])
+
+
+@get("/", include_in_schema=False, sync_to_thread=False, opt=entry(Proof.STEP, READ))
+def front() -> Redirect:
+    """Whoever opens the bare address wants the console."""
+    return go(HOME)
+
+
+def on_refusal(request: Request[Any, Any, Any], error: FastnessError) -> Response[Any]:
+    """To the login, to the second factor, or a page that says why not."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    asked = request.url.path if request.method == "GET" else _page_of(request.url.path)
+    then = f"?next={quote(parse_page(asked))}"
+    if error.code in _NOBODY:
+        if caller is not None:
+            caller.cookies[:] = [FORGOTTEN]
+        return go(LOGIN + then)
+    if error.code == STEP_UP:
+        return go(STEP_UP_PAGE + then)
+    return refused(error, caller)
+
+
+def _page_of(path: str) -> str:
+    """The page whose form was sent to `path`."""
+    return SECURITY if path.startswith(SECURITY) else HOME
+
+
+CONSOLE = Router(
+    HOME,
+    route_handlers=[EntrancePages, OwnPages, SecurityPages, asset],
+    exception_handlers={FastnessError: on_refusal},
+    include_in_schema=False,
+)
