@@ -174,7 +174,7 @@ def stolen() -> Iterator[Stolen]:
         key = person.access.create_key(control.KeyRequest(f"user:{MARK}-person", f"{MARK}-key"))
         proposal = propose(town, MARK)
         admin = town.client("admin").directory
-        admin.create_tenant(directory.TenantRequest(f"{MARK}-tenant", f"{MARK} Ltd."))
+        admin.create_tenant(directory.NewTenantRequest(f"{MARK}-tenant", f"{MARK} Ltd."))
         group = admin.create_group(directory.GroupRequest(f"{MARK}-group", ("viewer",))).group
         admin.add_member(group, f"user:{MARK}-person")
         admin.grant(directory.GrantRequest(f"user:{MARK}-person", "operator", f"{MARK}-model"))
