@@ -13,11 +13,11 @@ from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness.interfaces.api.routes import control_routes, replacing_routes
-from fastness.wire import control, directory, problems, rules
+from fastness.wire import control, directory, oauth, problems, rules
 from fastness.wire.control import Proof, RouteView
 
 Document = dict[str, Any]
-MODULES = (control, directory, rules)
+MODULES = (control, directory, oauth, rules)
 """Where the messages stand; no two of them have one name."""
 
 _PROBLEM: Document = {

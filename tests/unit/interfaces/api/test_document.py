@@ -31,6 +31,7 @@ MEANING = {
     "POST /factors/totp",
     "POST /factors/passkeys",
     "POST /factors/totp/{factor}/confirmation",
+    "POST /clients",
     "POST /policies",
     "POST /policies/tests",
     "GET /access/explanations",
