@@ -56,7 +56,7 @@ class ReviewRoutes(Controller):
         now = house.clock.now()
         reviewers = frozenset(map(PrincipalId, data.reviewers))
         with house.records.begin(caller.scope, now) as tx:
-            row = campaigns.start(tx, rules, data.name, reviewers, _end(now, data.days))
+            row = campaigns.start(tx, house.book.of(caller.scope.tenant), data.name, reviewers, _end(now, data.days))
         with house.records.read(caller.scope) as reading:
             return _review(reading, row)
 
