@@ -27,7 +27,7 @@ from fastness.access.login import Client, factors, sessions
 from fastness.client import ControlClient
 from fastness.core.identity import DEFAULT_TENANT, SYSTEM, PrincipalId, PrincipalKind, Role, Scope, Strength, TenantId
 from fastness.foundation.crypto import SoftwareSigner
-from fastness.wire import control, directory, rules
+from fastness.wire import control, directory, oauth, rules
 from tests.unit.interfaces.api.rows_rules import OFFICER, propose
 from tests.unit.interfaces.api.test_routes import OPEN, OWN, ROUTES
 from tests.unit.interfaces.api.town import Answer, Second, Town, founded
@@ -174,11 +174,13 @@ def stolen() -> Iterator[Stolen]:
         key = person.access.create_key(control.KeyRequest(f"user:{MARK}-person", f"{MARK}-key"))
         proposal = propose(town, MARK)
         admin = town.client("admin").directory
-        admin.create_tenant(directory.TenantRequest(f"{MARK}-tenant", f"{MARK} Ltd."))
+        admin.create_tenant(directory.NewTenantRequest(f"{MARK}-tenant", f"{MARK} Ltd."))
         group = admin.create_group(directory.GroupRequest(f"{MARK}-group", ("viewer",))).group
         admin.add_member(group, f"user:{MARK}-person")
         admin.grant(directory.GrantRequest(f"user:{MARK}-person", "operator", f"{MARK}-model"))
         started = directory.ReviewRequest(f"{MARK}-review", ("user:admin", f"user:{OFFICER}"))
+        wanted = oauth.ClientRequest(f"{MARK}-client", "model.read", ("device_code",), confidential=True)
+        client = town.client("admin").clients.create(wanted).client
         review = town.client(OFFICER).reviews.start(started).review
         block = rules.RestrictionRequest("block", "model", f"{MARK}-model", f"{MARK}-reason", 60)
         restriction = town.client(OFFICER).restrictions.impose(block)
@@ -192,7 +194,7 @@ def stolen() -> Iterator[Stolen]:
             "subject": f"{MARK}-model", "unit": "requests", "window": "day", "session": _session(town), "file": "m.onnx",
             "action": "model.read", "resource": f"model:{MARK}-model/1", "body:principal": f"user:{MARK}-person",
             "body:request": proposal.request, "body:target": f"user:{MARK}-person",
-            "tenant": f"{MARK}-tenant", "group": group, "review": review, "role": "operator",
+            "tenant": f"{MARK}-tenant", "group": group, "client": client, "review": review, "role": "operator",
         }  # fmt: skip
         stranger(town)
         town.house.settle()

@@ -263,7 +263,8 @@ def _take_up_log(house: House, *, mend: bool) -> None:
 def _oauth(house: House) -> OAuth:
     def permits(who: Principal, action: Action, resource: Resource) -> bool:
         rules, now = house.book.of(who.tenant), house.clock.now()
-        return decide(who, action, resource, {"tenant": who.tenant}, rules, now).allow
+        asked = {"tenant": who.tenant, "owner": who.id}  # what is lent is one's own
+        return decide(who, action, resource, asked, rules, now).allow
 
     digests = house.keyring.mac(Purpose.TOKENS)
     return OAuth(house.issuer, digests, counters.once_in, permits, MemoryCounters())

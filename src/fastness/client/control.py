@@ -10,6 +10,7 @@ import msgspec
 
 from fastness.client.calls import Calls, SecondFactor
 from fastness.client.directory import DirectoryCalls, ReviewCalls
+from fastness.client.oauth import ClientCalls
 from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
@@ -274,6 +275,7 @@ class ControlClient:
         audit: the ledger and the state of the house.
         policies: the tenant's own rules, and why somebody may or may not.
         approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
+        clients: programs that ask for tokens, and devices that ask to be let in.
         directory, reviews: who belongs and what gives them rights, and whether they still need it.
     """
 
@@ -289,6 +291,7 @@ class ControlClient:
         self.quotas = QuotaCalls(calls)
         self.directory = DirectoryCalls(calls)
         self.reviews = ReviewCalls(calls)
+        self.clients = ClientCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ class DirectoryCalls:
         """The tenants that were made, for those who keep the house."""
         return self._calls.all("/tenants", directory.TenantView)
 
-    def create_tenant(self, request: directory.TenantRequest) -> directory.TenantReply:
+    def create_tenant(self, request: directory.NewTenantRequest) -> directory.TenantReply:
         """Make a tenant; the reply holds its first administrator's one-time code."""
         return self._calls.call("POST", "/tenants", directory.TenantReply, request)
 

@@ -23,7 +23,7 @@ ReviewDays = Annotated[float, described(minimum=1 / 24, maximum=90)]
 KeptDays = Annotated[float, described(minimum=0, maximum=366)]
 
 
-class TenantRequest(Message, frozen=True):
+class NewTenantRequest(Message, frozen=True):
     """Makes a tenant with its first administrator, `user:ADMIN`."""
 
     tenant: Name

@@ -155,7 +155,7 @@ def invite(tx: Transaction, desk: Desk, principal: PrincipalId) -> Invitation:
     if owner.kind is not PrincipalKind.USER:
         raise Forbidden("factor-person", "only people have passwords")
     if (row is not None and row.hash is not None) or factors.factors(tx, principal):
-        hint = "A security officer can reset it."
+        hint = "With an app: fastness access password. Without: an administrator can reset it."
         raise Conflict("credential-exists", f"{principal} has a password or a second factor already", hint)
     made = _invitation(tx, desk, principal)
     note(tx, EventKind.PASSWORD_CHANGED, f"principal:{principal}", reason="invited")

@@ -283,7 +283,7 @@ def _require_right(tx: Transaction, who: Principal, label: str) -> None:
 
 
 def _not_fresh() -> FastnessError:
-    hint = "Log in by password and do it within five minutes; without one, ask a security officer for a code."
+    hint = "Log in by password and do it within five minutes; without one, ask an administrator for a code."
     return Forbidden("login-not-fresh", "the first second factor needs a login by password just before", hint)
 
 

@@ -30,6 +30,7 @@ from fastness.interfaces.api.headers import AsgiApp, with_headers
 from fastness.interfaces.api.logins import CredentialRoutes, LoginRoutes, OwnRoutes, SessionRoutes
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
+from fastness.interfaces.api.oauth import OAUTH, ClientRoutes, DeviceRoutes, metadata
 from fastness.interfaces.api.overview import OverviewRoutes
 from fastness.interfaces.api.paging import Page, provide_page
 from fastness.interfaces.api.policies import PolicyRoutes
@@ -61,6 +62,8 @@ ROUTES = (
     RestrictionRoutes,
     QuotaRoutes,
     *DIRECTORY,
+    ClientRoutes,
+    DeviceRoutes,
     ReviewRoutes,
 )
 """What stands under `/api/v1`."""
@@ -116,6 +119,8 @@ def control_plane(house: House) -> Litestar:
             front,
             CONSOLE,
             SCIM,
+            OAUTH,
+            metadata,
             Router(
                 "/api/v1",
                 route_handlers=ROUTES,

@@ -51,7 +51,7 @@ class TenantRoutes(Controller):
         house: NamedDependency[House],
         doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
-        data: JSONBody[directory.TenantRequest],
+        data: JSONBody[directory.NewTenantRequest],
     ) -> directory.TenantReply:
         """Make a tenant, and the one-time code of its first administrator."""
         doors.allow(caller, Action.TENANT_CREATE, Resource("tenant", data.tenant))

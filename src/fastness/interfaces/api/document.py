@@ -13,10 +13,12 @@ from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness.interfaces.api.routes import control_routes, replacing_routes
-from fastness.wire import control, directory, problems, rules
+from fastness.wire import control, directory, oauth, problems, rules
 from fastness.wire.control import Proof, RouteView
 
 Document = dict[str, Any]
+MODULES = (control, directory, oauth, rules)
+"""Where the messages stand; no two of them have one name."""
 
 _PROBLEM: Document = {
     "type": "object",
@@ -101,9 +103,7 @@ def completed(
 def _messages() -> Document:
     """The schemas of all messages, with what their fields are described by."""
     _, found = msgspec.json.schema_components(
-        list(
-            {message for page in (control, rules, directory) for message in vars(page).values() if _is_message(message)}
-        ),
+        list({message for module in MODULES for message in vars(module).values() if _is_message(message)}),
         ref_template="#/components/schemas/{name}",
         schema_hook=_anything,
     )

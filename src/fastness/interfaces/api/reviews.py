@@ -54,7 +54,7 @@ class ReviewRoutes(Controller):
         """Start a review of everything that gives rights now."""
         doors.allow(caller, Action.REVIEW_MANAGE, Resource("access", "reviews"))
         now = house.clock.now()
-        reviewers, rules = frozenset(map(PrincipalId, data.reviewers)), house.book.of(caller.scope.tenant)
+        reviewers = frozenset(map(PrincipalId, data.reviewers))
         with house.records.begin(caller.scope, now) as tx:
             row = campaigns.start(tx, house.book.of(caller.scope.tenant), data.name, reviewers, _end(now, data.days))
         with house.records.read(caller.scope) as reading:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import approvals, directory, factors, limits, policies, reviews, sessions
+from fastness.interfaces.cli import approvals, clients, directory, factors, limits, policies, reviews, sessions
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -36,6 +36,8 @@ app.add_typer(directory.tenant, name="tenant")
 app.add_typer(directory.group, name="group")
 app.add_typer(directory.grant, name="grant")
 app.add_typer(reviews.review, name="review")
+app.add_typer(clients.client, name="client")
+app.add_typer(clients.device, name="device")
 
 
 @user.command("create")

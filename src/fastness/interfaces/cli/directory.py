@@ -35,11 +35,11 @@ def create_tenant(
 
     Example: fastness access tenant create north --title "North Ltd." --admin nora
     """
-    from fastness.wire.directory import TenantRequest
+    from fastness.wire.directory import NewTenantRequest
 
     options: Options = context.obj
     with options.control() as control:
-        reply = control.directory.create_tenant(TenantRequest(name, title or name, admin))
+        reply = control.directory.create_tenant(NewTenantRequest(name, title or name, admin))
     say(
         options,
         reply,

@@ -22,27 +22,27 @@ def someone(town: Town, name: str, roles: tuple[str, ...] = (), kind: str = "ser
 
 
 def _tenants(town: Town) -> None:
-    town.client("admin").directory.create_tenant(directory.TenantRequest("shown", "Shown Ltd."))
+    town.client("admin").directory.create_tenant(directory.NewTenantRequest("shown", "Shown Ltd."))
     (view,) = [t for t in town.client("auditor").directory.tenants() if t.tenant == "shown"]
     assert (view.title, view.created_by, view.active) == ("Shown Ltd.", "user:admin", True)
 
 
 def _tenant(town: Town) -> None:
-    made = town.client("admin").directory.create_tenant(directory.TenantRequest("north", "North Ltd.", "nora"))
+    made = town.client("admin").directory.create_tenant(directory.NewTenantRequest("north", "North Ltd.", "nora"))
     assert (made.tenant, made.principal) == ("north", "user:nora")
     pem = SoftwareSigner.create(system_entropy).public_pem.decode()
     town.keys["nora"] = ControlClient(town.carrier).access.enrol(made.code, pem).api_key
     nora = town.client("nora")
     assert [p.principal for p in nora.access.principals()] == ["user:nora"]  # nobody of another tenant
-    again = directory.TenantRequest("south", "South Ltd.")
+    again = directory.NewTenantRequest("south", "South Ltd.")
     assert refused(lambda: nora.directory.create_tenant(again)).code == "tenants-of-the-house"
     assert refused(nora.directory.tenants).code == "tenant-house"
-    same = directory.TenantRequest("north", "North Ltd.")
+    same = directory.NewTenantRequest("north", "North Ltd.")
     assert refused(lambda: town.client("admin").directory.create_tenant(same)).code == "tenant-exists"
 
 
 def _ended(town: Town) -> None:
-    made = town.client("admin").directory.create_tenant(directory.TenantRequest("ending", "Ending Ltd."))
+    made = town.client("admin").directory.create_tenant(directory.NewTenantRequest("ending", "Ending Ltd."))
     pem = SoftwareSigner.create(system_entropy).public_pem.decode()
     town.keys["last"] = ControlClient(town.carrier).access.enrol(made.code, pem).api_key
     assert town.client("last").access.principals()
@@ -226,7 +226,7 @@ GROUP = encoded(directory.GroupRequest("Intruders", ("administrator",)))
 G = f"/groups/{NOBODY}"
 REVIEW = encoded(directory.ReviewRequest("x", ("user:admin",)))
 DECISION = encoded(directory.DecisionRequest("keep", "x"))
-TENANT = encoded(directory.TenantRequest("mine", "Mine"))
+TENANT = encoded(directory.NewTenantRequest("mine", "Mine"))
 GRANT = encoded(directory.GrantRequest("user:viewer", "operator", "served"))
 ROTATION = encoded(directory.RotationRequest())
 

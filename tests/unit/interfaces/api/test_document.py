@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fastness.interfaces.api import create_api
+from fastness.interfaces.api.document import MODULES
+from fastness.wire import control
 from tests.unit.interfaces.api.test_routes import OPEN, OWN, ROUTES
 from tests.unit.interfaces.api.town import Town, founded
 
@@ -29,9 +31,11 @@ MEANING = {
     "POST /factors/totp",
     "POST /factors/passkeys",
     "POST /factors/totp/{factor}/confirmation",
+    "POST /clients",
     "POST /policies",
     "POST /policies/tests",
     "GET /access/explanations",
+    "POST /restrictions",
     "PUT /quotas/{kind}/{subject}/{unit}/{window}",
     "DELETE /quotas/{kind}/{subject}/{unit}/{window}",
 }
@@ -78,3 +82,16 @@ def test_each_operation_says_what_stands_before_it(bare: Town) -> None:
             assert operation["x-limit"]["per_s"] > 0
             assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}
             assert bool(operation["security"]) == (operation["x-proof"] == "credential")
+
+
+def test_no_two_messages_have_one_name() -> None:
+    """The document would describe neither: what they say of their fields would be lost."""
+    names = [name for module in MODULES for name, found in vars(module).items() if _defined(found, module)]
+    assert len(names) > 50
+    assert len(set(names)) == len(names)
+
+
+def _defined(found: object, module: object) -> bool:
+    return (
+        isinstance(found, type) and issubclass(found, control.Message) and found.__module__ == vars(module)["__name__"]
+    )

@@ -18,6 +18,7 @@ from fastness.foundation.crypto import SoftwareSigner
 from fastness.foundation.ledger import open_checkpoint, verify_inclusion
 from fastness.wire import control
 from tests.unit.interfaces.api.rows import Route, encoded
+from tests.unit.interfaces.api.rows_clients import CLIENT_OWN, CLIENT_ROUTES
 from tests.unit.interfaces.api.rows_directory import DIRECTORY_ROUTES
 from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
@@ -343,6 +344,7 @@ ROUTES = {
     "GET /system": Route("/system", None, "publisher", "system.read", "system:house", _system),
     **RULE_ROUTES,
     **DIRECTORY_ROUTES,
+    **CLIENT_ROUTES,
 }  # fmt: skip
 OWN = {
     "DELETE /logins": None,
@@ -359,6 +361,7 @@ OWN = {
     "GET /step-ups": None,
     "POST /step-ups": encoded(control.StepUpRequest("totp", "123456")),
     **RULE_OWN,
+    **CLIENT_OWN,
 }
 """For everybody who is known, about themselves alone: path and body; `test_factors` says what they do."""
 OPEN = {

@@ -1,0 +1,57 @@
+"""The rows of OAuth 2 clients."""
+
+from __future__ import annotations
+
+from fastness.wire import oauth
+from tests.unit.interfaces.api.rows import Route, encoded
+from tests.unit.interfaces.api.town import Town, refused
+
+REQUEST = oauth.ClientRequest("web", "model.read", ("authorization_code",), ("https://app.example/cb",))
+
+
+def _clients(town: Town) -> None:
+    made = town.client("admin").clients.create(REQUEST)
+    (view,) = [one for one in town.client("auditor").clients.list() if one.client == made.client]
+    assert (view.grants, view.scope, view.confidential) == (("authorization_code",), "model.read", False)
+
+
+def _created(town: Town) -> None:
+    admin = town.client("admin").clients
+    wanted = oauth.ClientRequest(
+        "batch", "model.read", ("client_credentials",), principal="service:robot", confidential=True
+    )
+    assert admin.create(wanted).secret.startswith("fsc_")
+    assert refused(lambda: admin.create(oauth.ClientRequest("x", "fly", ("device_code",)))).code == "scope-invalid"
+    assert refused(lambda: admin.create(oauth.ClientRequest("x", "model.read", ("magic",)))).code == "client-grant"
+
+
+def _renewed(town: Town) -> None:
+    admin = town.client("admin").clients
+    wanted = oauth.ClientRequest("renewed", "model.read", ("device_code",), confidential=True)
+    made = admin.create(wanted)
+    assert admin.renew(made.client).secret not in {"", made.secret}
+    assert refused(lambda: admin.renew("nobody")).code == "client-unknown"
+
+
+def _disabled(town: Town) -> None:
+    admin = town.client("admin").clients
+    made = admin.create(REQUEST)
+    admin.disable(made.client)
+    assert not next(one for one in admin.list() if one.client == made.client).active
+    assert refused(lambda: admin.disable(made.client)).code == "client-disabled"
+
+
+CLIENT_ROUTES = {
+    "GET /clients": Route("/clients", None, "operator", "access.read", "access:clients", _clients),
+    "POST /clients": Route("/clients", encoded(REQUEST), "operator", "client.change", "access:clients", _created),
+    "POST /clients/{client}/secret": Route(
+        "/clients/x/secret", None, "operator", "client.change", "client:x", _renewed
+    ),
+    "POST /clients/{client}/deactivation": Route(
+        "/clients/x/deactivation", None, "operator", "client.change", "client:x", _disabled
+    ),
+}  # fmt: skip
+CLIENT_OWN = {
+    "POST /devices/questions": encoded(oauth.DeviceCode("BCDFGHJK")),
+    "POST /devices/answers": encoded(oauth.DeviceAnswer("BCDFGHJK", granted=False)),
+}
