@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 
+from fastness.access.addresses import parse_networks
 from fastness.access.seals import forged, holds, seal
 from fastness.access.tables import (
     API_KEY,
@@ -494,7 +495,7 @@ def _key_row(row: Values) -> KeyRow:
         Instant(row["expires_at"]),
         revoked=row["revoked_at"] is not None,
         models=None if models is None else frozenset(models.split()),
-        networks=() if networks is None else tuple(networks.split()),
+        networks=() if networks is None else _networks(networks),
         successor=row["successor"] or "",
     )
 
@@ -520,6 +521,16 @@ def _one_of(kind: type[WordT], text: str) -> WordT:
         return kind(text)
     except ValueError as error:
         raise _changed(f"a {kind.__name__} that is none") from error
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    found = tuple(text.split())
+    try:
+        if found and parse_networks(found) == found:
+            return found
+    except Invalid as error:
+        raise _changed("the addresses of an API key") from error
+    raise _changed("the addresses of an API key")
 
 
 def _changed(what: str) -> Corrupt:
