@@ -245,8 +245,9 @@ def started(*line: str, **options: Any) -> subprocess.Popen[bytes]:
 
 
 def test_an_interrupt_ends_it_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "slow.pkl").write_bytes(b"\x80\x04" + b"(cbuiltins\nlist\no0" * 900_000 + b"N.")
-    running = started(str(tmp_path), start_new_session=True)
+    (tmp_path / "slow.pkl").write_bytes(b"\x80\x04" + b"(cbuiltins\nlist\no0" * 3_000_000 + b"N.")
+    # What a shell starts in the background ignores interrupts, and so would what this starts.
+    running = started(str(tmp_path), start_new_session=True, preexec_fn=_interruptible)
     end = time.monotonic() + 30
     while len(scanning(tmp_path)) < 2 and time.monotonic() < end:  # the command, and the process that reads for it
         time.sleep(0.05)
@@ -258,6 +259,10 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing_behind(tmp_path: Path) 
     while (left := scanning(tmp_path)) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left
+
+
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scanning(folder: Path) -> list[int]:

@@ -49,7 +49,7 @@ NPY = {
     "bytes behind the data": (npy("'<f4'", "(4,)", b"\0" * 20), "incomplete", "npy-size"),
     "too few bytes": (npy("'<f4'", "(4,)", b"\0" * 12), "incomplete", "npy-size"),
     "a shape with a sign": (npy("'<f4'", "(-4,)", b"\0" * 16), "incomplete", "npy-malformed"),
-    "code as header": (npy("__import__('os')", "(4,)", b""), "incomplete", "npy-malformed"),
+    "code as header": (npy("__import__('os')", "(4,)", b""), "block", "npy-header-code"),
     "a key twice": (npy("'<f4', 'descr': '|O'", "(4,)", b"\0" * 16), "incomplete", "npy-malformed"),
     "a version to come": (npy("'<f4'", "(4,)", b"\0" * 16, b"\x09\x00"), "incomplete", "npy-malformed"),
     "a header longer than the file": (b"\x93NUMPY\x01\x00\xff\xff{}", "incomplete", "npy-malformed"),
