@@ -169,12 +169,19 @@ def test_no_header_changes_what_is_asked(town: Town, header: str) -> None:
 
 
 def test_no_route_stands_beside_those_that_are_tested(town: Town) -> None:
-    """Also none that the document does not show; the pages of the console are listed in `test_console`."""
+    """Also none that the document does not show; the pages of the console are listed in `test_console`.
+
+    What the standards give a place of its own is tried in `test_oauth` and `test_scim`.
+    """
     app = control_plane(town.house)
     ours = {name.partition(" ")[2] for name in (*ROUTES, *OWN, *OPEN)}
     paths = {route.path_format for route in app.routes if not route.path_format.startswith("/console")}
     shown = {path.removeprefix("/api/v1") or "/" for path in paths}
-    assert {path.replace(":str", "").replace(":int", "") for path in shown} - ours == {"/openapi.json", "/", "/{path}"}
+    others = {path.replace(":str", "").replace(":int", "").replace(":path", "") for path in shown} - ours
+    assert others == {
+        "/openapi.json", "/", "/{path}", "/.well-known/oauth-authorization-server", "/scim/v2/{path}",
+        *(f"/oauth/{name}" for name in ("token", "device_authorization", "revoke", "introspect", "jwks")),
+    }  # fmt: skip
 
 
 def test_only_the_owner_reaches_the_socket(town: Town) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert
 from fastness import access
 from fastness.core.clock import system_entropy
 from fastness.core.errors import Conflict, Corrupt
+from fastness.core.identity import PrincipalId
 from fastness.foundation.crypto import SoftwareSigner, sign_statement
 from fastness.foundation.storage import METADATA
 from fastness.models.release import views
@@ -76,7 +77,7 @@ def test_who_is_set_aside_by_the_rules_does_not_count_as_hidden(world: World) ->
     """A rejection that no longer counts stands in the records and in the log."""
     world.approve("frank", 1, choice="reject")
     with world.records.begin(ALICE, world.tick()) as tx:
-        access.standing.deactivate(tx, access.approvals.PrincipalId("user:frank"))
+        access.standing.deactivate(tx, PrincipalId("user:frank"))
     world.settle()
     assert world.deploy(1)
     assert world.verify(1).revision.version == 1

@@ -99,7 +99,8 @@ def test_redis_forgets_by_its_own_clock(server: RedisProcess) -> None:
     assert seen.once("timed", 3600, Instant(0))
     assert not seen.once("timed", 3600, later(NOW, 1e6))
     names = [name for name in server.talk(b"KEYS *\r\n").split() if b"seen" in name]
-    assert all(3_500_000 < int(server.talk(b"PTTL %b\r\n" % name)[1:]) <= 3_600_000 for name in names[-1:])
+    lives = [int(server.talk(b"PTTL %b\r\n" % name)[1:]) for name in names]
+    assert any(3_500_000 < life <= 3_600_000 for life in lives)  # other tests leave keys that live for less, or longer
     seen.close()
 
 

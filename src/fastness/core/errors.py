@@ -75,10 +75,11 @@ class Conflict(FastnessError):
     exit = 75
 
 
-class Stale(Conflict):
+class Stale(FastnessError):
     """What was to be replaced is not what the caller knows (RFC 9110, section 13.1.1)."""
 
     status = 412
+    exit = 75
 
 
 class TooLarge(FastnessError):

@@ -16,6 +16,7 @@ TABLE = {
     "Forbidden": (403, 77),
     "NotFound": (404, 66),
     "Conflict": (409, 75),
+    "Stale": (412, 75),
     "TooLarge": (413, 2),
     "Limited": (429, 75),
     "Corrupt": (500, 65),

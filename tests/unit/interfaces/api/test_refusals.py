@@ -317,4 +317,5 @@ def test_no_secret_stands_in_the_log(town: Town) -> None:
     text = b"\n".join(msgspec.json.encode(event) for event in town.events())
     for name, key in town.keys.items():
         assert key.encode() not in text, name
-        assert key.split("_")[2].encode() not in text, name
+        if key.startswith("fst_"):
+            assert key.split("_")[2].encode() not in text, name
