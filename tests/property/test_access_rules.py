@@ -54,6 +54,8 @@ EQUALS = one(
     'resource.kind == "model"',
     "principal.strength == 1",
     "principal.strength == 4",
+    "principal.signed == true",
+    "principal.certified == false",
     "context has version && context.version == 1",
 )
 FAILS = st.sampled_from(
@@ -83,6 +85,8 @@ QUESTIONS = st.builds(
         strength=st.sampled_from(Strength),
         authenticated_at=st.just(Instant(0)),
         actor=NAMES.map(PrincipalId),
+        signed=st.booleans(),
+        certified=st.booleans(),
     ),
     st.sampled_from(ACTIONS),
     NAMES,
@@ -105,7 +109,8 @@ def whole(text: str, question: Question) -> tuple[str, frozenset[str], int]:
         {
             "uid": {"type": "Principal", "id": who.id},
             "attrs": {
-                "id": who.id, "kind": who.kind, "tenant": who.tenant, "strength": int(who.strength), "actor": who.actor
+                "id": who.id, "kind": who.kind, "tenant": who.tenant, "strength": int(who.strength), "actor": who.actor,
+                "signed": who.signed, "certified": who.certified,
             },
             "parents": [{"type": "Role", "id": role} for role in question.roles],
         },

@@ -201,6 +201,8 @@ class _Facts:
                 "principal.tenant": who.tenant,
                 "principal.strength": int(who.strength),
                 "principal.actor": who.actor,
+                "principal.signed": who.signed,
+                "principal.certified": who.certified,
                 "resource.kind": self._question.kind,
                 "resource.name": self._question.name,
             }
@@ -271,6 +273,8 @@ def _entities(question: Question) -> cedarpy.Entities:
                 "tenant": who.tenant,
                 "strength": int(who.strength),
                 "actor": who.actor,
+                "signed": who.signed,
+                "certified": who.certified,
             },
             "parents": [{"type": "Role", "id": role} for role in sorted(question.roles)],
         },

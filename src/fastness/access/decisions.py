@@ -205,6 +205,8 @@ def decide(
         roles,
         principal.strength,
         principal.actor,
+        principal.signed,
+        principal.certified,
         action,
         resource.kind,
         name,

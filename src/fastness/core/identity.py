@@ -78,6 +78,8 @@ class Principal:
         grants: roles held on single models.
         stepped_up_at: when a second factor was last given with this credential; None if never.
         actor: who acts in this principal's name, by delegation; empty where nobody else does.
+        signed: the request carries a signature of this principal (RFC 9421).
+        certified: it came over a connection that holds a certificate of this principal.
     """
 
     kind: PrincipalKind
@@ -91,6 +93,8 @@ class Principal:
     grants: frozenset[Grant] = frozenset()
     stepped_up_at: Instant | None = None
     actor: PrincipalId = PrincipalId("")
+    signed: bool = False
+    certified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -507,3 +508,17 @@ def test_only_the_house_itself_makes_tenants(policies: Policies) -> None:
     other = alice(Role.ADMINISTRATOR, tenant=TenantId("other"))
     decision = decide(other, Action.TENANT_CREATE, Resource("tenant", "new"), {"tenant": "other"}, policies)
     assert decision.rules == ("tenants-of-the-house",)
+
+
+@pytest.mark.parametrize("proof", ["signed", "certified"])
+def test_a_rule_may_demand_a_proof_of_possession(proof: str) -> None:
+    shipped = Policies.shipped()
+    text = f"""@id("p") @says("It takes a proof.") forbid (principal, action == Action::"model.infer", resource)
+        when {{ resource.name == "digits" && !principal.{proof} }};"""
+    policies = Policies({**shipped.texts, "p.cedar": text}, shipped.schema)
+    caller = Principal(PrincipalKind.USER, PrincipalId("user:a"), HOUSE, frozenset({Role.DEVELOPER}), Strength.KEY, NOW)
+    proved = replace(caller, **{proof: True})  # type: ignore[arg-type]
+    for _ in range(2):  # the second answer comes from the cache
+        assert decide(caller, Action.MODEL_INFER, MODEL, {"tenant": HOUSE}, policies).rules == ("p",)
+        assert decide(proved, Action.MODEL_INFER, MODEL, {"tenant": HOUSE}, policies).allow
+        assert decide(caller, Action.MODEL_INFER, Resource("model", "faces"), {"tenant": HOUSE}, policies).allow

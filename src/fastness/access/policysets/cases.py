@@ -70,6 +70,8 @@ class CasePrincipal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] | None = None
     actor: PrincipalId = PrincipalId("")
     stepped_up: bool = False
+    signed: bool = False
+    certified: bool = False
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,4 +167,6 @@ def _principal(who: CasePrincipal) -> Principal:
         frozenset(Grant(grant.role, grant.model) for grant in who.grants),
         _AT if who.stepped_up else None,
         who.actor,
+        who.signed,
+        who.certified,
     )

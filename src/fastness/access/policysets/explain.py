@@ -144,6 +144,8 @@ def _steps(asked: _Asked, now: Instant | None) -> Iterator[tuple[Change, _Step]]
         ("principal.strength", "strength", max(who.strength, Strength.MFA), "mfa"),
         ("principal.kind", "kind", PrincipalKind.USER, "user"),
         ("principal.actor", "actor", PrincipalId(""), "nobody"),
+        ("principal.signed", "signed", True, "true"),
+        ("principal.certified", "certified", True, "true"),
         ("credential.actions", "actions", None, "all"),
         ("credential.models", "models", None, "all"),
     ]
