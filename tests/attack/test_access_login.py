@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import func, select
@@ -533,7 +534,7 @@ def test_a_challenge_is_good_once_for_one_purpose_one_holder_and_five_minutes(ho
     assert refused(lambda: log_in_by(house, for_step_up), "login-refused") == "passkey-challenge"
     assert refused(lambda: step_up(bobs.get(ways("key:k"))), "factor-refused") == "passkey-unknown"
     with house.begin(Scope(TENANT, ALICE)) as tx:
-        fresh = dataclasses.replace(who, stepped_up_at=house.clock.now())
+        fresh = msgspec.structs.replace(who, stepped_up_at=house.clock.now())
         to_register = factors.passkey_options(tx, house.desk, fresh, "key:k")
     registered = key.get({"challenge": to_register["challenge"], "rpId": "localhost"})
     assert refused(lambda: step_up(registered), "factor-refused") == "passkey-challenge"
@@ -840,7 +841,7 @@ def test_an_elevation_is_of_one_credential_of_one_principal_of_one_tenant(house:
         "another key": (who, "key:other", text, "elevation-foreign"),
         "a token of the same name": (who, "token:k", text, "elevation-foreign"),
         "names that run together": (
-            dataclasses.replace(who, id=PrincipalId("user:alic")),
+            msgspec.structs.replace(who, id=PrincipalId("user:alic")),
             "ekey:k",
             text,
             "elevation-foreign",

@@ -27,6 +27,9 @@ KEY_PATTERN = r"fst_[0-9a-hjkmnp-tv-z]{8}_[0-9A-Za-z]{43}_[0-9a-f]{8}"
 """What a secret scanner looks for; `well_formed` also checks the CRC."""
 
 KEY_LENGTH = 65
+KEY_ID = slice(4, 12)
+"""Where its id stands in a key."""
+
 _KEY = re.compile(KEY_PATTERN.encode(), re.ASCII)
 
 
@@ -49,11 +52,6 @@ def base62(secret: bytes) -> str:
 def well_formed(text: bytes) -> bool:
     """Whether `text` has the form and the check of a key; says nothing about whether it is one."""
     return _KEY.fullmatch(text) is not None and b"%08x" % zlib.crc32(text[:-9]) == text[-8:]
-
-
-def key_id_of(text: bytes) -> str:
-    """The id in a well-formed key."""
-    return text[4:12].decode("ascii")
 
 
 PUBLIC_KEYS = frozenset({format_key("0" * 8, bytes(_SECRET_BYTES)).encode()})

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, NewType
 
+import msgspec
+
 from fastness.core.clock import Instant
 from fastness.core.errors import Invalid
 
@@ -66,8 +68,7 @@ class Grant(NamedTuple):
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """An authenticated actor.
 
     Attributes:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pyotp
 
 from fastness.access import create_principal
@@ -71,7 +72,7 @@ class LoginHouse(House):
     ) -> Principal:
         """`me` as if just authenticated."""
         made = Principal(PrincipalKind.USER, me, tenant, frozenset(), strength, self.clock.now())
-        return replace(made, **changes)
+        return msgspec.structs.replace(made, **changes)
 
     def password(self, name: str, text: str = PASSWORD, client: Client = HOME, tenant: str = TENANT) -> flow.Step:
         """The first step, as a route walks it."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from fastness.access import create_principal, enrol, standing
@@ -444,9 +445,9 @@ def test_a_reset_takes_everything_and_gives_a_code_to_begin_anew(house: LoginHou
     waiting = house.password("alice").ticket
     officer = house.principal(PrincipalId("user:oscar"), Strength.MFA, stepped_up_at=house.clock.now())
     with pytest.raises(Forbidden, match="step-up-required"), house.begin() as tx:
-        accounts.reset(tx, house.desk, dataclasses.replace(officer, stepped_up_at=None), ALICE)
+        accounts.reset(tx, house.desk, msgspec.structs.replace(officer, stepped_up_at=None), ALICE)
     with pytest.raises(Forbidden, match="reset-own"), house.begin() as tx:
-        accounts.reset(tx, house.desk, dataclasses.replace(officer, id=ALICE), ALICE)
+        accounts.reset(tx, house.desk, msgspec.structs.replace(officer, id=ALICE), ALICE)
     with house.begin() as tx:
         invitation = accounts.reset(tx, house.desk, officer, ALICE)
     event = house.last()
@@ -507,16 +508,16 @@ def test_a_first_password_comes_with_the_code_or_a_step_up(house: LoginHouse) ->
     with pytest.raises(Forbidden, match="step-up-required"), house.begin(MINE) as tx:
         accounts.set_first_password(tx, key, hashed)
     with house.begin(MINE) as tx:
-        accounts.set_first_password(tx, dataclasses.replace(key, stepped_up_at=house.clock.now()), hashed)
+        accounts.set_first_password(tx, msgspec.structs.replace(key, stepped_up_at=house.clock.now()), hashed)
     with pytest.raises(Conflict, match="password-exists"), house.begin(MINE) as tx:
-        accounts.set_first_password(tx, dataclasses.replace(key, stepped_up_at=house.clock.now()), hashed)
+        accounts.set_first_password(tx, msgspec.structs.replace(key, stepped_up_at=house.clock.now()), hashed)
 
 
 def test_programs_have_no_factors(house: LoginHouse) -> None:
     with house.begin() as tx:
         create_principal(tx, PrincipalKind.SERVICE, "ci", frozenset())
-    service = dataclasses.replace(house.principal(PrincipalId("service:ci")), kind=PrincipalKind.SERVICE)
-    delegate = dataclasses.replace(house.principal(ALICE), actor=PrincipalId("agent:x"))
+    service = msgspec.structs.replace(house.principal(PrincipalId("service:ci")), kind=PrincipalKind.SERVICE)
+    delegate = msgspec.structs.replace(house.principal(ALICE), actor=PrincipalId("agent:x"))
     for who in (service, delegate):
         for act in (
             lambda tx, who: factors.start_totp(tx, house.desk, who, "phone"),

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from fastness.access.login import factors, lockout, passkeys, records, sessions
 from fastness.access.login.desk import Client, Desk, Outcome, Use, note, opaque, require_own
@@ -107,7 +109,7 @@ def elevated(reading: Reading, desk: Desk, who: Principal, credential: str, text
         raise _refused("foreign")
     if row.expires_at <= now:
         raise _refused("expired")
-    return replace(who, stepped_up_at=row.created_at)
+    return msgspec.structs.replace(who, stepped_up_at=row.created_at)
 
 
 def _stepped(

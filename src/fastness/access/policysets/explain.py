@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -129,9 +129,9 @@ class _Step(NamedTuple):
     role: Role | None = None
 
     def apply(self, asked: _Asked) -> _Asked:
-        principal = replace(asked.principal, **self.principal)  # type: ignore[arg-type]
+        principal = msgspec.structs.replace(asked.principal, **self.principal)
         if self.role is not None:
-            principal = replace(principal, roles=principal.roles | {self.role})
+            principal = msgspec.structs.replace(principal, roles=principal.roles | {self.role})
         return _Asked(principal, asked.context | self.context)
 
 

@@ -8,7 +8,6 @@ Source: RFC 6749, 7009, 7517, 7662, 8414, 8628; refusals by RFC 6749, section 5.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -236,7 +235,7 @@ def _present(house: House, caller: Caller) -> Principal:
     if caller.session is not None:
         return caller.principal
     factors.require_fresh(caller.principal, house.clock.now())
-    return replace(caller.principal, strength=Strength.MFA)
+    return msgspec.structs.replace(caller.principal, strength=Strength.MFA)
 
 
 def _grant(text: str) -> GrantType:
