@@ -16,6 +16,7 @@ from sqlalchemy import Executable, delete, update
 from fastness.access import Policies, decide, standing
 from fastness.access.approvals import requests
 from fastness.access.policysets import PolicySnapshot, activate, sets
+from fastness.access.policysets.cases import read_cases, run_cases
 from fastness.access.policysets.documents import SEAL_TYPE, PolicyDocument, seal_of
 from fastness.access.policysets.findings import check, joined
 from fastness.access.policysets.snapshot import SealedRules
@@ -243,3 +244,61 @@ def test_rules_that_were_written_against_other_shipped_rules_are_checked_anew(to
     newer = Policies.from_texts({**SHIPPED.texts, "new.cedar": NIGHT})
     with pytest.raises(Invalid, match="policies-refused"), town.house.begin() as tx:
         activate(tx, town.seal, 1, proposal.request.id, newer)
+
+
+WHERE = (
+    '@id("r") @says("x") permit(principal in Role::"viewer", action == Action::"model.read", resource) when {{ {} }};'
+)
+NESTED = {
+    "brackets": "(" * 5_000 + "true" + ")" * 5_000,
+    "brackets beside words that look like their ends": '("")" != (' * 2_000 + "1" + ")" * 2_000,
+    "brackets beside comments that look like their ends": "(// )\n" * 5_000 + "true" + ")" * 5_000,
+    "brackets beside comments ended by a carriage return": "(// )\r" * 5_000 + "true" + ")" * 5_000,
+    "lists": "[" * 5_000 + "1" + "]" * 5_000 + " == []",
+    "tables": "{a: " * 5_000 + "1" + "}" * 5_000 + " == {}",
+    "alternatives": "if true then " * 10_000 + "true" + " else true" * 10_000,
+    "conditions": " && ".join(["true"] * 20_000),
+    "sums": "1" + " + 1" * 20_000 + " == 2",
+    "much": "true" + " " * (1 << 20),
+    "many": "true };" + WHERE.format("true") * 3_000 + WHERE.format("true")[:-3],
+}
+
+
+@pytest.mark.parametrize("condition", NESTED.values(), ids=NESTED)
+def test_rules_nested_without_end_are_refused_before_cedar_sees_them(condition: str) -> None:
+    """Cedar walks conditions by recursion; some thousand levels ended the whole control process."""
+    text = WHERE.format(condition)
+    verdict = check({"deep.cedar": text}, SHIPPED)
+    assert [finding.rule for finding in verdict.findings] == ["policies-unloadable"]
+    with pytest.raises(Invalid):
+        joined({"deep.cedar": text}, SHIPPED)
+
+
+def test_what_people_write_is_far_from_the_bounds() -> None:
+    own = "\n".join(WHERE.format(f'resource.name == "m{n}"').replace('"r"', f'"r{n}"') for n in range(500))
+    assert check({"own.cedar": own}, SHIPPED).decision is not Decision.DENY
+
+
+CASE = b'{name: a, principal: {id: "user:a"}, action: model.read, resource: "model:x", expect: deny}'
+HEAVY = {
+    "lists within lists": b"cases: " + b"[" * 200_000,
+    "lists on one line": b"- " * 130_000,
+    "one case, told again and again": b"cases: [&a " + CASE + b", *a" * 40_000 + b"]",
+    "roles, told again and again": b"cases: [&a " + CASE.replace(b'"user:a"', b'"user:a", roles: [' + b"viewer, " * 9_000 + b"]")
+    + b", *a" * 400 + b"]",
+    "too many": b"cases:\n" + b"".join(b"- " + CASE + b"\n" for _ in range(501)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", HEAVY.values(), ids=HEAVY)
+def test_cases_that_would_take_the_house_down_are_refused(data: bytes) -> None:
+    with pytest.raises(Invalid):
+        read_cases(data)
+
+
+def test_cases_end_when_the_time_is_up() -> None:
+    cases = read_cases(b"cases:\n" + b"".join(b"- " + CASE + b"\n" for _ in range(500)))
+    left = iter([False] * 3 + [True])
+    with pytest.raises(Invalid, match="after 3 cases") as refused:
+        run_cases(cases, SHIPPED, lambda: next(left))
+    assert refused.value.code == "cases-slow"

@@ -114,7 +114,7 @@ LIBRARIES = {
     "jinja2": ("models.scan*", "interfaces.console*"),
     "markupsafe": ("interfaces.console*",),
     "packaging": ("models.scan*",),
-    "yaml": ("models.scan*",),
+    "yaml": ("access.policysets*", "models.scan*"),
     "lz4": ("models.scan.inflate*",),
     "zstandard": ("models.scan.inflate*",),
     "obstore": ("models.scan.buckets*",),

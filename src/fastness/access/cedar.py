@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import cedarpy
 import msgspec
 
+from fastness.access.cedar_text import require_bounded
 from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Obligation, Principal, Role
 
@@ -138,10 +139,11 @@ class Rules:
         named: whether any rule could tell two resources of one kind apart.
 
     Raises:
-        Invalid: `policies-empty`, or `policies-unloadable` with what is wrong.
+        Invalid: `policies-empty`, `policies-large`, or `policies-unloadable` with what is wrong.
     """
 
     def __init__(self, texts: Mapping[str, str], schema: str, undivided: int = _UNDIVIDED) -> None:
+        require_bounded(texts)
         try:
             self._schema = cedarpy.Schema.from_str(schema)
             self.by_id = _by_id(rule for file, text in texts.items() for rule in _parsed(file, text, self._schema))

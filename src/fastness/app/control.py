@@ -162,14 +162,15 @@ class ControlProcess:
         finally:
             renewing.cancel()
 
-    def system_view(self, version: str, url: str) -> control.SystemView:
-        """How the house stands."""
+    def system_view(self, version: str, url: str, tenant: TenantId) -> control.SystemView:
+        """How the house stands, with the models of one tenant."""
         workers = tuple(
             control.ModelStatus(
                 f"{w.route.model}/{w.route.version}", w.route.version, w.route.revision,
                 w.problem or "serving", w.detail, w.pid,
             )
             for w in self.keeper.workers()
+            if w.route.tenant == tenant
         )  # fmt: skip
         house = self.house
         size = house.ledger.checkpoint().size

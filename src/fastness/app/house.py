@@ -23,6 +23,7 @@ from fastness.core.errors import Corrupt, FastnessError, Invalid
 from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
 from fastness.core.identity import (
+    DEFAULT_TENANT,
     SYSTEM,
     SYSTEM_SCOPE,
     Action,
@@ -139,7 +140,7 @@ class House:
         self.snapshots = Snapshots(self.records, keyring, self.issuer, settings.quotas, damage)
         self.oauth = _oauth(self)
         self._routes = RoutesProjection(self.parts)
-        self._view: Callable[[str], SystemView] | None = None
+        self._view: Callable[[str, TenantId], SystemView] | None = None
         self._published: Callable[[str], None] | None = None
 
     def credentials(self) -> Credentials:
@@ -217,11 +218,11 @@ class House:
         self.sequencer.rebuild()
         self.mended = error
 
-    def attach(self, view: Callable[[str], SystemView], published: Callable[[str], None]) -> None:
+    def attach(self, view: Callable[[str, TenantId], SystemView], published: Callable[[str], None]) -> None:
         """Have processes serve from this house.
 
         Args:
-            view: how they stand, given the version of the program.
+            view: how they stand, given the version of the program and whose models are shown.
             published: returns when all of them have the snapshot of a topic as it stands.
         """
         self._view = view
@@ -232,10 +233,10 @@ class House:
         if self._published is not None:
             self._published(topic)
 
-    def system_view(self, version: str) -> SystemView:
-        """How the house stands; without processes, only what is stored."""
+    def system_view(self, version: str, tenant: TenantId = DEFAULT_TENANT) -> SystemView:
+        """How the house stands, with the models of one tenant; without processes, only what is stored."""
         if self._view is not None:
-            return self._view(version)
+            return self._view(version, tenant)
         return SystemView(version, str(self.home.root), "", self.ledger.checkpoint().size)
 
     def settle(self) -> None:

@@ -588,7 +588,7 @@ class ModelStatus(Message, frozen=True):
 
 
 class SystemView(Message, frozen=True):
-    """A running house."""
+    """A running house; `home`, its folder, is shown to its own administrators alone."""
 
     version: str
     home: str

@@ -16,10 +16,12 @@ names the rules that must have decided, `obligations` what they must ask for; bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+import yaml
 
 from fastness.access.decisions import AccessDecision, Policies, decide
 from fastness.core.clock import Instant
@@ -47,8 +49,13 @@ FAILED = Rule(
     "Mend the rule, or the case.",
 )
 RULES = (FAILED,)
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 18
+MOST_CASES = 500
+LONGEST_S = 10.0
+_FEW = msgspec.Meta(max_length=100)
 _AT = Instant(0)
+_DEEPEST = 16
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class CaseGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,12 +69,12 @@ class CasePrincipal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who asks; see `core.identity.Principal`."""
 
     id: PrincipalId
-    roles: tuple[Role, ...] = ()
+    roles: Annotated[tuple[Role, ...], _FEW] = ()
     tenant: TenantId = DEFAULT_TENANT
     strength: str = "key"
-    grants: tuple[CaseGrant, ...] = ()
-    actions: tuple[Action, ...] | None = None
-    models: tuple[str, ...] | None = None
+    grants: Annotated[tuple[CaseGrant, ...], _FEW] = ()
+    actions: Annotated[tuple[Action, ...], _FEW] | None = None
+    models: Annotated[tuple[str, ...], _FEW] | None = None
     actor: PrincipalId = PrincipalId("")
     stepped_up: bool = False
     signed: bool = False
@@ -82,13 +89,13 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Action
     resource: str
     expect: str
-    context: dict[str, str | int | bool] = {}
-    by: tuple[str, ...] | None = None
-    obligations: tuple[Obligation, ...] | None = None
+    context: Annotated[dict[str, str | int | bool], _FEW] = {}
+    by: Annotated[tuple[str, ...], _FEW] | None = None
+    obligations: Annotated[tuple[Obligation, ...], _FEW] | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    cases: tuple[Case, ...]
+    cases: Annotated[tuple[Case, ...], msgspec.Meta(max_length=MOST_CASES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +113,14 @@ def read_cases(data: bytes) -> tuple[Case, ...]:
     Raises:
         Invalid: it is too large, no such file, holds no case, or a case expects neither allow nor deny.
     """
-    if len(data) > _MOST_BYTES:
-        raise Invalid("cases-large", "a file of cases has at most a mebibyte")
+    if len(data) > MOST_BYTES:
+        raise Invalid("cases-large", f"a file of cases has at most {MOST_BYTES} bytes", "Try fewer at once.")
     try:
+        _require_flat(data)
         cases = msgspec.yaml.decode(data, type=_File).cases
         for case in cases:
             _principal(case.principal)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, ValueError) as error:
+    except (msgspec.MsgspecError, yaml.YAMLError, RecursionError, KeyError, ValueError) as error:
         raise Invalid("cases-malformed", f"this is no file of cases: {str(error)[:300]}") from error
     if not cases:
         raise Invalid("cases-empty", "there are no cases, so nothing would be tested", "Write at least one.")
@@ -121,12 +129,25 @@ def read_cases(data: bytes) -> tuple[Case, ...]:
     return cases
 
 
-def run_cases(cases: Iterable[Case], policies: Policies) -> list[Outcome]:
+def run_cases(cases: Iterable[Case], policies: Policies, late: Callable[[], bool] = lambda: False) -> list[Outcome]:
     """What the rules decide in each case.
 
     An obligation that the caller would carry out counts as carried out; a second factor counts as the case says.
+
+    Args:
+        late: asked before each case: whether it has taken too long.
+
+    Raises:
+        Invalid: `cases-slow`, it has.
     """
-    return [_run(case, policies) for case in cases]
+    outcomes: list[Outcome] = []
+    for case in cases:
+        if late():
+            raise Invalid(
+                "cases-slow", f"after {len(outcomes)} cases the time was up", "Try fewer cases, or fewer rules."
+            )
+        outcomes.append(_run(case, policies))
+    return outcomes
 
 
 def verdict_of(outcomes: Iterable[Outcome]) -> Verdict:
@@ -136,6 +157,20 @@ def verdict_of(outcomes: Iterable[Outcome]) -> Verdict:
         for outcome in outcomes
         if outcome.wrong
     )
+
+
+def _require_flat(data: bytes) -> None:
+    """Return if nothing in a file lies deeper than a case has parts: what makes objects of it walks it by recursion.
+
+    Raises:
+        ValueError: something does.
+        yaml.YAMLError: it is no YAML.
+    """
+    depth = 0
+    for event in yaml.parse(data.decode("utf-8"), Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"lists and tables lie within each other more than {_DEEPEST} deep")
 
 
 def _run(case: Case, policies: Policies) -> Outcome:

@@ -14,7 +14,7 @@ from fastness import __version__
 from fastness.app import House
 from fastness.core.errors import Conflict, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
-from fastness.core.identity import Action, Resource
+from fastness.core.identity import DEFAULT_TENANT, Action, Resource, Role
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import control
@@ -95,7 +95,13 @@ class AuditRoutes(Controller):
     ) -> control.SystemView:
         """How the house stands."""
         doors.allow(caller, Action.SYSTEM_READ, Resource("system", "house"))
-        return house.system_view(__version__)
+        who = caller.principal
+        view = house.system_view(__version__, who.tenant)
+        if (
+            who.tenant != DEFAULT_TENANT or Role.ADMINISTRATOR not in who.roles
+        ):  # where it lies is the house's own affair
+            return msgspec.structs.replace(view, home="")
+        return view
 
 
 def _kinds(texts: list[str]) -> frozenset[EventKind]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Final
+
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from fastness.access import approvals, policysets
 from fastness.app import House
-from fastness.core.clock import rfc3339
-from fastness.core.errors import NotFound
-from fastness.core.findings import Decision, combine
+from fastness.core.clock import later, rfc3339
+from fastness.core.errors import Conflict, NotFound
+from fastness.core.findings import Decision, Verdict, combine
 from fastness.core.identity import Action, Obligation, Resource
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
@@ -20,6 +23,7 @@ from fastness.wire import rules
 
 APPROVED = (Obligation.TWO_PERSONS,)
 """Others are asked by `propose`, and their word is counted by `activate`."""
+_TESTING: Final = threading.Lock()  # rules and cases may take seconds: one at a time
 
 
 class PolicyRoutes(Controller):
@@ -92,10 +96,12 @@ class PolicyRoutes(Controller):
     ) -> rules.PolicyTestView:
         """Whether rules, beside the shipped ones, decide as cases say. Nothing is kept."""
         doors.allow(caller, Action.POLICY_READ, Resource("policies", "tests"))
-        checked = policysets.findings.check(data.texts, house.policies)
-        cases = policysets.cases.read_cases(data.cases.encode("utf-8", "surrogatepass"))
-        tried = policysets.findings.joined(data.texts, house.policies)
-        outcomes = policysets.cases.run_cases(cases, tried)
+        if not _TESTING.acquire(blocking=False):
+            raise Conflict("policy-test-running", "other rules are being tested", "Wait for that to end.")
+        try:
+            checked, outcomes = _tried(house, data)
+        finally:
+            _TESTING.release()
         verdict = combine([checked, policysets.cases.verdict_of(outcomes)])
         return rules.PolicyTestView(
             verdict.decision is not Decision.DENY,
@@ -136,6 +142,15 @@ class PolicyRoutes(Controller):
         house.published(policysets.PoliciesProjection.topic)
         (view,) = _shown([made])
         return view
+
+
+def _tried(house: House, data: rules.PolicyTestRequest) -> tuple[Verdict, list[policysets.cases.Outcome]]:
+    """What is found in the rules, and what becomes of each case."""
+    ends = later(house.clock.now(), policysets.cases.LONGEST_S)
+    cases = policysets.cases.read_cases(data.cases.encode("utf-8", "surrogatepass"))
+    checked = policysets.findings.check(data.texts, house.policies)
+    rules = policysets.findings.joined(data.texts, house.policies)
+    return checked, policysets.cases.run_cases(cases, rules, lambda: house.clock.now() > ends)
 
 
 def _views(house: House, caller: Caller) -> list[rules.PolicySetView]:

@@ -51,7 +51,7 @@ def main() -> None:
 async def _serve(home: Home, settings: Settings, passphrase: str | None, url: str, admin: socket.socket | None) -> None:
     with home.locked(), open_house(home, settings, passphrase) as house:
         process = ControlProcess(house)
-        house.attach(lambda version: process.system_view(version, url), process.published)
+        house.attach(lambda version, tenant: process.system_view(version, url, tenant), process.published)
         home.control_socket.unlink(missing_ok=True)
         write_private(home.url, url.encode())
         api = create_api(house)
