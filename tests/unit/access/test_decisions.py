@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from fastness.access.decisions import _GENERATION, AccessDecision, Policies, decide
@@ -517,7 +517,7 @@ def test_a_rule_may_demand_a_proof_of_possession(proof: str) -> None:
         when {{ resource.name == "digits" && !principal.{proof} }};"""
     policies = Policies({**shipped.texts, "p.cedar": text}, shipped.schema)
     caller = Principal(PrincipalKind.USER, PrincipalId("user:a"), HOUSE, frozenset({Role.DEVELOPER}), Strength.KEY, NOW)
-    proved = replace(caller, **{proof: True})  # type: ignore[arg-type]
+    proved = msgspec.structs.replace(caller, **{proof: True})
     for _ in range(2):  # the second answer comes from the cache
         assert decide(caller, Action.MODEL_INFER, MODEL, {"tenant": HOUSE}, policies).rules == ("p",)
         assert decide(proved, Action.MODEL_INFER, MODEL, {"tenant": HOUSE}, policies).allow
