@@ -21,6 +21,7 @@ from fastness.access import records
 from fastness.access.addresses import parse_networks, within
 from fastness.access.apikeys import ApiKey, mint, mint_code
 from fastness.access.records import KeyRow, PrincipalRow
+from fastness.access.restrictions import barred
 from fastness.core.clock import SECOND, Instant, later
 from fastness.core.digests import parse_name
 from fastness.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -194,6 +195,8 @@ def enrol(tx: Transaction, code: str, public_pem: bytes, pepper: Pepper) -> tupl
     owner = None if found is None else records.find_principals(tx, found.principal).get(found.principal)
     if owner is None or records.mark_enrolled(tx, owner.id) != 1:
         _refuse_code(tx, "")
+    if barred(tx, owner.id, "", tx.now):
+        _refuse_code(tx, digest, "principal-restricted")
     keyid = hashlib.sha256(pem).hexdigest()
     try:
         records.add_public_key(tx, keyid, owner.id, pem)
@@ -389,12 +392,12 @@ def _code_digest(code: str) -> str:
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _refuse_code(reading: Reading, code_digest: str) -> NoReturn:
+def _refuse_code(reading: Reading, code_digest: str, audit_code: str = "") -> NoReturn:
     found = records.find_enrolment(reading, code_digest)
     why = "unknown" if found is None else "used" if found.used else "expired"
     raise Unauthenticated(
         "code-refused",
         "the one-time code is not good",
         "Codes work once and for a week; ask an administrator for a new one.",
-        f"code-{why}",
+        audit_code or f"code-{why}",
     )

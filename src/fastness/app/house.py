@@ -13,6 +13,7 @@ from fastness.access.integrity import seal_once
 from fastness.access.login import App, Desk, factors
 from fastness.access.oauth import OAuth
 from fastness.access.policysets import PolicyBook
+from fastness.access.restrictions import Asking
 from fastness.access.tokens import Issuer, Signers
 from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
@@ -265,6 +266,8 @@ def _oauth(house: House) -> OAuth:
     def permits(who: Principal, action: Action, resource: Resource) -> bool:
         rules, now = house.book.of(who.tenant), house.clock.now()
         asked = {"tenant": who.tenant, "owner": who.id}  # what is lent is one's own
+        if house.snapshots.fence().bars(Asking(who, action), now):
+            return False
         return decide(who, action, resource, asked, rules, now).allow
 
     digests = house.keyring.mac(Purpose.TOKENS)

@@ -14,6 +14,7 @@ from fastness.access.login.lockout import Area
 from fastness.access.login.passwords import Account, Proof, same
 from fastness.access.login.sessions import NewSession, Session
 from fastness.access.members import active_principal
+from fastness.access.restrictions import barred
 from fastness.core.clock import Instant, later
 from fastness.core.digests import parse_name
 from fastness.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -178,7 +179,7 @@ def redeem(tx: Transaction, desk: Desk, code: str, hashed: str, client: Client) 
     """Set a password by a one-time code, in the scope of `invited`; the session in which to enrol a second factor.
 
     Raises:
-        Unauthenticated: `code-refused`, it is used or expired, or its owner is no longer active.
+        Unauthenticated: `code-refused`, it is used or expired, or its owner is no longer active, or blocked.
     """
     me = tx.scope.principal
     found = records.locate_invitation(tx, desk.known(Use.INVITATION, code))
@@ -188,6 +189,8 @@ def redeem(tx: Transaction, desk: Desk, code: str, hashed: str, client: Client) 
         active_principal(tx, me)
     except (NotFound, Conflict) as error:
         raise _code_refused("code-inactive") from error
+    if barred(tx, me, client.address, tx.now):
+        raise _code_refused("principal-restricted")
     generation = records.put_password(tx, me, hashed)
     _end_all(tx, me, "password-changed")
     _told(tx, me, "redeemed")

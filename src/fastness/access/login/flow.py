@@ -25,6 +25,7 @@ from fastness.access.login.passkeys import Expected, Json, Purpose
 from fastness.access.login.passwords import Account, Proof, same
 from fastness.access.login.records import TicketRow
 from fastness.access.login.sessions import NewSession
+from fastness.access.restrictions import barred
 from fastness.core.clock import Instant, later
 from fastness.core.errors import Unauthenticated
 from fastness.core.events import Detail, EventKind
@@ -67,7 +68,7 @@ def give_password(tx: Transaction, desk: Desk, account: Account, proof: Proof, c
     """
     whose = (account.tenant, account.principal)
     where = lockout.buckets(desk, Area.PASSWORD, whose, client, account.device)
-    why = _why_not(tx, account, proof, where)
+    why = _why_not(tx, account, proof, where, client)
     if why:
         resource = f"principal:{account.principal}" if account.known else "principal:unknown"
         details: dict[str, Detail] = {"method": "password", "network": desk.network(client)}
@@ -127,8 +128,9 @@ def give_second(tx: Transaction, desk: Desk, ticket: str, answer: Answer, client
     where = lockout.buckets(desk, Area.FACTOR, (row.tenant, me), client, device)
     slowed = guessable and bool(lockout.wait_s(tx, where, tx.now))
     why = "factor-slowed" if slowed else factors.prove(tx, desk, me, answer, _second(desk, me, ticket))
-    if not why and (records.drop_ticket(tx, digest) != 1 or not _active(tx, me)):
-        why = "principal-inactive"
+    if not why and (records.drop_ticket(tx, digest) != 1):
+        why = "ticket-unknown"
+    why = why or _kept_out(tx, me, client)
     if not why:
         lockout.forgive(tx, where)
         return Outcome(_done(tx, desk, me, (answer.method.value, Strength.MFA), client))
@@ -155,8 +157,7 @@ def passkey_options(tx: Transaction, desk: Desk, client: Client) -> dict[str, An
 def give_passkey(tx: Transaction, desk: Desk, response: Json, client: Client) -> Outcome[Step]:
     """Log in by a passkey alone, in the scope of `accounts.passkey_scope`."""
     me, why = passkeys.use(tx, desk, passkeys.anybody(desk, client), response)
-    if not why and not _active(tx, me):
-        why = "principal-inactive"
+    why = why or _kept_out(tx, me, client)
     if not why:
         return Outcome(_done(tx, desk, me, (Method.PASSKEY.value, Strength.MFA), client))
     resource = f"principal:{me}" if me else "principal:unknown"
@@ -170,10 +171,10 @@ def log_out(tx: Transaction, session: sessions.Session) -> None:
     sessions.revoke(tx, session.row.id, session.row.principal)
 
 
-def _why_not(tx: Transaction, account: Account, proof: Proof, where: list[Bucket]) -> str:
+def _why_not(tx: Transaction, account: Account, proof: Proof, where: list[Bucket], client: Client) -> str:
     """Why a password does not let in; empty if it does. The same questions are asked of every account."""
     row = records.find_password(tx, account.principal)
-    active, slowed = _active(tx, account.principal), bool(lockout.wait_s(tx, where, tx.now))
+    kept_out, slowed = _kept_out(tx, account.principal, client), bool(lockout.wait_s(tx, where, tx.now))
     unchanged = row is not None and same(row.hash, account.stored) and same(row.hash, proof.stored)
     if slowed:
         return "login-slowed"
@@ -183,12 +184,15 @@ def _why_not(tx: Transaction, account: Account, proof: Proof, where: list[Bucket
         return "principal-unknown"
     if not (proof.right and unchanged):
         return "password-wrong"
-    return "" if active else "principal-inactive"
+    return kept_out
 
 
-def _active(reading: Reading, principal: PrincipalId) -> bool:
-    owner = members.find_principals(reading, principal).get(principal)
-    return owner is not None and owner.active
+def _kept_out(tx: Transaction, principal: PrincipalId, client: Client) -> str:
+    """Why an account that proved itself does not come in; empty if it does."""
+    owner = members.find_principals(tx, principal).get(principal)
+    if owner is None or not owner.active:
+        return "principal-inactive"
+    return "principal-restricted" if barred(tx, principal, client.address, tx.now) else ""
 
 
 def _done(tx: Transaction, desk: Desk, principal: PrincipalId, proven: tuple[str, Strength], client: Client) -> Step:

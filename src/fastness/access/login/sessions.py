@@ -19,6 +19,7 @@ from fastness.access import records as members
 from fastness.access.login import records
 from fastness.access.login.desk import Client, Desk, Use, note, opaque
 from fastness.access.login.records import SessionRow
+from fastness.access.restrictions import barred
 from fastness.core.clock import Instant, later, uuid7
 from fastness.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from fastness.core.events import Detail, EventKind
@@ -83,12 +84,15 @@ def start(tx: Transaction, desk: Desk, principal: PrincipalId, strength: Strengt
     Raises:
         NotFound: no such principal.
         Conflict: it is not active.
+        Forbidden: it is blocked.
     """
     owner = members.find_principals(tx, principal).get(principal)
     if owner is None:
         raise NotFound("principal-unknown", "there is no such principal")
     if not owner.active:
         raise Conflict("principal-inactive", f"{principal} is no longer active")
+    if barred(tx, principal, client.address, tx.now):  # whatever way led here
+        raise Forbidden("restricted", "this is blocked at the moment", "Ask a security officer.")
     open_ones = records.find_sessions(tx, principal, tx.now)
     for old in open_ones[: max(0, len(open_ones) + 1 - desk.settings.sessions_max)]:
         _end(tx, old, "too-many")

@@ -35,6 +35,7 @@ from fastness.access.oauth import records
 from fastness.access.oauth.clients import Client, GrantType, client_of, secret_is_right
 from fastness.access.oauth.parts import OAuth, Reply, Request
 from fastness.access.oauth.records import FamilyRow, Owner
+from fastness.access.restrictions import barred
 from fastness.access.tokens import Grantee, Rights, parse_scope
 from fastness.access.tokens.jose import open_jws, seconds, strict_object, text, unbase64
 from fastness.core.clock import SECOND, later, uuid7
@@ -233,7 +234,7 @@ class Server(AuthorizationServer):
     def is_active(self, owner: Owner) -> bool:
         """Whether a principal is still in good standing."""
         found = principals.find_principals(self.tx, owner.principal).get(owner.principal)
-        return found is not None and found.active
+        return found is not None and found.active and not barred(self.tx, owner.principal, "", self.tx.now)
 
     def note_failure(self, resource: str, reason: str) -> None:
         """Record that something was refused."""

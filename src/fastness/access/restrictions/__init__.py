@@ -1,6 +1,6 @@
 """Blocks, throttles and forced second factors, each with a reason and an end; kept by every worker."""
 
-from fastness.access.restrictions.fence import Asking, Fence, Restrictions, RestrictionsProjection
+from fastness.access.restrictions.fence import Asking, Fence, Restrictions, RestrictionsProjection, barred
 from fastness.access.restrictions.orders import (
     Kind,
     Measure,
@@ -23,6 +23,7 @@ __all__ = [
     "Restriction",
     "Restrictions",
     "RestrictionsProjection",
+    "barred",
     "expire",
     "find",
     "history",

@@ -19,7 +19,15 @@ from fastness.access.restrictions import records
 from fastness.access.restrictions.orders import TOPIC, Kind, Measure, opened
 from fastness.core.clock import Instant
 from fastness.core.errors import Corrupt, Forbidden, Limited
-from fastness.core.identity import DEFAULT_TENANT, Action, Principal, TenantId
+from fastness.core.identity import (
+    DEFAULT_TENANT,
+    Action,
+    Principal,
+    PrincipalId,
+    PrincipalKind,
+    Strength,
+    TenantId,
+)
 from fastness.core.limits import Limit, LimitKey
 from fastness.foundation.storage import Counters, Reading
 
@@ -60,13 +68,14 @@ class Asking(NamedTuple):
     """What of a request is looked up.
 
     Attributes:
+        action: what is asked for; None where callers look after what is theirs.
         credential: id of the key, session or token, or empty.
         address: where it comes from; empty, or no address at all, for a Unix socket.
         model: the model that it names, or empty.
     """
 
     principal: Principal
-    action: Action
+    action: Action | None
     credential: str = ""
     address: str = ""
     model: str = ""
@@ -108,20 +117,26 @@ class Fence:
             if each.measure is Measure.BLOCK and each.expires_at > now:
                 raise _blocked(each)
 
-    def enforce(self, asking: Asking, counters: Counters, now: Instant) -> None:
+    def bars(self, asking: Asking, now: Instant) -> bool:
+        """Whether a block stands against this request."""
+        return any(each.measure is Measure.BLOCK and each.expires_at > now for each in self._matching(asking))
+
+    def enforce(
+        self, asking: Asking, counters: Counters, now: Instant, measures: frozenset[Measure] = frozenset(Measure)
+    ) -> None:
         """Return if no restriction stands against this request.
+
+        Args:
+            measures: those that are asked; a second factor is given by who has not given it yet.
 
         Raises:
             Forbidden: `restricted`, or `step-up-required` where a second factor, given lately, would do.
             Limited: it comes faster than a throttle lets it.
         """
-        if not self._named and not self._networks:
-            return
-        found = [each for each in self._matching(asking) if each.expires_at > now]
-        for each in found:
+        found = [each for each in self._matching(asking) if each.expires_at > now and each.measure in measures]
+        for each in sorted(found, key=lambda each: each.measure is not Measure.BLOCK):
             if each.measure is Measure.BLOCK:
                 raise _blocked(each)
-        for each in found:
             if each.measure is Measure.STEP_UP and not stepped_up(asking.principal, now):
                 raise Forbidden(
                     "step-up-required", "this asks for a second factor at the moment", "Give it, and ask again."
@@ -141,7 +156,8 @@ class Fence:
         if named:
             yield from named.get((tenant, Kind.PRINCIPAL, who.id), ())
             yield from named.get((tenant, Kind.TENANT, tenant), ())
-            yield from named.get((tenant, Kind.ACTION, asking.action), ())
+            if asking.action is not None:
+                yield from named.get((tenant, Kind.ACTION, asking.action), ())
             yield from named.get((tenant, Kind.KEY, asking.credential), ())
             yield from named.get((tenant, Kind.MODEL, asking.model), ())
             if who.actor:  # whoever acts by delegation is restricted as if acting alone
@@ -162,6 +178,16 @@ class Fence:
         number = int(address)
         for bits, networks in self._networks.get((tenant, address.version), {}).items():
             yield from networks.get(number >> bits, ())
+
+
+def barred(reading: Reading, principal: PrincipalId, address: str, now: Instant) -> bool:
+    """Whether a block stands against a principal of the tenant who comes in from an address, by the rows themselves.
+
+    Raises:
+        Corrupt: a row was changed.
+    """
+    who = Principal(PrincipalKind.USER, principal, reading.scope.tenant, frozenset(), Strength.NONE, now)
+    return Fence(RestrictionsProjection().load(reading)).bars(Asking(who, None, address=address), now)
 
 
 def _blocked(each: Standing) -> Forbidden:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastness.access import AccessDecision, authenticate, decide
 from fastness.access.login import Client, sessions, stepup
-from fastness.access.restrictions import Asking
+from fastness.access.restrictions import Asking, Measure
 from fastness.app import House
 from fastness.core.clock import Clock, Instant
 from fastness.core.errors import FastnessError, Forbidden, Limited, Unauthenticated
@@ -89,7 +89,7 @@ class Doors:
 
         Raises:
             Unauthenticated: nobody known; recorded.
-            Forbidden: the address is blocked, or a page of somebody else had a browser send this, or it does not show that
+            Forbidden: the address or the caller is blocked, or a page of somebody else had a browser send this, or it does not show that
                 none did; recorded.
             Limited: too many requests; recorded.
         """
@@ -110,6 +110,10 @@ class Doors:
             self._refused(caller, getattr(error, "audit_code", error.code))
             raise
         self._keep_pace(caller, door.pace, f"principal:{caller.scope.tenant}/{caller.principal.id}")
+        if door.permission is None:  # where one is declared, `allow` asks
+            what = Resource("route", caller.route.partition(" ")[2])
+            measures = frozenset(Measure) - ({Measure.STEP_UP} if door.steps else set())
+            self._keep_restrictions(caller, None, what, measures)
         return caller
 
     def keep(self, caller: Caller, made: sessions.NewSession) -> None:
@@ -206,15 +210,21 @@ class Doors:
         caller.principal, caller.scope, caller.credential = session.principal, session.scope, session.credential
         caller.session = session
 
-    def _keep_restrictions(self, caller: Caller, action: Action, resource: Resource) -> None:
+    def _keep_restrictions(
+        self,
+        caller: Caller,
+        action: Action | None,
+        resource: Resource,
+        measures: frozenset[Measure] = frozenset(Measure),
+    ) -> None:
         """Return if nothing that a security officer set stands against it."""
         model = resource.id.partition("/")[0] if resource.kind == "model" else ""
         credential = caller.credential.removeprefix("key:")
         asking = Asking(caller.principal, action, credential, caller.client.address, model)
         try:
-            self._house.snapshots.fence().enforce(asking, self._counters, self.clock.now())
+            self._house.snapshots.fence().enforce(asking, self._counters, self.clock.now(), measures)
         except (Forbidden, Limited) as error:
-            self._record(caller, EventKind.ACCESS_DENIED, str(resource), error.code, action)
+            self._record(caller, EventKind.ACCESS_DENIED, str(resource), error.code, action or "")
             if error.code == STEP_UP:
                 raise Unauthenticated(STEP_UP, error.message, _STEP_UP_HINT) from error
             raise

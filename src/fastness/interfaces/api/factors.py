@@ -23,7 +23,7 @@ class FactorRoutes(Controller):
     path = "/factors"
     tags = ("login",)
 
-    @get("/", sync_to_thread=True, opt=own())
+    @get("/", sync_to_thread=True, opt=own(steps=True))
     def factors(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> control.FactorsView:
         """All second factors of the caller, and how many recovery codes are left."""
         with house.records.read(caller.scope) as reading:
@@ -32,7 +32,7 @@ class FactorRoutes(Controller):
         views = tuple(control.FactorView(f.id, f.method.value, f.label, rfc3339(f.created_at)) for f in found)
         return control.FactorsView(views, left)
 
-    @post("/totp", sync_to_thread=True, opt=own(WRITE, shown_once=True))
+    @post("/totp", sync_to_thread=True, opt=own(WRITE, shown_once=True, steps=True))
     def start_totp(
         self, house: NamedDependency[House], caller: NamedDependency[Caller], data: JSONBody[control.LabelRequest]
     ) -> control.AppView:
@@ -40,7 +40,7 @@ class FactorRoutes(Controller):
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             return shown_app(factors.start_totp(tx, house.desk, caller.principal, data.label))
 
-    @post("/totp/{factor:str}/confirmation", sync_to_thread=True, opt=own(WRITE, shown_once=True))
+    @post("/totp/{factor:str}/confirmation", sync_to_thread=True, opt=own(WRITE, shown_once=True, steps=True))
     def confirm_totp(
         self,
         house: NamedDependency[House],
@@ -60,13 +60,13 @@ class FactorRoutes(Controller):
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             return control.FactorReply("recovery", factors.new_recovery(tx, house.desk, caller.principal))
 
-    @post("/passkeys/options", status_code=200, sync_to_thread=True, opt=own(WRITE, shown_once=True))
+    @post("/passkeys/options", status_code=200, sync_to_thread=True, opt=own(WRITE, shown_once=True, steps=True))
     def passkey_options(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> control.PasskeyOptions:
         """What a browser needs to make a passkey."""
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             return control.PasskeyOptions(factors.passkey_options(tx, house.desk, caller.principal, caller.credential))
 
-    @post("/passkeys", sync_to_thread=True, opt=own(WRITE, shown_once=True))
+    @post("/passkeys", sync_to_thread=True, opt=own(WRITE, shown_once=True, steps=True))
     def add_passkey(
         self, house: NamedDependency[House], caller: NamedDependency[Caller], data: JSONBody[control.PasskeyRequest]
     ) -> control.FactorReply:
@@ -91,14 +91,14 @@ class StepUpRoutes(Controller):
     path = "/step-ups"
     tags = ("login",)
 
-    @get("/", sync_to_thread=True, opt=own(WRITE))
+    @get("/", sync_to_thread=True, opt=own(WRITE, steps=True))
     def ways(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> control.WaysView:
         """How the caller can give a second factor."""
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             found = stepup.ways(tx, house.desk, caller.principal, caller.credential)
         return control.WaysView(tuple(method.value for method in found.methods), found.passkey)
 
-    @post("/", sync_to_thread=True, opt=own(WRITE, shown_once=True))
+    @post("/", sync_to_thread=True, opt=own(WRITE, shown_once=True, steps=True))
     def step_up(
         self, house: NamedDependency[House], entering: NamedDependency[Entering], data: JSONBody[control.StepUpRequest]
     ) -> control.ElevationReply:

@@ -56,7 +56,7 @@ class LoginRoutes(Controller):
         """Log in by a passkey, which is both factors."""
         return _shown(entering.by_passkey(data.tenant, data.response))
 
-    @delete("/", sync_to_thread=True, opt=own(WRITE))
+    @delete("/", sync_to_thread=True, opt=own(WRITE, steps=True))
     def log_out(self, entering: NamedDependency[Entering]) -> None:
         """End the session that asks."""
         entering.out()
@@ -80,7 +80,7 @@ class OwnRoutes(Controller):
         made = entering.with_password(data.new, data.old)
         return control.PasswordReply(made.csrf if made is not None else "")
 
-    @get("/me", sync_to_thread=True, opt=own())
+    @get("/me", sync_to_thread=True, opt=own(steps=True))
     def me(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> control.MeView:
         """Who asks, and by what."""
         who = caller.principal

@@ -47,6 +47,7 @@ class Door:
         shown_once: the answer holds a secret, which is not kept for a repeated request.
         streams: the body or the answer flows, and is not held.
         replaces: something that has an entity tag; the handler holds If-Match against it.
+        steps: on the way to a second factor: where one is forced, this stays open.
         form: a page of the console: what it changes comes as a form of its own pages, with the session's token in it.
     """
 
@@ -58,6 +59,7 @@ class Door:
     streams: bool = False
     replaces: bool = False
     form: bool = False
+    steps: bool = False
 
     @property
     def shown(self) -> str:
@@ -82,9 +84,11 @@ def guarded(
     return {DOOR: door}
 
 
-def own(pace: Pace = READ, *, also: tuple[Action, ...] = (), shown_once: bool = False) -> dict[str, Any]:
+def own(
+    pace: Pace = READ, *, also: tuple[Action, ...] = (), shown_once: bool = False, steps: bool = False
+) -> dict[str, Any]:
     """`opt` of a route by which known callers look after what is theirs alone."""
-    return {DOOR: Door(pace, also=also, shown_once=shown_once)}
+    return {DOOR: Door(pace, also=also, shown_once=shown_once, steps=steps)}
 
 
 def entry(proof: Proof = Proof.BODY, pace: Pace = KNOCK) -> dict[str, Any]:

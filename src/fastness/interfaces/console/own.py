@@ -46,14 +46,14 @@ class OwnPages(Controller):
             fresh_until=fresh_until(caller, house),
         )
 
-    @get("/step-up", sync_to_thread=True, opt=own())
+    @get("/step-up", sync_to_thread=True, opt=own(steps=True))
     def ask(
         self, request: Request[Any, Any, Any], house: NamedDependency[House], caller: NamedDependency[Caller]
     ) -> Response[str]:
         """Where a second factor is given."""
         return _step_up(house, caller, parse_page(request.query_params.get("next", HOME)))
 
-    @post("/step-up", status_code=200, sync_to_thread=True, opt=in_form(own(WRITE)))
+    @post("/step-up", status_code=200, sync_to_thread=True, opt=in_form(own(WRITE, steps=True)))
     def step_up(
         self, house: NamedDependency[House], entering: NamedDependency[Entering], caller: NamedDependency[Caller]
     ) -> Response[str] | Redirect:
@@ -67,7 +67,7 @@ class OwnPages(Controller):
             return _step_up(house, caller, path, error)
         return go(path)
 
-    @post("/logout", status_code=200, sync_to_thread=True, opt=in_form(own(WRITE)))
+    @post("/logout", status_code=200, sync_to_thread=True, opt=in_form(own(WRITE, steps=True)))
     def log_out(self, entering: NamedDependency[Entering]) -> Redirect:
         """End this session."""
         entering.out()

@@ -23,6 +23,7 @@ from fastness.interfaces.console.entrance import new_password, read_response
 from fastness.interfaces.console.pages import SECURITY, go, render
 
 _CHANGE = in_form(own(WRITE, shown_once=True))
+_ENROL = in_form(own(WRITE, shown_once=True, steps=True))
 Answered = Response[str] | Redirect
 
 
@@ -31,12 +32,12 @@ class SecurityPages(Controller):
 
     path = "/security"
 
-    @get("/", sync_to_thread=True, opt=own())
+    @get("/", sync_to_thread=True, opt=own(steps=True))
     def overview(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Response[str]:
         """All of it on one page."""
         return _page(house, caller)
 
-    @post("/apps", status_code=200, sync_to_thread=True, opt=_CHANGE)
+    @post("/apps", status_code=200, sync_to_thread=True, opt=_ENROL)
     def start_app(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Answered:
         """Begin to set up an authenticator app: shows what to scan, once."""
 
@@ -52,7 +53,7 @@ class SecurityPages(Controller):
 
         return _tried(house, caller, start)
 
-    @post("/apps/confirmation", status_code=200, sync_to_thread=True, opt=_CHANGE)
+    @post("/apps/confirmation", status_code=200, sync_to_thread=True, opt=_ENROL)
     def confirm_app(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Answered:
         """Complete an app by its first code."""
         factor, code = caller.form.get("factor", ""), caller.form.get("code", "")
@@ -67,7 +68,7 @@ class SecurityPages(Controller):
 
         return _tried(house, caller, confirm)
 
-    @post("/passkeys", status_code=200, sync_to_thread=True, opt=_CHANGE)
+    @post("/passkeys", status_code=200, sync_to_thread=True, opt=_ENROL)
     def add_passkey(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Answered:
         """Enrol the passkey that the browser made."""
 
