@@ -23,11 +23,11 @@ from tests.unit.interfaces.console.visit import Visitor, arrive
 FORM = "application/x-www-form-urlencoded"
 EVIL = "https://evil.example"
 PUBLIC = ("/console/login", "/console/invitation")
-OWN = ("/console", "/console/security", "/console/step-up")
+OWN = ("/console", "/console/security", "/console/step-up", "/oauth/device")
 CHANGING = (
     "/console/logout", "/console/step-up", "/console/security/apps", "/console/security/apps/confirmation",
     "/console/security/passkeys", "/console/security/factors/removal", "/console/security/recovery-codes",
-    "/console/security/sessions/revocation", "/console/security/password",
+    "/console/security/sessions/revocation", "/console/security/password", "/oauth/authorize", "/oauth/device",
 )  # fmt: skip
 ENTRIES = ("/console/login", "/console/login/second", "/console/login/passkey", "/console/invitation")
 
@@ -63,9 +63,13 @@ def denied(town: Town) -> str:
 
 def test_the_lists_above_are_all_there_is(town: Town) -> None:
     """A page that is added is attacked too."""
-    views = [view for view in control_routes(control_plane(town.house)) if view.path.startswith("/console")]
+    consent = {"/oauth/authorize", "/oauth/device"}
+    all_views = control_routes(control_plane(town.house))
+    views = [view for view in all_views if view.path.startswith("/console") or view.path in consent]
     found = {(view.method, view.path) for view in views if not view.path.startswith("/console/static")}
-    expected = {("GET", path) for path in PUBLIC + OWN} | {("POST", path) for path in CHANGING + ENTRIES}
+    expected = {("GET", path) for path in (*PUBLIC, *OWN, "/oauth/authorize")} | {
+        ("POST", path) for path in CHANGING + ENTRIES
+    }
     assert found == expected
     for view in views:
         entered = view.path in PUBLIC + ENTRIES or view.path.startswith("/console/static")
@@ -288,6 +292,8 @@ def test_a_person_who_was_deactivated_is_out(town: Town) -> None:
     [
         "https://evil.example", "//evil.example", "/\\evil.example", "/console//evil.example", "/console/../x", "javascript:alert(1)",
         "/console/login?next=https://evil.example", "/console\n//evil.example", "/console/%2f%2fevil.example", "/consolex",
+        "/oauth/authorize", "/oauth/token", "/oauth/authorize?x=1\n//evil.example", "/oauth/authorize?x=//evil.example",
+        "/oauth/device?user_code=//evil.example", "/oauth/device?next=https://evil.example", "/oauth/authorize.evil.example",
         "/api/v1/me", "/console/security#x", "\t//evil.example", "/console/security ", "/console/Security", "/" * 500,
     ],
 )  # fmt: skip
@@ -340,7 +346,7 @@ def test_pages_hold_no_script_style_or_address_of_others(alice: Visitor) -> None
         text = alice.browser.get(path).text
         assert not re.search(r"<script(?! src=\"/console/static/passkey\.js\" defer></script>)", text), path
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text), path
-        assert not re.search(r"(?:src|href|action)=\"(?!/console)[^#]", text), path
+        assert not re.search(r"(?:src|href|action)=\"(?!/console|/oauth/device\")[^#]", text), path
 
 
 @pytest.mark.parametrize(

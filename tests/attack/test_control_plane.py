@@ -181,6 +181,7 @@ def test_no_route_stands_beside_those_that_are_tested(town: Town) -> None:
     assert others == {
         "/openapi.json", "/", "/{path}", "/.well-known/oauth-authorization-server", "/scim/v2/{path}",
         *(f"/oauth/{name}" for name in ("token", "device_authorization", "revoke", "introspect", "jwks")),
+        "/oauth/authorize", "/oauth/device",
     }  # fmt: skip
 
 

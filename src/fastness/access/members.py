@@ -160,6 +160,7 @@ def create_principal(tx: Transaction, kind: PrincipalKind, name: str, roles: fro
     records.add_principal(tx, principal, kind)
     records.put_roles(tx, principal, roles)
     details: dict[str, Detail] = {"roles": " ".join(sorted(roles))}
+    tx.touch(TOPIC)  # who has no key yet may get a token
     tx.emit(tx.events.make(EventKind.PRINCIPAL_CREATED, f"principal:{principal}", details=details))
     return issue_code(tx, principal)
 

@@ -271,7 +271,8 @@ def _oauth(house: House) -> OAuth:
         return decide(who, action, resource, asked, rules, now).allow
 
     digests = house.keyring.mac(Purpose.TOKENS)
-    return OAuth(house.issuer, digests, counters.once_in, permits, MemoryCounters())
+    pages = house.desk.settings.origin
+    return OAuth(house.issuer, digests, counters.once_in, permits, MemoryCounters(), pages)
 
 
 def _require_log(home: Home) -> None:

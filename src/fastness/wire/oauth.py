@@ -59,12 +59,19 @@ class DeviceCode(Message, frozen=True):
 
 
 class DeviceView(Message, frozen=True):
-    """What a device asks for; no models are all."""
+    """What a device asks for; no models are all.
+
+    Attributes:
+        network: from where it asked; `local` is the machine of the house.
+        asked_at: when.
+    """
 
     client: str
     name: str
     actions: tuple[str, ...]
     models: tuple[str, ...] = ()
+    network: str = ""
+    asked_at: str = ""
 
 
 class DeviceAnswer(Message, frozen=True):

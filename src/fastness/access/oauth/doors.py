@@ -56,6 +56,8 @@ class Asked:
         actions: what it would be permitted, sorted.
         models: the models it is confined to; None for all.
         redirect: where the browser goes afterwards; its host is worth showing. Empty for a device.
+        network, asked_at: from where and when a device asked.
+        lasting: whether it may go on without asking again, for up to 30 days.
     """
 
     client_id: str
@@ -63,6 +65,9 @@ class Asked:
     actions: tuple[Action, ...]
     models: tuple[str, ...] | None
     redirect: str = ""
+    network: str = ""
+    asked_at: Instant | None = None
+    lasting: bool = False
 
 
 def scope_of(reading: Reading, oauth: OAuth, request: Request) -> Scope:
@@ -103,7 +108,8 @@ def ask(tx: Transaction, oauth: OAuth, request: Request, principal: Principal) -
         return _error(server, request, OAuth2Error(error="invalid_scope", redirect_uri=grant.redirect_uri))
     client = grant.request.client
     models = None if rights.models is None else tuple(sorted(rights.models))
-    return Asked(client.client_id, client.name, tuple(sorted(rights.actions)), models, grant.redirect_uri)
+    actions, lasting = tuple(sorted(rights.actions)), GrantType.REFRESH in client.grants
+    return Asked(client.client_id, client.name, actions, models, grant.redirect_uri, lasting=lasting)
 
 
 def answer(tx: Transaction, oauth: OAuth, request: Request, principal: Principal, *, granted: bool) -> Reply:
@@ -173,7 +179,16 @@ def ask_device(tx: Transaction, oauth: OAuth, principal: Principal, code: str) -
     if client is None or rights.empty():
         raise _no_device()
     models = None if rights.models is None else tuple(sorted(rights.models))
-    return Asked(client.client_id, client.name, tuple(sorted(rights.actions)), models)
+    actions = tuple(sorted(rights.actions))
+    return Asked(
+        client.client_id,
+        client.name,
+        actions,
+        models,
+        network=row.network,
+        asked_at=row.created_at,
+        lasting=GrantType.REFRESH in client.grants,
+    )
 
 
 def answer_device(tx: Transaction, oauth: OAuth, principal: Principal, code: str, *, granted: bool) -> None:
@@ -212,7 +227,7 @@ def metadata(oauth: OAuth) -> dict[str, Any]:
     algorithms = list(OURS)
     return {
         "issuer": oauth.issuer.name,
-        "authorization_endpoint": oauth.address("authorize"),
+        "authorization_endpoint": oauth.page("authorize"),
         "token_endpoint": oauth.address("token"),
         "device_authorization_endpoint": oauth.address("device_authorization"),
         "revocation_endpoint": oauth.address("revoke"),

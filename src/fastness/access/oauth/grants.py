@@ -316,7 +316,7 @@ class DeviceEndpoint(DeviceAuthorizationEndpoint):
 
     def get_verification_uri(self) -> str:
         """Where the person types the code."""
-        return self.server.oauth.address("device")
+        return self.server.oauth.page("device")
 
     def save_device_credential(self, client_id: str, scope: str, data: dict[str, Any]) -> None:
         """Keep the digests of both codes."""
@@ -331,6 +331,7 @@ class DeviceEndpoint(DeviceAuthorizationEndpoint):
             tx.now,
             later(tx.now, DEVICE_LIFE_S),
             None,
+            self.server.request.network if self.server.request else "",
         )
         records.add_device(tx, oauth.digest("user-code", data["user_code"].replace("-", "")), row)
 

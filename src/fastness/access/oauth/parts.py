@@ -45,6 +45,7 @@ class OAuth:
         once: `(tx, key, seconds)`, whether `key` comes for the first time; `once_in` of the storage.
         permits: whether a principal may do something now; asked before a token is given to act in its name.
         rates: bounds how often a person may try a device's code.
+        pages: origin of the pages on which people decide; empty for that of the issuer.
     """
 
     issuer: Issuer
@@ -52,6 +53,7 @@ class OAuth:
     once: Callable[[Transaction, str, float], bool]
     permits: Callable[[Principal, Action, Resource], bool]
     rates: Rates
+    pages: str = ""
 
     def digest(self, use: str, text: str) -> bytes:
         """The digest under which `text` is stored, another one for each use."""
@@ -60,6 +62,10 @@ class OAuth:
     def address(self, name: str) -> str:
         """Where an endpoint is."""
         return f"{self.issuer.name}/oauth/{name}"
+
+    def page(self, name: str) -> str:
+        """Where a page is, on which a person decides."""
+        return f"{self.pages or self.issuer.name}/oauth/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +76,22 @@ class Request:
         parameters: of the query (GET) or of the form (POST).
         authorization: the value of the Authorization header, or None.
         thumbprint: of the client certificate of the connection; empty where it has none.
+        network: from where it came, as people are shown it.
     """
 
     method: str
     parameters: dict[str, str]
     authorization: str | None = None
     thumbprint: str = ""
+    network: str = ""
 
     def __repr__(self) -> str:
         return f"Request({self.method}, {sorted(self.parameters)})"
 
 
-def read_request(method: str, data: bytes, authorization: str | None = None, thumbprint: str = "") -> Request:
+def read_request(
+    method: str, data: bytes, authorization: str | None = None, thumbprint: str = "", network: str = ""
+) -> Request:
     """The request whose query or `application/x-www-form-urlencoded` body is `data`.
 
     Raises:
@@ -98,7 +108,7 @@ def read_request(method: str, data: bytes, authorization: str | None = None, thu
     parameters = {name: value for name, value in pairs if value}  # without a value is as if left out
     if len(dict(pairs)) != len(pairs):
         raise Invalid("oauth-request", "a parameter stands twice in the request", "Send each one once.")
-    return Request(method, parameters, authorization, thumbprint)
+    return Request(method, parameters, authorization, thumbprint, network)
 
 
 @dataclass(slots=True)

@@ -91,6 +91,7 @@ class DeviceRow(NamedTuple):
     created_at: Instant
     expires_at: Instant
     owner: Owner | None
+    network: str = ""
 
 
 def put(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
@@ -276,6 +277,7 @@ def find_device(reading: Reading, *, digest: bytes | None = None, user_digest: b
         Instant(row.created_at),
         Instant(row.expires_at),
         _owner(row) if row.principal else None,
+        row.network or "",
     )
 
 

@@ -104,6 +104,7 @@ OAUTH_DEVICE = Table(
     Column("principal", String(80)),
     Column("strength", Integer, nullable=False),
     Column("authenticated_at", BigInteger, nullable=False),
+    Column("network", String(64)),  # from where the device asked
     Column("seal", LargeBinary(32)),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )

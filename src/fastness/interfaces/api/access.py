@@ -12,7 +12,7 @@ from fastness.access.members import Bounds, KeyTerms, code_scope, issue_key
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
-from fastness.core.errors import FastnessError, Invalid
+from fastness.core.errors import Invalid
 from fastness.core.identity import SYSTEM_SCOPE, Action, PrincipalId, PrincipalKind, Resource, parse_role
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
@@ -41,16 +41,13 @@ class AccessRoutes(Controller):
         data: JSONBody[control.EnrolmentRequest],
     ) -> control.EnrolmentReply:
         """Redeem a one-time code; the code itself is the credential."""
-        try:
+        with doors.noting(caller):
             with house.records.read(SYSTEM_SCOPE) as reading:
                 scope = code_scope(reading, data.code)
             with house.records.begin(scope, house.clock.now()) as tx:
                 principal, key = enrol(tx, data.code, data.public_pem.encode(), house.pepper)
                 person = principal.kind is PrincipalKind.USER
                 app = factors.start_totp(tx, house.desk, principal, FIRST_FACTOR) if person else None
-        except FastnessError as error:
-            doors.refuse_enrolment(caller, error)
-            raise
         house.published(KeysProjection.topic)
         return control.EnrolmentReply(principal.id, key.key_id, key.text, shown_app(app) if app else None)
 

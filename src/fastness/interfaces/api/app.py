@@ -100,7 +100,7 @@ def create_api(house: House) -> AsgiApp:
 
 def control_plane(house: House) -> Litestar:
     """The application behind `create_api`, with its table of routes."""
-    from fastness.interfaces.console.router import CONSOLE, front  # which is built of parts of this package
+    from fastness.interfaces.console.router import CONSENT, CONSOLE, front  # which is built of parts of this package
 
     doors = Doors(house)
 
@@ -118,6 +118,7 @@ def control_plane(house: House) -> Litestar:
             healthz,
             front,
             CONSOLE,
+            CONSENT,
             SCIM,
             OAUTH,
             metadata,

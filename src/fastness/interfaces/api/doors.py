@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -165,9 +167,14 @@ class Doors:
         caller.decided.add(action)
         return decision
 
-    def refuse_enrolment(self, caller: Caller, error: FastnessError) -> None:
-        """Record that somebody could not enrol; nobody is known at that door."""
-        self._refused(caller, getattr(error, "audit_code", error.code))
+    @contextlib.contextmanager
+    def noting(self, caller: Caller) -> Iterator[None]:
+        """Record a refusal within, which no transaction has recorded; it goes on."""
+        try:
+            yield
+        except FastnessError as error:
+            self._refused(caller, getattr(error, "audit_code", error.code))
+            raise
 
     def _identify(self, caller: Caller, scope: Any, door: Door) -> None:
         """Find out who the caller is, and whether they have stepped up."""

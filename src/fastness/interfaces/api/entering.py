@@ -6,13 +6,13 @@ Passwords are hashed outside of transactions. A step that fails is settled after
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastness.access.login import Answer, Method, accounts, flow, sessions, stepup
 from fastness.app import House
 from fastness.core.clock import later, rfc3339
-from fastness.core.errors import Conflict, FastnessError, Invalid
+from fastness.core.errors import Conflict, Invalid
 from fastness.core.identity import SYSTEM_SCOPE
 from fastness.interfaces.api.doors import FRESH_S, Caller, Doors
 
@@ -162,14 +162,9 @@ class Entering:
         self._doors.keep(self._caller, made)
         return made
 
-    @contextlib.contextmanager
-    def _recorded(self) -> Iterator[None]:
+    def _recorded(self) -> contextlib.AbstractContextManager[None]:
         """Record a refusal that no transaction has counted."""
-        try:
-            yield
-        except FastnessError as error:
-            self._doors.refuse_enrolment(self._caller, error)
-            raise
+        return self._doors.noting(self._caller)
 
 
 def parse_answer(method: str, code: str, response: Json | None) -> Answer:

@@ -8,7 +8,9 @@ from litestar import Controller, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from fastness.access import oauth
 from fastness.access.login import accounts, flow, sessions
+from fastness.access.tokens import TokenKeysProjection
 from fastness.app import House
 from fastness.core.clock import rfc3339
 from fastness.core.identity import Action, PrincipalId, Resource
@@ -159,10 +161,12 @@ class CredentialRoutes(Controller):
         caller: NamedDependency[Caller],
         principal: FromPath[str],
     ) -> control.InvitationReply:
-        """Take away somebody's password and second factors, end their sessions, and give a code to begin anew by."""
+        """Take away somebody's password and second factors, end their sessions and tokens, and give a code to begin anew by."""
         doors.allow(caller, Action.CREDENTIAL_RESET, Resource("principal", principal), owner=principal)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             made = accounts.reset(tx, house.desk, caller.principal, PrincipalId(principal))
+            oauth.revoke_all(tx, made.principal, "credential-reset")
+        house.published(TokenKeysProjection.topic)
         return _invited(house, made)
 
 

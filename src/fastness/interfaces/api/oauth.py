@@ -21,11 +21,12 @@ from fastness.access.oauth import Request as Asked
 from fastness.access.oauth import doors as endpoints
 from fastness.access.tokens import TokenKeysProjection, jwks
 from fastness.app import House
+from fastness.core.clock import later, rfc3339
 from fastness.core.errors import FastnessError, Invalid, Limited, Unavailable
 from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, PrincipalId, Resource, Strength
 from fastness.core.limits import Limit
 from fastness.foundation.storage import Transaction
-from fastness.interfaces.api.doors import Caller, Doors
+from fastness.interfaces.api.doors import FRESH_S, Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import READ, WRITE, Pace, entry, guarded, own
 from fastness.wire import oauth as wire
@@ -94,7 +95,9 @@ def _answered(request: Request[Any, Any, Any], house: House, body: bytes, endpoi
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _FORM:
         raise Invalid("oauth-request", f"the parameters of a request come as {_FORM}")
-    asked = read_request(request.method, body, request.headers.get("authorization"))
+    caller: Caller = request.state.caller
+    network = house.desk.network(caller.client)
+    asked = read_request(request.method, body, request.headers.get("authorization"), network=network)
     before = house.records.epoch(TokenKeysProjection.topic)
     with house.records.read(SYSTEM_SCOPE) as reading:
         scope = endpoints.scope_of(reading, house.oauth, asked)
@@ -204,38 +207,48 @@ class DeviceRoutes(Controller):
     def ask(
         self,
         house: NamedDependency[House],
+        doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         data: JSONBody[wire.DeviceCode],
     ) -> wire.DeviceView:
         """What the device whose code this is asks for. It takes a second factor."""
-        who = _present(house, caller)
-        with house.records.begin(caller.scope, house.clock.now()) as tx:
+        who = present(house, caller)
+        with doors.noting(caller), house.records.begin(caller.scope, house.clock.now()) as tx:
             asked = endpoints.ask_device(tx, house.oauth, who, data.code)
-        return wire.DeviceView(asked.client_id, asked.client_name, tuple(asked.actions), asked.models or ())
+        at = rfc3339(asked.asked_at) if asked.asked_at is not None else ""
+        return wire.DeviceView(
+            asked.client_id, asked.client_name, tuple(asked.actions), asked.models or (), asked.network, at
+        )
 
     @post("/answers", status_code=204, sync_to_thread=True, opt=own(WRITE))
     def answer(
         self,
         house: NamedDependency[House],
+        doors: NamedDependency[Doors],
         caller: NamedDependency[Caller],
         data: JSONBody[wire.DeviceAnswer],
     ) -> None:
         """Let a device in, or send it away. It takes a second factor."""
-        who = _present(house, caller)
-        with house.records.begin(caller.scope, house.clock.now()) as tx:
+        who = present(house, caller)
+        with doors.noting(caller), house.records.begin(caller.scope, house.clock.now()) as tx:
             endpoints.answer_device(tx, house.oauth, who, data.code, granted=data.granted)
 
 
-def _present(house: House, caller: Caller) -> Principal:
+def present(house: House, caller: Caller) -> Principal:
     """The person, there and then: what they grant outlives the key or token by which they ask.
 
     Raises:
-        Unauthenticated: `step-up-required`.
+        Forbidden: `step-up-required`: who has a second factor gives it; a login with it just now counts.
     """
-    if caller.session is not None:
-        return caller.principal
-    factors.require_fresh(caller.principal, house.clock.now())
-    return msgspec.structs.replace(caller.principal, strength=Strength.MFA)
+    who, now = caller.principal, house.clock.now()
+    if caller.session is None:
+        factors.require_fresh(who, now)
+        return msgspec.structs.replace(who, strength=Strength.MFA)
+    came_lately = who.strength is Strength.MFA and now < later(who.authenticated_at, FRESH_S)
+    with house.records.read(caller.scope) as reading:
+        if not came_lately and factors.methods(reading, who.id):
+            factors.require_fresh(who, now)
+    return who
 
 
 def _grant(text: str) -> GrantType:

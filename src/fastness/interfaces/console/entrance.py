@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
@@ -33,7 +33,7 @@ class EntrancePages(Controller):
         """Name and password, or a passkey; at the address where passkeys work."""
         origin, path = house.desk.settings.origin, parse_page(request.query_params.get("next", HOME))
         if request.scope["scheme"] == "https" and request.headers.get("host", "") != urlsplit(origin).netloc:
-            return go(f"{origin}{LOGIN}")
+            return go(f"{origin}{LOGIN}" + (f"?next={quote(path)}" if path != HOME else ""))
         return _login(path)
 
     @post("/login", status_code=200, sync_to_thread=True, opt=_PROVE)

@@ -24,7 +24,11 @@ LOGIN: Final = "/console/login"
 SECURITY: Final = "/console/security"
 STEP_UP_PAGE: Final = "/console/step-up"
 
-_PAGE = re.compile(r"/console(?:/[a-z][a-z-]{0,40}){0,4}", re.ASCII)
+_PAGE = re.compile(
+    r"/console(?:/[a-z][a-z-]{0,40}){0,4}|/oauth/device(?:\?user_code=[A-Za-z-]{1,20})?"
+    r"|/oauth/authorize\?[A-Za-z0-9._~%+&=-]{1,8000}",
+    re.ASCII,
+)
 _POLICY: Final = (
     "default-src 'none'; script-src {}; style-src 'self'; img-src 'self'; connect-src {}; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -97,7 +101,10 @@ def go(path: str) -> Redirect:
 
 
 def parse_page(text: str) -> str:
-    """The page of the console that `text` names; the first one for whatever else it is."""
+    """The page of the console that `text` names; the first one for whatever else it is.
+
+    What stands behind `?` at the pages of OAuth is judged there, like that of any other request.
+    """
     return text if _PAGE.fullmatch(text) else HOME
 
 

@@ -13,6 +13,7 @@ from fastness.core.errors import FastnessError, NotFound
 from fastness.interfaces.api.cookies import FORGOTTEN
 from fastness.interfaces.api.doors import STEP_UP, Caller
 from fastness.interfaces.api.routes import READ, entry
+from fastness.interfaces.console.consent import ConsentPages, consent_page, is_consent, onward
 from fastness.interfaces.console.entrance import EntrancePages
 from fastness.interfaces.console.own import OwnPages
 from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, STEP_UP_PAGE, go, parse_page, read_asset, refused
@@ -40,8 +41,10 @@ def front() -> Redirect:
 def on_refusal(request: Request[Any, Any, Any], error: FastnessError) -> Response[Any]:
     """To the login, to the second factor, or a page that says why not."""
     caller: Caller | None = getattr(request.state, "caller", None)
-    asked = request.url.path if request.method == "GET" else _page_of(request.url.path)
-    then = f"?next={quote(parse_page(asked))}"
+    asked = parse_page(_page_of(request, caller))
+    then = f"?next={quote(asked)}"
+    if error.code == "key-missing" and request.headers.get("sec-fetch-site") == "cross-site" and is_consent(asked):
+        return onward(asked)  # a link from elsewhere comes without the cookie: our own page asks again, with it
     if error.code in _NOBODY:
         if caller is not None:
             caller.cookies[:] = [FORGOTTEN]
@@ -51,8 +54,13 @@ def on_refusal(request: Request[Any, Any, Any], error: FastnessError) -> Respons
     return refused(error, caller)
 
 
-def _page_of(path: str) -> str:
-    """The page whose form was sent to `path`."""
+def _page_of(request: Request[Any, Any, Any], caller: Caller | None) -> str:
+    """The page that was asked for, or whose form was sent."""
+    path = request.url.path
+    if is_consent(path):
+        return consent_page(path, request.scope["query_string"], caller.form if caller else {})
+    if request.method == "GET":
+        return path
     return SECURITY if path.startswith(SECURITY) else HOME
 
 
@@ -61,4 +69,7 @@ CONSOLE = Router(
     route_handlers=[EntrancePages, OwnPages, SecurityPages, asset],
     exception_handlers={FastnessError: on_refusal},
     include_in_schema=False,
+)
+CONSENT = Router(
+    "/oauth", route_handlers=[ConsentPages], exception_handlers={FastnessError: on_refusal}, include_in_schema=False
 )

@@ -47,7 +47,9 @@ def test_a_person_lets_a_device_in_and_its_token_counts(town: Town) -> None:
     calls = TokenCalls(town.carrier)
     waiting = calls.begin("model.read")
     asked = town.client("viewer").clients.ask_device(waiting.user_code)
-    assert asked == oauth.DeviceView("fastness-cli", "Fastness command line", ("model.read",))
+    assert asked.asked_at
+    wanted = ("fastness-cli", "Fastness command line", ("model.read",), (), "local")
+    assert (asked.client, asked.name, asked.actions, asked.models, asked.network) == wanted
     town.client("viewer").clients.answer_device(waiting.user_code, granted=True)
     tokens = calls.poll(waiting)
     assert isinstance(tokens, Tokens)
