@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from fastness.access.approvals import ApprovalSettings
 from fastness.access.login import LoginSettings
 from fastness.access.quotas import QuotaSettings
 from fastness.access.scim import ScimSettings
@@ -141,6 +142,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     login: LoginSettings = field(default_factory=LoginSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     secrets: references.SecretsSettings = field(default_factory=references.SecretsSettings)

@@ -10,7 +10,7 @@ import msgspec
 
 from fastness.client.transport import Body, Reply, Transport
 from fastness.core.errors import Forbidden, Unauthenticated, Unavailable
-from fastness.wire import control, problems
+from fastness.wire import control, problems, rules
 
 T = TypeVar("T")
 API = "/api/v1"
@@ -57,14 +57,44 @@ class SecondFactor(Protocol):
 
 
 class Calls:
-    """One principal's calls over one transport."""
+    """One principal's calls over one transport.
 
-    def __init__(self, transport: Transport, key: str, second: SecondFactor | None) -> None:
+    Args:
+        reason: why others are to approve what takes their word; empty where nobody is to be asked.
+    """
+
+    def __init__(self, transport: Transport, key: str, second: SecondFactor | None, reason: str = "") -> None:
         self._transport = transport
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._second = second
+        self._reason = reason
 
     def send(self, method: str, path: str, body: Body | None, kind: str = "application/json") -> Reply:
+        """One request; where it takes the word of others, they are asked for it if there is a reason.
+
+        Raises:
+            FastnessError: it was refused; `approval-asked` where others were asked.
+        """
+        try:
+            return self._elevated(method, path, body, kind)
+        except Forbidden as error:
+            if error.code != "approval-required" or not self._reason or not (body is None or isinstance(body, bytes)):
+                raise
+            subject, permission = error.subject, error.permission
+        reason, self._reason = self._reason, ""
+        route, _, query = (API + path).partition("?")
+        operation = rules.Operation.of(method, route, query, body or b"")
+        wish = rules.ApprovalWish(permission, subject, reason, operation)
+        made = self.call("POST", "/approvals", rules.ApprovalRequestView, wish)
+        raise Forbidden(
+            "approval-asked",
+            f"{made.asked.terms.needed} others were asked to approve this: request {made.asked.id}",
+            f"They run: fastness access approvals answer {made.asked.id} --as NAME. Then repeat this without --ask.",
+            subject,
+            permission,
+        )
+
+    def _elevated(self, method: str, path: str, body: Body | None, kind: str) -> Reply:
         """One request; where it takes a second factor, that is asked for and the request sent again, once."""
         try:
             return self._send(method, path, body, kind)

@@ -11,7 +11,7 @@ import msgspec
 from fastness.client.calls import Calls, SecondFactor
 from fastness.client.directory import DirectoryCalls, ReviewCalls
 from fastness.client.oauth import ClientCalls
-from fastness.client.rules import ApprovalCalls, PolicyCalls, QuotaCalls, RestrictionCalls
+from fastness.client.rules import ApprovalCalls, KeyRingCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
 from fastness.wire import control, problems
@@ -267,6 +267,7 @@ class ControlClient:
         transport: over which the house is reached.
         key: the principal's API key; empty only for `access.enrol`.
         second: answers where a second factor is asked for; without one such calls are refused.
+        reason: why others are to approve what takes their word; without one they are not asked.
 
     Attributes:
         login: who one is, one's sessions and second factors, and step-up by them.
@@ -275,12 +276,15 @@ class ControlClient:
         audit: the ledger and the state of the house.
         policies: the tenant's own rules, and why somebody may or may not.
         approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
+        keyring: the keys that the house itself holds.
         clients: programs that ask for tokens, and devices that ask to be let in.
         directory, reviews: who belongs and what gives them rights, and whether they still need it.
     """
 
-    def __init__(self, transport: Transport, key: str = "", second: SecondFactor | None = None) -> None:
-        calls = Calls(transport, key, second)
+    def __init__(
+        self, transport: Transport, key: str = "", second: SecondFactor | None = None, reason: str = ""
+    ) -> None:
+        calls = Calls(transport, key, second, reason)
         self.login = LoginCalls(calls)
         self.access = AccessCalls(calls)
         self.models = ModelCalls(calls)
@@ -289,6 +293,7 @@ class ControlClient:
         self.approvals = ApprovalCalls(calls)
         self.restrictions = RestrictionCalls(calls)
         self.quotas = QuotaCalls(calls)
+        self.keyring = KeyRingCalls(calls)
         self.directory = DirectoryCalls(calls)
         self.reviews = ReviewCalls(calls)
         self.clients = ClientCalls(calls)

@@ -88,6 +88,10 @@ class ApprovalCalls:
         query = f"?{urlencode({'status': status})}" if status else ""
         return self._calls.all(f"/approvals{query}", rules.ApprovalRequestView)
 
+    def ask(self, wish: rules.ApprovalWish) -> rules.ApprovalRequestView:
+        """Ask others to approve an operation that was refused with `approval-required`; repeat it when they have."""
+        return self._calls.call("POST", "/approvals", rules.ApprovalRequestView, wish)
+
     def waiting(self) -> builtins.list[rules.ApprovalRequestView]:
         """The requests that wait for the caller."""
         return self._calls.all("/approvals/waiting", rules.ApprovalRequestView)
@@ -104,6 +108,17 @@ class ApprovalCalls:
     def withdraw(self, request: str) -> None:
         """Take back one's own request."""
         self._calls.send("POST", f"/approvals/{quote(request, safe='')}/withdrawal", None).read()
+
+
+class KeyRingCalls:
+    """The keys that the house itself holds."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def rotate(self, key: str) -> rules.KeyRotationView:
+        """Another version of `data` or `tokens`; it takes a second factor and the approval of others."""
+        return self._calls.call("POST", f"/keyring/{quote(key, safe='')}/rotation", rules.KeyRotationView)
 
 
 class RestrictionCalls:

@@ -55,10 +55,20 @@ class Unauthenticated(FastnessError):
 
 
 class Forbidden(FastnessError):
-    """Who asks may not do this."""
+    """Who asks may not do this.
+
+    Args:
+        subject: digest of what takes the approval of others, where that is all that is missing.
+        permission: for which it takes that.
+    """
 
     status = 403
     exit = 77
+
+    def __init__(self, code: str, message: str, hint: str = "", subject: str = "", permission: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.subject = subject
+        self.permission = permission
 
 
 class NotFound(FastnessError):

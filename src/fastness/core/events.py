@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     KEY_CREATED = "key.created"
     KEY_NARROWED = "key.narrowed"
     KEY_ROTATED = "key.rotated"
+    KEYRING_ROTATED = "keyring.rotated"
     KEY_REVOKED = "key.revoked"
     AUTHENTICATION_SUCCEEDED = "authentication.succeeded"
     AUTHENTICATION_FAILED = "authentication.failed"

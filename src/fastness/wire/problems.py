@@ -54,6 +54,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
         detail: what happened this time.
         hint: what the caller can change.
         request_id: the request it happened to, as it stands in the audit log.
+        subject, permission: digest of what takes the approval of others, and for which permission.
     """
 
     type: str = "about:blank"
@@ -62,6 +63,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     hint: str = ""
     request_id: str = ""
+    subject: str = ""
+    permission: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Problem)
@@ -78,7 +81,10 @@ def encode(error: FastnessError, request_id: str = "", status: int | None = None
     # A message may quote a file name that is not UTF-8; its bytes are shown escaped.
     detail = error.message.encode("utf-8", "backslashreplace").decode()
     hint = error.hint.encode("utf-8", "backslashreplace").decode()
-    return _ENCODER.encode(Problem(TYPE_PREFIX + error.code, title, status or error.status, detail, hint, request_id))
+    problem = Problem(TYPE_PREFIX + error.code, title, status or error.status, detail, hint, request_id)
+    if isinstance(error, Forbidden):
+        problem = msgspec.structs.replace(problem, subject=error.subject, permission=error.permission)
+    return _ENCODER.encode(problem)
 
 
 def decode(status: int, body: bytes, headers: Mapping[str, str]) -> FastnessError:
@@ -93,6 +99,8 @@ def decode(status: int, body: bytes, headers: Mapping[str, str]) -> FastnessErro
     kind = _kind(status, problem.title)
     if issubclass(kind, Limited):
         return kind(code, message, problem.hint, _seconds(headers.get("retry-after", "")))
+    if issubclass(kind, Forbidden):
+        return kind(code, message, problem.hint, problem.subject, problem.permission)
     return kind(code, message, problem.hint)
 
 

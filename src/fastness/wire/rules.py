@@ -6,18 +6,23 @@ Those that are signed have a `digest`, which both sides compute from what they h
 from __future__ import annotations
 
 import hashlib
+from typing import Self
 
 import msgspec
 
 from fastness.wire.control import ApprovalSubject, FindingView, Message
 from fastness.wire.shapes import (
+    ActionName,
     Amount,
     Cases,
+    DigestText,
+    Hours,
     KindName,
     MeasureName,
     Minutes,
     Percents,
     PolicyTexts,
+    PrincipalName,
     Reason,
     ShapeName,
     ThrottleBurst,
@@ -255,6 +260,54 @@ class AskedTerms(Message, frozen=True):
     excluded: frozenset[str] = frozenset()
 
 
+class Operation(Message, frozen=True):
+    """A request that takes the approval of others, as approvers see it. Its digest is what they approve.
+
+    Attributes:
+        method, path, query: as the request line has them; the path begins with `/`.
+        body: JSON with sorted keys and no white space; empty where nothing is sent.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    body: str = ""
+
+    @classmethod
+    def of(cls, method: str, path: str, query: str, body: bytes) -> Self:
+        """The operation of a request; how its body is spaced does not matter."""
+        if not body:
+            return cls(method, path, query)
+        try:
+            return cls(method, path, query, _encode(msgspec.json.decode(body)).decode())
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return cls(method, path, query, f"sha256:{hashlib.sha256(body).hexdigest()}")
+
+    @property
+    def digest(self) -> str:
+        """What is approved."""
+        return _digest(self)
+
+
+class ApprovalWish(Message, frozen=True):
+    """Asks others to approve an operation that was refused with `approval-required`.
+
+    Attributes:
+        kind: the permission that the operation takes.
+        subject: the digest that the refusal named; it has to be that of `operation`.
+        reason: why; it is signed and shown to who approves.
+        hours: how long the request stands.
+        exclude: who does not count besides the one who asks, such as whom it is about.
+    """
+
+    kind: ActionName
+    subject: DigestText
+    reason: Reason
+    operation: Operation
+    hours: Hours = 168.0
+    exclude: tuple[PrincipalName, ...] = ()
+
+
 class Asked(Message, frozen=True):
     """What approvers sign: the whole request.
 
@@ -299,6 +352,13 @@ class ApprovalRequestWhole(Message, frozen=True):
     request: ApprovalRequestView
     signing: ApprovalSubject
     findings: tuple[FindingView, ...] = ()
+
+
+class KeyRotationView(Message, frozen=True):
+    """A key of the house, and the version that counts from now on."""
+
+    key: str
+    version: str
 
 
 class QuotaRequest(Message, frozen=True):

@@ -48,6 +48,8 @@ PolicyTexts = Annotated[dict[str, str], described(description="file name to Ceda
 Cases = Annotated[str, described(description="YAML or JSON; see docs/policies.md", maxLength=1 << 18)]
 MeasureName = Annotated[str, described(enum=["block", "throttle", "step-up"])]
 KindName = Annotated[str, described(enum=["principal", "key", "address", "tenant", "model", "action"])]
+DigestText = Annotated[str, described(pattern="^sha256:[0-9a-f]{64}$", maxLength=71)]
+Hours = Annotated[float, described(exclusiveMinimum=0, maximum=720)]
 Minutes = Annotated[float, described(exclusiveMinimum=0, maximum=43_200)]
 ThrottleRate = Annotated[float, described(minimum=0.1, maximum=10_000)]
 ThrottleBurst = Annotated[float, described(minimum=1, maximum=20_000)]

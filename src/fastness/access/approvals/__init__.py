@@ -5,6 +5,7 @@ who asks, until when and on what terms, for all else.
 """
 
 from fastness.access.approvals import requests
+from fastness.access.approvals.settings import ApprovalSettings
 from fastness.access.approvals.signed import (
     ALTERED,
     COUNTED,
@@ -30,6 +31,7 @@ __all__ = [
     "REJECTED",
     "RULES",
     "Approval",
+    "ApprovalSettings",
     "Choice",
     "proposal",
     "public_keys",

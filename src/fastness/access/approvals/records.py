@@ -47,6 +47,14 @@ def find_requests(reading: Reading, state: str | None = None, before: Instant | 
     return [RequestRow(*row) for row in reading.execute(query.order_by(c.id))]
 
 
+def find_pending(reading: Reading, author: PrincipalId, purpose: str) -> list[RequestRow]:
+    """The requests of an author for a purpose that are open, or approved and not used. Oldest first."""
+    c = APPROVAL_REQUEST.c
+    mine = (c.tenant == reading.scope.tenant, c.author == author, c.purpose == purpose, c.used_at.is_(None))
+    query = select(*(c[name] for name in RequestRow._fields)).where(*mine, c.state.in_(("open", "approved")))
+    return [RequestRow(*row) for row in reading.execute(query.order_by(c.id))]
+
+
 def count_requests(reading: Reading, author: PrincipalId, state: str) -> int:
     """How many requests of an author are in a state."""
     c = APPROVAL_REQUEST.c
@@ -56,9 +64,9 @@ def count_requests(reading: Reading, author: PrincipalId, state: str) -> int:
 
 
 def close_request(tx: Transaction, request: str, before: str, after: str) -> int:
-    """Move a request from one state to another; 1 if it was in the first."""
+    """Move a request that is not used from one state to another; 1 if it was in the first."""
     c = APPROVAL_REQUEST.c
-    here = (c.tenant == tx.scope.tenant, c.id == request, c.state == before)
+    here = (c.tenant == tx.scope.tenant, c.id == request, c.state == before, c.used_at.is_(None))
     return tx.execute(update(APPROVAL_REQUEST).where(*here).values(state=after, closed_at=tx.now)).count
 
 
@@ -67,3 +75,10 @@ def use_request(tx: Transaction, request: str, state: str) -> int:
     c = APPROVAL_REQUEST.c
     here = (c.tenant == tx.scope.tenant, c.id == request, c.state == state, c.used_at.is_(None))
     return tx.execute(update(APPROVAL_REQUEST).where(*here).values(used_at=tx.now)).count
+
+
+def return_request(tx: Transaction, request: str) -> int:
+    """Undo a use; 1 if it was used."""
+    c = APPROVAL_REQUEST.c
+    here = (c.tenant == tx.scope.tenant, c.id == request, c.used_at.is_not(None))
+    return tx.execute(update(APPROVAL_REQUEST).where(*here).values(used_at=None)).count

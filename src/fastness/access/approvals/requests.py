@@ -3,7 +3,8 @@
 A request says what is to be approved (a digest), for what, by how many, by whom not, by holders of which roles, until when. What
 approvers sign is the digest of all of that, so a request whose terms were changed afterwards has no approvals, and an
 approval is good for no other request, purpose or tenant. A request that was approved is good for one act: `use` counts the
-signatures again, as the approvers stand then, and takes it.
+signatures again, as the approvers stand then, and takes it; `give_back` returns it where the act did not come about. Until then
+its author takes it back by `withdraw`, and an approver by saying no.
 
 What it misses: who can write the tables can mark a used request as unused, or hide it; the ledger has its events.
 """
@@ -32,7 +33,7 @@ from fastness.foundation.storage import Reading, Transaction
 LONGEST_S = 30 * 86_400.0
 MOST_OPEN = 100
 _PREFIX = "request:"
-_MOST_NEEDED = 20
+MOST_NEEDED = 20
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -117,7 +118,7 @@ def ask(
         Conflict: `who` has too many open requests.
     """
     parse_digest(subject)
-    if not 0 < len(purpose) <= 64 or not 1 <= terms.needed <= _MOST_NEEDED or not terms.roles:
+    if not 0 < len(purpose) <= 64 or not 1 <= terms.needed <= MOST_NEEDED or not terms.roles:
         raise Invalid("approval-terms", "an approval names a purpose, at least one person, and the roles that count")
     if not tx.now < terms.deadline <= later(tx.now, LONGEST_S):
         raise Invalid("approval-deadline", "an approval is asked for at most 30 days", "Give an earlier deadline.")
@@ -144,7 +145,7 @@ def ask(
 def answer(
     tx: Transaction, request: str, envelope: bytes, trusted: Mapping[str, tuple[PrincipalId, bytes]]
 ) -> ApprovalRequest:
-    """Keep what an approver signed about a request, and close it where that decides it.
+    """Keep what an approver signed about a request, and close it where that decides it. A no counts until it is used.
 
     Args:
         envelope: DSSE around the statement of `ApprovalRequest.statement`, with `decision`.
@@ -155,21 +156,23 @@ def answer(
         Conflict: it is closed, or too late.
         Invalid, Forbidden: as `record_approval`; Forbidden also for who is excluded.
     """
-    found = _open(tx, request)
+    found = _pending(tx, request)
     asked = found.asked
     said = record(tx, asked.digest, _PREFIX + asked.purpose, envelope, (trusted, _who(asked)))
+    if found.state is RequestState.APPROVED and not said.rejects:
+        raise Conflict("approval-closed", "this request is approved already", "It takes no more.")
     return _settle(tx, found, said)
 
 
 def withdraw(tx: Transaction, request: str) -> None:
-    """Take back one's own request.
+    """Take back one's own request, also one that is approved, until it is used.
 
     Raises:
         NotFound: no such request.
         Forbidden: it is another's.
         Conflict: it is closed.
     """
-    found = _open(tx, request)
+    found = _pending(tx, request)
     if found.asked.author != tx.scope.principal:
         raise Forbidden("approval-not-yours", "only who asked takes a request back")
     _close(tx, found, RequestState.WITHDRAWN)
@@ -210,6 +213,25 @@ def use(tx: Transaction, request: str, purpose: str, subject: Digest, at_least: 
         raise Conflict("approval-used", "this approval was used already", "Ask for another one.")
     tx.emit(tx.events.make(EventKind.APPROVAL_CLOSED, f"approval:{request}", reason="used"))
     return verdict
+
+
+def give_back(tx: Transaction, request: str) -> None:
+    """Return an approved request that was taken for an act that did not come about; it is good for that act again."""
+    if records.return_request(tx, request) == 1:
+        tx.emit(tx.events.make(EventKind.APPROVAL_CLOSED, f"approval:{request}", reason="returned"))
+
+
+def pending(reading: Reading, purpose: str, subject: Digest, now: Instant) -> list[ApprovalRequest]:
+    """What the principal of the scope has asked for about a subject and can still use, approved ones first."""
+    rows = records.find_pending(reading, reading.scope.principal, purpose)
+    found = [each for each in (_read(reading, row) for row in rows) if each.asked.subject == subject]
+    found = [
+        each
+        for each in found
+        if (each.asked.author, each.asked.purpose) == (reading.scope.principal, purpose)
+        and each.asked.terms.deadline > now
+    ]
+    return sorted(found, key=lambda each: each.state is not RequestState.APPROVED)
 
 
 def find(reading: Reading, request: str) -> ApprovalRequest:
@@ -259,9 +281,9 @@ def _answered(reading: Reading, asked: Asked) -> Iterable[PrincipalId]:
     return {row.principal for row in people.find_approvals(reading, asked.digest, _PREFIX + asked.purpose)}
 
 
-def _open(tx: Transaction, request: str) -> ApprovalRequest:
+def _pending(tx: Transaction, request: str) -> ApprovalRequest:
     found = find(tx, request)
-    if found.state is not RequestState.OPEN:
+    if found.used or found.state not in {RequestState.OPEN, RequestState.APPROVED}:
         raise Conflict("approval-closed", f"this request is {found.state}", "Ask anew.")
     if found.asked.terms.deadline <= tx.now:
         raise Conflict("approval-closed", "the deadline of this request has passed", "Ask anew.")
@@ -278,7 +300,7 @@ def _settle(tx: Transaction, found: ApprovalRequest, said: Approval) -> Approval
 
 
 def _close(tx: Transaction, found: ApprovalRequest, state: RequestState) -> ApprovalRequest:
-    if records.close_request(tx, found.id, RequestState.OPEN, state) != 1:
+    if records.close_request(tx, found.id, found.state, state) != 1:
         raise Conflict("approval-closed", "this request was closed meanwhile")
     tx.emit(tx.events.make(EventKind.APPROVAL_CLOSED, f"approval:{found.id}", reason=state.value))
     return ApprovalRequest(found.asked, state, tx.now, found.used)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fastness.access.approvals import COUNTED, requests
+from fastness.access.approvals import COUNTED, ApprovalSettings, requests
 from fastness.access.approvals.signed import enrolled_keys
 from fastness.access.decisions import Policies
 from fastness.access.policysets import records
@@ -27,19 +27,15 @@ from fastness.core.digests import Digest
 from fastness.core.errors import Conflict, Corrupt, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.findings import Decision, Finding
-from fastness.core.identity import Principal, PrincipalId, Role, TenantId
+from fastness.core.identity import Action, Principal, PrincipalId, TenantId
 from fastness.foundation.crypto import Signer, sign_statement, verify_statement
 from fastness.foundation.storage import Reading, Transaction
 
 TOPIC = "policies"
-PURPOSE = "policy.change"
+PURPOSE = Action.POLICY_CHANGE.value
 SET_TYPE = "urn:fastness:predicate:policy-set:v1"
 SEAL_TYPE = "urn:fastness:predicate:policy-seal:v1"
-NEEDED = 2
-"""How many persons besides the author say yes."""
-
-_APPROVERS = frozenset({Role.APPROVER, Role.SECURITY_OFFICER})
-_DEADLINE_S = 7 * 86_400.0
+_SETTINGS = ApprovalSettings()
 _MOST_BYTES = 1 << 20
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _HINT = "Somebody changed the records: compare them with the ledger, and restore a backup."
@@ -101,6 +97,7 @@ def propose(
     envelope: bytes,
     trusted: Mapping[str, tuple[PrincipalId, bytes]],
     shipped: Policies,
+    settings: ApprovalSettings = _SETTINGS,
 ) -> Proposal:
     """Keep a set that its author signed, and ask for its approval.
 
@@ -130,12 +127,19 @@ def propose(
     records.add(tx, SetRow(tx.scope.tenant, document.number, digest, who.id, envelope, tx.now, None, None))
     details: dict[str, Detail] = {"number": document.number, "digest": digest}
     tx.emit(tx.events.make(EventKind.POLICY_CHANGED, _resource(tx.scope.tenant), reason="proposed", details=details))
-    terms = requests.Terms(NEEDED, _APPROVERS, later(tx.now, _DEADLINE_S))
+    terms = requests.Terms(_needed(settings), settings.whose, later(tx.now, settings.hours * 3600))
     request = requests.ask(tx, who, PURPOSE, digest, terms, {"number": document.number, "reason": document.reason})
     return Proposal(PolicySet(document, who.id, tx.now, None), request, verdict.findings)
 
 
-def activate(tx: Transaction, signer: Signer, number: int, request: str, shipped: Policies) -> PolicySet:
+def activate(  # the contract's six
+    tx: Transaction,
+    signer: Signer,
+    number: int,
+    request: str,
+    shipped: Policies,
+    settings: ApprovalSettings = _SETTINGS,
+) -> PolicySet:
     """Put an approved set into force; the workers take it with their next snapshot.
 
     Args:
@@ -158,7 +162,7 @@ def activate(tx: Transaction, signer: Signer, number: int, request: str, shipped
     verdict = check(document.texts, shipped)
     if verdict.decision is Decision.DENY:
         raise Invalid("policies-refused", "; ".join(f.message for f in verdict.findings), "Mend the rules named.")
-    said = requests.use(tx, request, PURPOSE, document.digest, NEEDED)
+    said = requests.use(tx, request, PURPOSE, document.digest, _needed(settings))
     approvers = sorted(str(f.evidence["principal"]) for f in said.findings if f.rule == COUNTED.id)
     seal = seal_of(signer, document, approvers)
     if records.mark_active(tx, number, seal) != 1:
@@ -179,6 +183,10 @@ def sets(reading: Reading) -> list[PolicySet]:
         PolicySet(_of_row(reading, row), PrincipalId(row.author), row.created_at, row.activated_at)
         for row in records.find(reading)
     ]
+
+
+def _needed(settings: ApprovalSettings) -> int:
+    return settings.needed_for(Action.POLICY_CHANGE, obliged=True)
 
 
 def seal_of(signer: Signer, document: PolicyDocument, approvers: list[str]) -> bytes:

@@ -27,6 +27,7 @@ from fastness.interfaces.api.explanations import ExplanationRoutes
 from fastness.interfaces.api.factors import FactorRoutes, StepUpRoutes
 from fastness.interfaces.api.gate import LARGEST_BODY, Gate
 from fastness.interfaces.api.headers import AsgiApp, with_headers
+from fastness.interfaces.api.keyring import KeyRingRoutes
 from fastness.interfaces.api.logins import CredentialRoutes, LoginRoutes, OwnRoutes, SessionRoutes
 from fastness.interfaces.api.members import KeyRoutes, MemberRoutes
 from fastness.interfaces.api.models import ModelRoutes
@@ -61,6 +62,7 @@ ROUTES = (
     ApprovalRoutes,
     RestrictionRoutes,
     QuotaRoutes,
+    KeyRingRoutes,
     *DIRECTORY,
     ClientRoutes,
     DeviceRoutes,

@@ -11,16 +11,21 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from fastness.access import approvals
 from fastness.access.approvals import requests
 from fastness.app import House
-from fastness.core.clock import Instant, rfc3339
+from fastness.core.clock import Instant, later, rfc3339
+from fastness.core.digests import Digest
 from fastness.core.errors import Invalid
-from fastness.core.identity import Action, Resource
+from fastness.core.identity import Action, PrincipalId, Resource
 from fastness.foundation.storage import Reading
+from fastness.interfaces.api.access import parse_action
+from fastness.interfaces.api.approving import OPERATION
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded, own
 from fastness.interfaces.rulebook import finding_view
 from fastness.wire import control, rules
 
+_LONGEST_BODY: Final = 16_384
+_MOST_HOURS: Final = 720
 _STATES: Final = [state.value for state in requests.RequestState]
 
 
@@ -47,6 +52,32 @@ class ApprovalRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             found = requests.find_all(reading, requests.RequestState(status) if status else None)
         return page.of(map(_view, found), lambda view: view.asked.id)
+
+    @post("/", sync_to_thread=True, opt=own(WRITE))
+    def ask(
+        self, house: NamedDependency[House], caller: NamedDependency[Caller], data: JSONBody[rules.ApprovalWish]
+    ) -> rules.ApprovalRequestView:
+        """Ask others to approve an operation that was refused for want of their word. Repeated unchanged, it then goes through once."""
+        action, operation = parse_action(data.kind), data.operation
+        if operation.digest != data.subject:
+            raise Invalid("approval-subject", "the subject is not the digest of the operation", "Take it as refused.")
+        if len(operation.body) > _LONGEST_BODY or not operation.path.startswith("/"):
+            raise Invalid(
+                "approval-operation", f"an operation has a path, and a body of up to {_LONGEST_BODY} characters"
+            )
+        if not 0 < data.hours <= _MOST_HOURS or not data.reason.strip():
+            raise Invalid("approval-terms", f"a request says why, and stands for up to {_MOST_HOURS} hours")
+        settings, now = house.settings.approvals, house.clock.now()
+        needed = settings.needed_for(action, obliged=True)
+        excluded = frozenset(map(PrincipalId, data.exclude))
+        terms = requests.Terms(needed, settings.whose, later(now, data.hours * 3600), excluded)
+        shown: dict[str, str | int] = {
+            "reason": data.reason, "method": operation.method, "path": operation.path, "query": operation.query,
+            "body": operation.body,
+        }  # fmt: skip
+        with house.records.begin(caller.scope, now) as tx:
+            made = requests.ask(tx, caller.principal, f"{OPERATION}{action}", Digest(data.subject), terms, shown)
+        return _view(made)
 
     @get("/waiting", sync_to_thread=True, opt=own())
     def waiting(

@@ -31,6 +31,8 @@ _PROBLEM: Document = {
         "detail": {"type": "string", "description": "what happened this time"},
         "hint": {"type": "string", "description": "what the caller can change"},
         "request_id": {"type": "string"},
+        "subject": {"type": "string", "description": "digest of what takes the approval of others"},
+        "permission": {"type": "string", "description": "for which it takes that"},
     },
 }
 _REFUSED: Document = {

@@ -28,6 +28,7 @@ from fastness.core.identity import (
 )
 from fastness.core.limits import LimitKey
 from fastness.foundation.storage import MemoryCounters
+from fastness.interfaces.api.approving import REQUIRED, Approvable, Approvals, refusal
 from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_cookie, session_cookies
 from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
 from fastness.interfaces.api.routes import Door, Pace
@@ -56,6 +57,7 @@ class Caller:
         if_match: the entity tags of what they mean to replace; empty where they do not say.
         session: None with a key.
         form: the fields that a page of the console sent.
+        approvable: what is asked, where others can approve it.
         cookies: what its browser is to keep from now on, whatever the answer is.
     """
 
@@ -69,6 +71,7 @@ class Caller:
     session: sessions.Session | None = None
     form: dict[str, str] = field(default_factory=dict, repr=False)
     cookies: list[str] = field(default_factory=list, repr=False)
+    approvable: Approvable | None = field(default=None, repr=False)
 
 
 class Doors:
@@ -77,6 +80,7 @@ class Doors:
     def __init__(self, house: House) -> None:
         self._house = house
         self._counters = MemoryCounters()
+        self.approvals = Approvals(house)
 
     @property
     def clock(self) -> Clock:
@@ -141,7 +145,7 @@ class Doors:
             context: what the policies ask about; the resource's tenant is the caller's, since rows are read by tenant.
 
         Raises:
-            Forbidden: not allowed, or blocked at the moment.
+            Forbidden: not allowed, or blocked at the moment; `approval-required` where only the word of others is missing.
             Limited: slowed down at the moment.
             Unavailable: the rules of the tenant cannot be verified.
             Unauthenticated: `step-up-required`: it takes a second factor, given lately.
@@ -151,11 +155,15 @@ class Doors:
         rules = self._house.book.of(caller.principal.tenant)
         decision = decide(caller.principal, action, resource, asked, rules, self.clock.now())
         decision = decision.carrying(Obligation.LOG, *carries)  # both answers are recorded
+        if Obligation.TWO_PERSONS not in carries:
+            decision = self.approvals.settle(caller.approvable, action, decision)
         reason = ",".join(decision.rules) or decision.reason
         if not decision.allow:
             if decision.open:
                 reason = decision.reason
             self._record(caller, EventKind.ACCESS_DENIED, str(resource), reason, action)
+            if decision.reason == REQUIRED:
+                raise refusal(caller.approvable, action, decision)
             if decision.reason == STEP_UP:
                 raise Unauthenticated(STEP_UP, f"{action} takes a second factor, given lately", _STEP_UP_HINT)
             raise Forbidden(

@@ -15,12 +15,14 @@ from urllib.parse import parse_qsl
 
 from fastness.core.errors import FastnessError, Invalid, TooLarge
 from fastness.foundation.storage import replies
+from fastness.interfaces.api.approving import Approvable
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.headers import AsgiApp, header_of
 from fastness.interfaces.api.routes import Door, door_of
 from fastness.interfaces.api.tags import entity_tag
 from fastness.wire import problems
 from fastness.wire.control import Proof
+from fastness.wire.rules import Operation
 
 LARGEST_BODY = 1 << 20
 _LARGEST_KEPT = 1 << 18
@@ -55,18 +57,37 @@ class Gate:
         caller.if_match = header_of(scope, b"if-match")
         if caller.if_match and not door.replaces and scope["method"] != "GET":
             raise Invalid("if-match-unheld", "nothing is replaced here, so If-Match cannot be held", "Leave it out.")
+        if not door.streams and not door.form and door.permission is not None:
+            body = await _whole(receive)
+            caller.approvable, receive = Approvable(caller.scope, _operation(scope, body)), _replayed(body)
         if door.streams:
             await self._app(scope, receive, _Checked(send, door, caller))
             return
         answer = _Held()
+        try:
+            await self._answer(scope, receive, answer)
+        except FastnessError as error:
+            await self._settle(caller, error.status)
+            raise
+        await self._settle(caller, answer.status)
+        if _is_undecided(answer.status, door, caller):
+            answer.fault()
+        await answer.leave(scope, send)
+
+    async def _answer(self, scope: Any, receive: Any, answer: _Held) -> None:
+        """Have the handler answer, or what was kept of its answer."""
+        door = door_of(scope["route_handler"])
         key = header_of(scope, b"idempotency-key")
         if key and scope["method"] == "POST" and door.proof is Proof.CREDENTIAL:
             await self._once(scope, receive, answer, key.decode("latin-1"))
         else:
             await self._app(scope, receive, answer)
-        if _is_undecided(answer.status, door, caller):
-            answer.fault()
-        await answer.leave(scope, send)
+
+    async def _settle(self, caller: Caller, status: int) -> None:
+        """Give back the approvals that were taken for what was then refused. After a fault nobody knows: they stay used."""
+        asked = caller.approvable
+        if asked is not None and asked.taken and _GOOD <= status < FastnessError.status:
+            await asyncio.to_thread(self._doors.approvals.give_back, asked)
 
     async def _once(self, scope: Any, receive: Any, answer: _Held, key: str) -> None:
         """Have a request with an idempotency key done once, and answer its repetition as it was answered first."""
@@ -181,6 +202,11 @@ async def _whole(receive: Any) -> bytes:
             raise TooLarge("body-too-large", f"the body is larger than {LARGEST_BODY} bytes", "Send less at once.")
         more = message.get("more_body", False)
     return body
+
+
+def _operation(scope: Any, body: bytes) -> Operation:
+    path, query = scope["raw_path"].partition(b"?")[0], scope["query_string"]
+    return Operation.of(scope["method"], path.decode("latin-1"), query.decode("latin-1"), body)
 
 
 def _fields(scope: Any, body: bytes) -> dict[str, str]:

@@ -121,7 +121,12 @@ class PolicyRoutes(Controller):
         doors.allow(caller, Action.POLICY_CHANGE, Resource("policies", "sets"), APPROVED)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             made = policysets.propose(
-                tx, caller.principal, data.envelope.encode(), approvals.public_keys(tx), house.policies
+                tx,
+                caller.principal,
+                data.envelope.encode(),
+                approvals.public_keys(tx),
+                house.policies,
+                house.settings.approvals,
             )
         (view,) = _shown([made.set])
         return rules.ProposalView(view, made.request.id, tuple(map(finding_view, made.findings)))
@@ -138,7 +143,7 @@ class PolicyRoutes(Controller):
         """Put an approved set into force; when this is answered, every worker decides by it."""
         doors.allow(caller, Action.POLICY_CHANGE, Resource("policies", str(number)), APPROVED)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            made = policysets.activate(tx, house.seals, number, data.request, house.policies)
+            made = policysets.activate(tx, house.seals, number, data.request, house.policies, house.settings.approvals)
         house.published(policysets.PoliciesProjection.topic)
         (view,) = _shown([made])
         return view

@@ -41,6 +41,7 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
     code: str = typer.Option(
         "", envvar="FASTNESS_CODE", help="Second factor for what asks for one [asked for at a terminal]."
     ),
+    reason: str = typer.Option("", "--ask", help="Why others are to approve what takes their word; asks them."),
     *,
     version: bool = typer.Option(False, "--version", help="Show the version and leave."),
 ) -> None:
@@ -52,7 +53,7 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
         raise typer.Exit
     if form in {Format.SARIF, Format.CYCLONEDX} and context.invoked_subcommand != "scan":
         raise typer.BadParameter(f"{form.value} is for scan alone; use table or json", param_hint="--format")
-    context.obj = Options.of(home, who, credentials, form, passphrase_file, code)
+    context.obj = Options.of(home, who, credentials, form, passphrase_file, code, reason)
 
 
 house.add_to(app)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import approvals, clients, directory, factors, limits, policies, reviews, sessions
+from fastness.interfaces.cli import approvals, clients, directory, factors, keyring, limits, policies, reviews, sessions
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -27,6 +27,7 @@ user.command()(sessions.invite)
 user.command()(sessions.reset)
 app.add_typer(policies.app, name="policy")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(keyring.app, name="keyring")
 app.command()(policies.explain)
 app.command()(policies.conflicts)
 app.command()(policies.rights)

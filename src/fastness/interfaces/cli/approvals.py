@@ -11,6 +11,7 @@ from fastness.core.errors import Invalid
 from fastness.interfaces.cli.context import Format, Options
 from fastness.interfaces.cli.models import print_findings
 from fastness.interfaces.cli.output import console, print_json, say, show
+from fastness.wire import rules
 
 if TYPE_CHECKING:
     from fastness.client import ControlClient
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="What takes the word of several.", no_args_is_help=True)
 POLICY_CHANGE = "policy.change"
+OPERATION = "operation:"
 
 Request = Annotated[str, typer.Argument(help="Id of the request.")]
 
@@ -72,7 +74,7 @@ def answer(
     *,
     reject: Annotated[bool, typer.Option("--reject", help="Say no instead; that cannot be outvoted.")] = False,
 ) -> None:
-    """Say yes to a request, signed with your own key. Who asks does not answer.
+    """Say yes to a request, signed with your own key. Who asks does not answer. A no still counts when others have said yes.
 
     Look first at what it is about: `approvals show` names it, `policy show NUMBER` has the texts of a set.
 
@@ -96,7 +98,7 @@ def answer(
 
 @app.command()
 def withdraw(context: typer.Context, request: Request) -> None:
-    """Take back your own request.
+    """Take back your own request, also one that is approved and not used.
 
     Example: fastness access approvals withdraw REQUEST --as officer
     """
@@ -122,6 +124,10 @@ def _require_true(control: ControlClient, request: str, whole: ApprovalRequestWh
     if true and asked.purpose == POLICY_CHANGE:
         number = asked.details.get("number")
         true = isinstance(number, int) and control.policies.show(number).document.digest == asked.subject
+    if true and asked.purpose.startswith(OPERATION):
+        said = asked.details
+        shown = rules.Operation(*(str(said.get(name, "")) for name in ("method", "path", "query", "body")))
+        true = shown.digest == asked.subject
     if not true:
         raise Invalid("approval-mismatch", "the house asked for a signature over something else than it shows")
 

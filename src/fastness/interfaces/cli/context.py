@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastness.app import Home, House
     from fastness.client import ControlClient
 
-_GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file", "--code")
+_GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file", "--code", "--ask")
 
 
 class Format(StrEnum):
@@ -54,15 +54,25 @@ class Options:
     form: Format
     passphrase_file: Path | None
     code: str = field(default="", repr=False)
+    reason: str = ""
 
     @classmethod
-    def of(  # the options of the line
-        cls, home: str, who: str, credentials: str, form: Format, passphrase_file: str, code: str = ""
+    def of(  # noqa: PLR0913 - the options of the line
+        cls,
+        home: str,
+        who: str,
+        credentials: str,
+        form: Format,
+        passphrase_file: str,
+        code: str = "",
+        reason: str = "",
     ) -> Options:
         """The options as typed, made whole."""
         root = Path(home).expanduser().absolute()
         folder = Path(credentials).expanduser().absolute() if credentials else root / "credentials"
-        return cls(root, who, folder, form, Path(passphrase_file).expanduser() if passphrase_file else None, code)
+        return cls(
+            root, who, folder, form, Path(passphrase_file).expanduser() if passphrase_file else None, code, reason
+        )
 
     @property
     def house(self) -> Home:
@@ -127,13 +137,13 @@ class Options:
         second = None if anonymous else AtTerminal(self.credentials / f"{self.who}.elevation", self.code)
         if running(home.control_socket):
             with HttpTransport(home.control_socket, timeout_s=600) as transport:
-                yield ControlClient(transport, key, second)
+                yield ControlClient(transport, key, second, self.reason)
             return
         from fastness.interfaces.api import create_api
         from fastness.interfaces.cli.inprocess import InProcessTransport
 
         with self.opened(home) as house, InProcessTransport(create_api(house)) as carrier:
-            yield ControlClient(carrier, key, second)
+            yield ControlClient(carrier, key, second, self.reason)
 
     @contextlib.contextmanager
     def opened(self, home: Home) -> Iterator[House]:

@@ -242,6 +242,22 @@ def _findings(town: Town) -> None:
     assert all(f.fix for f in found)
 
 
+def _rotation(town: Town) -> None:
+    officer = ControlClient(town.carrier, town.keys[OFFICER], town.seconds[OFFICER], "once a year")
+    asked = refused(lambda: officer.keyring.rotate("data"))
+    assert asked.code == "approval-asked"
+    request = next(view for view in town.client("approver").approvals.waiting() if view.asked.purpose == ROTATION)
+    assert request.asked.details["path"] == "/api/v1/keyring/data/rotation"
+    answer(town, request.asked.id, "approver", "second")
+    assert town.client(OFFICER).keyring.rotate("data").key == "data"
+    assert refused(lambda: town.client(OFFICER).keyring.rotate("data")).code == "approval-required"
+    assert town.events(EventKind.KEYRING_ROTATED)[-1].principal == f"user:{OFFICER}"
+    assert refused(lambda: town.client(OFFICER).keyring.rotate("house")).code == "keyring-key"
+
+
+ROTATION = "operation:keyring.rotate"
+WISHED = rules.Operation("POST", "/api/v1/keyring/data/rotation")
+WISH = encoded(rules.ApprovalWish("keyring.rotate", WISHED.digest, "because", WISHED))
 DRAFT = encoded(rules.DraftRequest({}, "because"))
 SIGNED = encoded(rules.SignedRequest("{}"))
 TRIED = encoded(rules.PolicyTestRequest({}, CASES.format(name="x", expect="deny")))
@@ -251,6 +267,9 @@ AMOUNT = encoded(rules.QuotaRequest(10))
 EXPLAINED = "principal=user:viewer&action=model.read&resource=model:x"
 
 RULE_ROUTES = {
+    "POST /keyring/{key}/rotation": Route(
+        "/keyring/data/rotation", None, "admin", "keyring.rotate", "keyring:data", _rotation
+    ),
     "GET /policies": Route("/policies", None, "viewer", "policy.read", "policies:sets", _sets),
     "GET /policies/page": Route("/policies/page", None, "viewer", "policy.read", "policies:page", _page),
     "GET /policies/{number}": Route("/policies/1", None, "viewer", "policy.read", "policies:1", _set),
@@ -300,4 +319,4 @@ RULE_ROUTES = {
         QUOTA, None, "operator", "quota.change", "quota:model:served", _remove_quota
     ),
 }  # fmt: skip
-RULE_OWN = {"GET /approvals/waiting": None, "POST /approvals/{request_id}/withdrawal": None}
+RULE_OWN = {"GET /approvals/waiting": None, "POST /approvals": WISH, "POST /approvals/{request_id}/withdrawal": None}

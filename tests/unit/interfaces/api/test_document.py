@@ -31,6 +31,8 @@ MEANING = {
     "POST /factors/totp",
     "POST /factors/passkeys",
     "POST /factors/totp/{factor}/confirmation",
+    "POST /approvals",
+    "POST /keyring/{key}/rotation",
     "POST /clients",
     "POST /policies",
     "POST /policies/tests",
