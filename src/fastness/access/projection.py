@@ -9,6 +9,7 @@ from fastness.access import records
 from fastness.access.addresses import spans
 from fastness.access.credentials import Credentials, KeyRecord
 from fastness.access.members import TOPIC, Pepper
+from fastness.access.sealing.records import EVERYBODY, Seen
 from fastness.core.errors import Corrupt
 from fastness.foundation.storage import Reading
 
@@ -18,7 +19,8 @@ class KeysProjection:
 
     Args:
         pepper: must allow its export.
-        damaged: is told of each row that was refused because somebody else wrote it; it is then left out.
+        damaged: is told of each row that was refused because somebody else wrote it; it is then left out. Where rows were put
+            back or removed, all keys of the tenant count as revoked.
 
     Raises:
         Forbidden: the pepper may not be exported.
@@ -39,7 +41,9 @@ class KeysProjection:
         pepper = bytes(self._pepper.reveal())
         if len(pepper) < 16:
             raise Corrupt("pepper-short", "the pepper of the API keys is missing or too short", "Check the key ring.")
-        refused: list[Corrupt] = []
+        seen = Seen()
+        found = records.all_keys(reading, seen)
+        doubted = seen.doubted(reading)
         keys = {
             key.digest: KeyRecord(
                 key.key_id,
@@ -49,15 +53,15 @@ class KeysProjection:
                 owner.roles,
                 key.limit,
                 key.expires_at,
-                revoked=key.revoked or not owner.active,
+                revoked=key.revoked or not owner.active or not doubted.isdisjoint((key.tenant, EVERYBODY)),
                 actions=key.actions,
                 models=key.models,
                 grants=owner.grants,
                 networks=spans(key.networks),
             )
-            for key, owner in records.all_keys(reading, refused)
+            for key, owner in found
         }
         if self._damaged is not None:
-            for error in refused:
+            for _, error in seen.refused:
                 self._damaged(error)
         return Credentials(pepper, keys)

@@ -1,19 +1,19 @@
 """The SQL of access: every statement on its tables, and nothing that decides anything.
 
 All but the `all_…` (the projections serve every tenant) and what is asked of the whole house see only the tenant of their
-scope. Rows that give rights are sealed when they are written and checked when they are read (`access.seals`).
+scope. Rows that give rights are sealed when they are written and checked when they are read (`access.sealing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
+from sqlalchemy import Row, Table, insert, select
 
 from fastness.access.addresses import parse_networks
-from fastness.access.seals import forged, holds, seal
+from fastness.access.sealing.records import Seen, change, genuine, put, remove
 from fastness.access.tables import (
     API_KEY,
     APPROVAL,
@@ -24,7 +24,6 @@ from fastness.access.tables import (
     PRINCIPAL,
     PRINCIPAL_ROLE,
     PUBLIC_KEY,
-    SEALED,
 )
 from fastness.core.clock import Instant
 from fastness.core.digests import Digest
@@ -34,8 +33,6 @@ from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading, Transaction
 
 WordT = TypeVar("WordT", bound=StrEnum)
-Values = Mapping[str, Any]
-"""A row by column."""
 
 
 class PrincipalRow(NamedTuple):
@@ -142,59 +139,57 @@ def find_principals(reading: Reading, principal: PrincipalId | None = None) -> d
     return {row.id: row for row in found.values()}
 
 
-def all_principals(
-    reading: Reading, refused: list[Corrupt] | None = None
-) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
+def all_principals(reading: Reading, seen: Seen | None = None) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
     """Every principal of every tenant as it stands.
 
     Args:
-        refused: takes what was refused of forged rows, which are then left out; without it the first one raises.
+        seen: is told of forged rows, which are then left out; without it the first one raises.
     """
-    return _standings(reading, None, None, refused)
+    return _standings(reading, None, None, seen)
 
 
 def _standings(
-    reading: Reading, tenant: TenantId | None, principal: PrincipalId | None, refused: list[Corrupt] | None
+    reading: Reading, tenant: TenantId | None, principal: PrincipalId | None, seen: Seen | None
 ) -> dict[tuple[TenantId, PrincipalId], PrincipalRow]:
     """What principals hold: roles of their own and of their groups, and roles on single models. The one place that says so."""
 
-    def rows(table: Table, owner: str | None = "principal") -> list[dict[str, Any]]:
+    def rows(table: Table, owner: str | None = "principal") -> list[Row[Any]]:
         query = select(table)
         if tenant is not None:
             query = query.where(table.c.tenant == tenant)
         if principal is not None and owner is not None:
             query = query.where(table.c[owner] == principal)
-        return genuine(reading, table, query, refused)
+        return genuine(reading, table, query, seen)
 
     direct: dict[tuple[str, str], set[Role]] = {}
     for row in rows(PRINCIPAL_ROLE):
-        direct.setdefault((row["tenant"], row["principal"]), set()).add(_one_of(Role, row["role"]))
+        direct.setdefault((row.tenant, row.principal), set()).add(_one_of(Role, row.role))
     grants: dict[tuple[str, str], set[Grant]] = {}
     for row in rows(MODEL_GRANT):
-        grant = Grant(_one_of(Role, row["role"]), row["model"])
-        grants.setdefault((row["tenant"], row["principal"]), set()).add(grant)
+        grant = Grant(_one_of(Role, row.role), row.model)
+        grants.setdefault((row.tenant, row.principal), set()).add(grant)
     members = rows(GROUP_MEMBER)
     through: dict[tuple[str, str], dict[str, frozenset[Role]]] = {}
     if members:
-        groups = {(row["tenant"], row["id"]): _roles(row["roles"]) for row in rows(GROUP, None)}
+        groups = {(row.tenant, row.id): _roles(row.roles) for row in rows(GROUP, None)}
         for row in members:
-            if (row["tenant"], row["group_id"]) in groups:
-                held = groups[row["tenant"], row["group_id"]]
-                through.setdefault((row["tenant"], row["principal"]), {})[row["group_id"]] = held
+            if (row.tenant, row.group_id) in groups:
+                held = groups[row.tenant, row.group_id]
+                through.setdefault((row.tenant, row.principal), {})[row.group_id] = held
     found = {}
     for row in rows(PRINCIPAL, "id"):
-        key = (TenantId(row["tenant"]), PrincipalId(row["id"]))
+        key = (TenantId(row.tenant), PrincipalId(row.id))
         own, by_group = frozenset(direct.get(key, ())), through.get(key, {})
         found[key] = PrincipalRow(
             key[1],
-            _one_of(PrincipalKind, row["kind"]),
+            _one_of(PrincipalKind, row.kind),
             own.union(*by_group.values()),
-            active=bool(row["active"]),
-            enrolled=row["enrolled_at"] is not None,
+            active=bool(row.active),
+            enrolled=row.enrolled_at is not None,
             grants=frozenset(grants.get(key, ())),
             direct=own,
             groups=frozenset(by_group),
-            created_at=Instant(row["created_at"]),
+            created_at=Instant(row.created_at),
         )
     return dict(sorted(found.items()))
 
@@ -202,78 +197,22 @@ def _standings(
 def put_roles(tx: Transaction, principal: PrincipalId, roles: Iterable[Role]) -> None:
     """Give the principal these roles and no others."""
     r = PRINCIPAL_ROLE.c
-    tx.execute(delete(PRINCIPAL_ROLE).where(r.tenant == tx.scope.tenant, r.principal == principal))
-    for role in sorted(roles):
-        put(tx, PRINCIPAL_ROLE, {"principal": principal, "role": role.value})
+    remove(tx, PRINCIPAL_ROLE, (r.tenant == tx.scope.tenant, r.principal == principal))
+    put(tx, PRINCIPAL_ROLE, *({"principal": principal, "role": role.value} for role in sorted(roles)))
 
 
 def mark_enrolled(tx: Transaction, principal: PrincipalId) -> int:
     """Note that an active principal has enrolled; the number of rows changed."""
     c = PRINCIPAL.c
-    return change(tx, PRINCIPAL, (c.id == principal, c.active), {"enrolled_at": tx.now})
+    return change(tx, PRINCIPAL, (c.tenant == tx.scope.tenant, c.id == principal, c.active), {"enrolled_at": tx.now})
 
 
 def mark_active(tx: Transaction, principal: PrincipalId, *, active: bool) -> int:
     """End an active principal, or take one that ended back; the number of rows changed."""
     c = PRINCIPAL.c
-    return change(tx, PRINCIPAL, (c.id == principal, c.active.is_(not active)), {"active": active})
-
-
-def put(tx: Transaction, table: Table, values: Values) -> None:
-    """Write a sealed row of the tenant."""
-    whole = dict.fromkeys(SEALED[table]) | {"tenant": tx.scope.tenant} | dict(values)
-    tx.execute(insert(table).values(**whole, seal=seal(tx, table.name, SEALED[table], whole)))
-
-
-def change(tx: Transaction, table: Table, where: Iterable[ColumnElement[bool]], values: Values) -> int:
-    """Change the rows of the tenant that fit, each sealed anew after its old seal held; how many.
-
-    Raises:
-        Corrupt: one of them was forged.
-    """
-    found = genuine(tx, table, select(table).where(table.c.tenant == tx.scope.tenant, *where), None)
-    for row in found:
-        whole = row | dict(values)
-        here = [column == row[column.name] for column in table.primary_key.columns]
-        tx.execute(update(table).where(*here).values(**values, seal=seal(tx, table.name, SEALED[table], whole)))
-    return len(found)
-
-
-def genuine(reading: Reading, table: Table, query: Select[Any], refused: list[Corrupt] | None) -> list[dict[str, Any]]:
-    """The rows that the query finds, as values by column; forged ones raise, or are told to `refused` and left out."""
-    kept = []
-    for row in reading.execute(query):
-        values = row._asdict()
-        if holds(reading, table.name, SEALED[table], values):
-            kept.append(values)
-        elif refused is None:
-            raise forged(table.name)
-        else:
-            refused.append(forged(table.name))
-    return kept
-
-
-def seal_all(tx: Transaction) -> int:
-    """Seal every row of every tenant as it stands, unseen; how many. Once in the life of a house."""
-    count = 0
-    for table, columns in SEALED.items():
-        for row in tx.execute(select(table)):
-            values = row._asdict()
-            here = [column == values[column.name] for column in table.primary_key.columns]
-            tx.execute(update(table).where(*here).values(seal=seal(tx, table.name, columns, values)))
-            count += 1
-    return count
-
-
-def check_seals(reading: Reading) -> dict[str, int]:
-    """Tables with rows of any tenant whose seals do not hold, and how many."""
-    found: dict[str, int] = {}
-    for table in SEALED:
-        refused: list[Corrupt] = []
-        genuine(reading, table, select(table), refused)
-        if refused:
-            found[table.name] = len(refused)
-    return found
+    return change(
+        tx, PRINCIPAL, (c.tenant == tx.scope.tenant, c.id == principal, c.active.is_(not active)), {"active": active}
+    )
 
 
 def add_enrolment(tx: Transaction, code_digest: str, principal: PrincipalId, expires_at: Instant) -> None:
@@ -285,15 +224,15 @@ def use_enrolment(tx: Transaction, code_digest: str) -> int:
     """Use up a code that is good now; 1 if it was. Of two who try at once, one gets 0."""
     c = ENROLMENT.c
     good = (c.code_digest == code_digest, c.tenant == tx.scope.tenant, c.used_at.is_(None), c.expires_at > tx.now)
-    return tx.execute(update(ENROLMENT).where(*good).values(used_at=tx.now)).count
+    return change(tx, ENROLMENT, good, {"used_at": tx.now})
 
 
 def find_enrolment(reading: Reading, code_digest: str) -> EnrolmentRow | None:
     """What is known of a code. Raises Corrupt where it was forged."""
     c = ENROLMENT.c
     query = select(ENROLMENT).where(c.code_digest == code_digest, c.tenant == reading.scope.tenant)
-    for row in genuine(reading, ENROLMENT, query, None):
-        return EnrolmentRow(PrincipalId(row["principal"]), Instant(row["expires_at"]), row["used_at"] is not None)
+    for row in genuine(reading, ENROLMENT, query):
+        return EnrolmentRow(PrincipalId(row.principal), Instant(row.expires_at), row.used_at is not None)
     return None
 
 
@@ -307,7 +246,7 @@ def void_enrolments(tx: Transaction, principal: PrincipalId) -> None:
     """Make the open codes of a principal void."""
     c = ENROLMENT.c
     here = (c.tenant == tx.scope.tenant, c.principal == principal, c.used_at.is_(None))
-    tx.execute(update(ENROLMENT).where(*here).values(used_at=tx.now))
+    change(tx, ENROLMENT, here, {"used_at": tx.now})
 
 
 def add_key(tx: Transaction, row: KeyRow) -> None:
@@ -327,15 +266,15 @@ def find_keys(reading: Reading, key_id: str | None = None) -> list[KeyRow]:
     query = select(API_KEY).where(c.tenant == reading.scope.tenant)
     if key_id is not None:
         query = query.where(c.key_id == key_id)
-    return [_key_row(row) for row in genuine(reading, API_KEY, query.order_by(c.created_at, c.key_id), None)]
+    return [_key_row(row) for row in genuine(reading, API_KEY, query.order_by(c.created_at, c.key_id))]
 
 
-def all_keys(reading: Reading, refused: list[Corrupt] | None = None) -> list[tuple[KeyRow, PrincipalRow]]:
-    """Every API key of every tenant with its owner as it stands; `refused` as in `all_principals`."""
-    owners = all_principals(reading, refused)
-    keys = [_key_row(row) for row in genuine(reading, API_KEY, select(API_KEY), refused)]
+def all_keys(reading: Reading, seen: Seen | None = None) -> list[tuple[KeyRow, PrincipalRow]]:
+    """Every API key of every tenant with its owner as it stands; `seen` as in `all_principals`."""
+    owners = all_principals(reading, seen)
+    keys = [_key_row(row) for row in genuine(reading, API_KEY, select(API_KEY), seen)]
     nobodys = [key for key in keys if (key.tenant, key.principal) not in owners]
-    if nobodys and not refused:
+    if nobodys and not (seen and seen.refused):
         raise _changed("an API key of nobody")
     return [(key, owners[key.tenant, key.principal]) for key in keys if (key.tenant, key.principal) in owners]
 
@@ -343,25 +282,34 @@ def all_keys(reading: Reading, refused: list[Corrupt] | None = None) -> list[tup
 def mark_key_revoked(tx: Transaction, key_id: str) -> int:
     """Revoke a key that is not revoked yet; the number of rows changed."""
     c = API_KEY.c
-    return change(tx, API_KEY, (c.key_id == key_id, c.revoked_at.is_(None)), {"revoked_at": tx.now})
+    return change(
+        tx, API_KEY, (c.tenant == tx.scope.tenant, c.key_id == key_id, c.revoked_at.is_(None)), {"revoked_at": tx.now}
+    )
 
 
 def mark_key_rotated(tx: Transaction, key_id: str, successor: str, expires_at: Instant) -> int:
     """Give a key a successor and an earlier end; the number of rows changed."""
     c = API_KEY.c
-    here = (c.key_id == key_id, c.revoked_at.is_(None), c.successor.is_(None))
+    here = (c.tenant == tx.scope.tenant, c.key_id == key_id, c.revoked_at.is_(None), c.successor.is_(None))
     return change(tx, API_KEY, here, {"successor": successor, "expires_at": expires_at})
 
 
 def put_expiry(tx: Transaction, key_id: str, expires_at: Instant) -> int:
     """Have a key that is not revoked end then; the number of rows changed."""
     c = API_KEY.c
-    return change(tx, API_KEY, (c.key_id == key_id, c.revoked_at.is_(None)), {"expires_at": expires_at})
+    return change(
+        tx,
+        API_KEY,
+        (c.tenant == tx.scope.tenant, c.key_id == key_id, c.revoked_at.is_(None)),
+        {"expires_at": expires_at},
+    )
 
 
 def put_actions(tx: Transaction, key_id: str, actions: frozenset[Action]) -> None:
     """Narrow a key to `actions`."""
-    change(tx, API_KEY, (API_KEY.c.key_id == key_id,), {"actions": _written(actions)})
+    change(
+        tx, API_KEY, (API_KEY.c.tenant == tx.scope.tenant, API_KEY.c.key_id == key_id), {"actions": _written(actions)}
+    )
 
 
 def digest_known(reading: Reading, digest: bytes) -> bool:
@@ -378,13 +326,13 @@ def find_public_keys(reading: Reading) -> list[PublicKeyRow]:
     """All public keys of the tenant, revoked ones too. Raises Corrupt where one was forged."""
     c = PUBLIC_KEY.c
     query = select(PUBLIC_KEY).where(c.tenant == reading.scope.tenant).order_by(c.keyid)
-    return [_public_key_row(row) for row in genuine(reading, PUBLIC_KEY, query, None)]
+    return [_public_key_row(row) for row in genuine(reading, PUBLIC_KEY, query)]
 
 
-def all_public_keys(reading: Reading, refused: list[Corrupt] | None = None) -> list[tuple[TenantId, PublicKeyRow]]:
-    """The public keys of every tenant, revoked ones too; `refused` as in `all_principals`."""
-    found = genuine(reading, PUBLIC_KEY, select(PUBLIC_KEY), refused)
-    return [(TenantId(row["tenant"]), _public_key_row(row)) for row in found]
+def all_public_keys(reading: Reading, seen: Seen | None = None) -> list[tuple[TenantId, PublicKeyRow]]:
+    """The public keys of every tenant, revoked ones too; `seen` as in `all_principals`."""
+    found = genuine(reading, PUBLIC_KEY, select(PUBLIC_KEY), seen)
+    return [(TenantId(row.tenant), _public_key_row(row)) for row in found]
 
 
 def known_public_keys(reading: Reading) -> set[str]:
@@ -396,7 +344,9 @@ def known_public_keys(reading: Reading) -> set[str]:
 def mark_public_key_revoked(tx: Transaction, keyid: str) -> int:
     """Revoke a public key that is not revoked yet; the number of rows changed."""
     c = PUBLIC_KEY.c
-    return change(tx, PUBLIC_KEY, (c.keyid == keyid, c.revoked_at.is_(None)), {"revoked_at": tx.now})
+    return change(
+        tx, PUBLIC_KEY, (c.tenant == tx.scope.tenant, c.keyid == keyid, c.revoked_at.is_(None)), {"revoked_at": tx.now}
+    )
 
 
 def add_group(tx: Transaction, group: str, name: str, source: str, roles: frozenset[Role]) -> None:
@@ -412,21 +362,26 @@ def find_groups(reading: Reading, group: str | None = None) -> list[GroupRow]:
     if group is not None:
         query = query.where(c.id == group)
     return [
-        GroupRow(row["id"], row["name"], row["source"], _roles(row["roles"]), Instant(row["created_at"]))
-        for row in genuine(reading, GROUP, query.order_by(c.name), None)
+        GroupRow(row.id, row.name, row.source, _roles(row.roles), Instant(row.created_at))
+        for row in genuine(reading, GROUP, query.order_by(c.name))
     ]
 
 
 def change_group(tx: Transaction, group: str, name: str, roles: frozenset[Role]) -> int:
     """Give a group this name and these roles; the number of rows changed."""
-    return change(tx, GROUP, (GROUP.c.id == group,), {"name": name, "roles": " ".join(sorted(roles))})
+    return change(
+        tx,
+        GROUP,
+        (GROUP.c.tenant == tx.scope.tenant, GROUP.c.id == group),
+        {"name": name, "roles": " ".join(sorted(roles))},
+    )
 
 
 def drop_group(tx: Transaction, group: str) -> int:
     """Remove a group and who belongs to it; the number of groups removed."""
     m, c = GROUP_MEMBER.c, GROUP.c
-    tx.execute(delete(GROUP_MEMBER).where(m.tenant == tx.scope.tenant, m.group_id == group))
-    return tx.execute(delete(GROUP).where(c.tenant == tx.scope.tenant, c.id == group)).count
+    remove(tx, GROUP_MEMBER, (m.tenant == tx.scope.tenant, m.group_id == group))
+    return remove(tx, GROUP, (c.tenant == tx.scope.tenant, c.id == group))
 
 
 def add_member(tx: Transaction, group: str, principal: PrincipalId) -> None:
@@ -438,7 +393,7 @@ def drop_member(tx: Transaction, group: str, principal: PrincipalId) -> int:
     """Take a principal out of a group; the number of rows removed."""
     m = GROUP_MEMBER.c
     here = (m.tenant == tx.scope.tenant, m.group_id == group, m.principal == principal)
-    return tx.execute(delete(GROUP_MEMBER).where(*here)).count
+    return remove(tx, GROUP_MEMBER, here)
 
 
 def find_members(reading: Reading, group: str | None = None) -> list[MemberRow]:
@@ -448,8 +403,8 @@ def find_members(reading: Reading, group: str | None = None) -> list[MemberRow]:
     if group is not None:
         query = query.where(m.group_id == group)
     return [
-        MemberRow(row["group_id"], PrincipalId(row["principal"]), Instant(row["added_at"]))
-        for row in genuine(reading, GROUP_MEMBER, query.order_by(m.group_id, m.principal), None)
+        MemberRow(row.group_id, PrincipalId(row.principal), Instant(row.added_at))
+        for row in genuine(reading, GROUP_MEMBER, query.order_by(m.group_id, m.principal))
     ]
 
 
@@ -463,7 +418,7 @@ def drop_grant(tx: Transaction, principal: PrincipalId, grant: Grant) -> int:
     """Take a role on a single model away; the number of rows removed."""
     c = MODEL_GRANT.c
     here = (c.tenant == tx.scope.tenant, c.principal == principal, c.role == grant.role.value, c.model == grant.model)
-    return tx.execute(delete(MODEL_GRANT).where(*here)).count
+    return remove(tx, MODEL_GRANT, here)
 
 
 def add_approval(tx: Transaction, approval_id: str, envelope_digest: str, row: ApprovalRow) -> None:
@@ -481,28 +436,28 @@ def find_approvals(reading: Reading, subject: Digest, purpose: str) -> list[Appr
     return [ApprovalRow(*row) for row in reading.execute(query.order_by(c.recorded_at, c.id))]
 
 
-def _key_row(row: Values) -> KeyRow:
-    actions, models, networks = row["actions"], row["models"], row["networks"]
+def _key_row(row: Row[Any]) -> KeyRow:
+    actions, models, networks = row.actions, row.models, row.networks
     return KeyRow(
-        row["key_id"],
-        TenantId(row["tenant"]),
-        PrincipalId(row["principal"]),
-        row["name"],
-        bytes(row["digest"]),
-        _limit(row["per_s"], row["burst"]),
+        row.key_id,
+        TenantId(row.tenant),
+        PrincipalId(row.principal),
+        row.name,
+        bytes(row.digest),
+        _limit(row.per_s, row.burst),
         None if actions is None else frozenset(_one_of(Action, name) for name in actions.split()),
-        Instant(row["created_at"]),
-        Instant(row["expires_at"]),
-        revoked=row["revoked_at"] is not None,
+        Instant(row.created_at),
+        Instant(row.expires_at),
+        revoked=row.revoked_at is not None,
         models=None if models is None else frozenset(models.split()),
         networks=() if networks is None else _networks(networks),
-        successor=row["successor"] or "",
+        successor=row.successor or "",
     )
 
 
-def _public_key_row(row: Values) -> PublicKeyRow:
-    revoked = row["revoked_at"] is not None
-    return PublicKeyRow(row["keyid"], PrincipalId(row["principal"]), bytes(row["pem"]), revoked=revoked)
+def _public_key_row(row: Row[Any]) -> PublicKeyRow:
+    revoked = row.revoked_at is not None
+    return PublicKeyRow(row.keyid, PrincipalId(row.principal), bytes(row.pem), revoked=revoked)
 
 
 def _roles(text: str) -> frozenset[Role]:

@@ -1,11 +1,9 @@
 """Who there is, what they may do, by which keys, and what they approved. No secret stands here, only digests of them.
 
-`seal` is a MAC of the columns that `SEALED` names, under a key that only the key ring holds: see `access.seals`.
+`seal` is a MAC of the other columns, under a key that only the key ring holds: see `access.sealing`.
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -20,12 +18,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
-
-
-def _seal() -> Column[bytes]:
-    return Column("seal", LargeBinary(32))  # null until the first sealing of an older house
-
 
 PRINCIPAL = Table(
     "principal",
@@ -36,7 +30,7 @@ PRINCIPAL = Table(
     Column("active", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("enrolled_at", BigInteger),  # null until the code was redeemed
-    _seal(),
+    seal_column(since=1),
 )
 
 PRINCIPAL_ROLE = Table(
@@ -45,7 +39,7 @@ PRINCIPAL_ROLE = Table(
     Column("tenant", String(64), primary_key=True),
     Column("principal", String(80), primary_key=True),
     Column("role", String(32), primary_key=True),
-    _seal(),
+    seal_column(since=1),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -56,8 +50,8 @@ ENROLMENT = Table(
     Column("tenant", String(64), nullable=False),
     Column("principal", String(80), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger),  # redeemed, or made void; not sealed: it only ends a code
-    _seal(),
+    Column("used_at", BigInteger),  # redeemed, or made void
+    seal_column(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -78,7 +72,7 @@ API_KEY = Table(
     Column("models", String(4224)),  # as actions
     Column("networks", String(2048)),  # CIDR, space between; null leaves all addresses
     Column("successor", String(8)),  # the key that took its place
-    _seal(),
+    seal_column(since=1),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -91,7 +85,7 @@ PUBLIC_KEY = Table(
     Column("pem", LargeBinary, nullable=False),
     Column("enrolled_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
-    _seal(),
+    seal_column(since=1),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -104,7 +98,7 @@ GROUP = Table(
     Column("source", String(8), nullable=False),  # house, or scim: who may change its members
     Column("roles", String(255), nullable=False),  # space between
     Column("created_at", BigInteger, nullable=False),
-    _seal(),
+    seal_column(since=1),
     UniqueConstraint("tenant", "name"),
 )
 
@@ -115,7 +109,7 @@ GROUP_MEMBER = Table(
     Column("group_id", String(36), primary_key=True),
     Column("principal", String(80), primary_key=True),
     Column("added_at", BigInteger, nullable=False),
-    _seal(),
+    seal_column(since=1),
     ForeignKeyConstraint(["tenant", "group_id"], ["access_group.tenant", "access_group.id"]),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_access_group_member_principal", "tenant", "principal"),
@@ -130,7 +124,7 @@ MODEL_GRANT = Table(
     Column("model", String(64), primary_key=True),
     Column("granted_by", String(80), nullable=False),
     Column("granted_at", BigInteger, nullable=False),
-    _seal(),
+    seal_column(since=1),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -149,9 +143,3 @@ APPROVAL = Table(
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_approval_found", "tenant", "subject", "purpose"),
 )
-
-SEALED: Final = {
-    table: tuple(column.name for column in table.columns if column.name not in {"seal", "used_at"})
-    for table in (PRINCIPAL, PRINCIPAL_ROLE, ENROLMENT, API_KEY, PUBLIC_KEY, GROUP, GROUP_MEMBER, MODEL_GRANT)
-}
-"""The columns that a row's seal covers."""

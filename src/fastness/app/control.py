@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from fastness.access.integrity import refuse_default_credentials, report_forged
+from fastness.access.integrity import refuse_default_credentials
 from fastness.app.feed import Feed, Source
 from fastness.app.house import House
 from fastness.app.keeper import Keeper
@@ -184,7 +184,6 @@ class ControlProcess:
         """
         with self.house.records.read(SYSTEM_SCOPE) as reading:
             refuse_default_credentials(reading, self.house.pepper)
-        report_forged(self.house.records, self.house.clock.now())
         with self.house.records.begin(SYSTEM_SCOPE, self.house.clock.now()) as tx:
             tx.emit(tx.events.make(EventKind.SERVER_STARTED, "system:house"))
             tx.touch(RoutesProjection.topic)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from fastness.access import integrity
 from fastness.app.house import LOG, House
 from fastness.core.errors import Corrupt, FastnessError
 from fastness.core.events import Detail, EventKind
@@ -31,17 +32,18 @@ class Check:
     hint: str = ""
 
 
-def examine(settings: SandboxSettings, house: House | None, *, repair: bool) -> list[Check]:
+def examine(settings: SandboxSettings, house: House | None, *, repair: bool, accept_rows: bool = False) -> list[Check]:
     """Attempt what the sandbox forbids; then, with a house, check records, blobs and log.
 
     Args:
         settings: which layers have to hold.
         house: opened under its lock, so that nobody else writes.
         repair: finish the log, mend its files, and remove what an interrupted push left behind.
+        accept_rows: whoever asks has looked, and says that the rows of access stand as they should.
     """
     checks = list(_sandbox(settings))
     if house is not None:
-        checks += [_log(house, repair=repair), *_blobs(house, repair=repair)]
+        checks += [*_rows(house, accept=accept_rows), _log(house, repair=repair), *_blobs(house, repair=repair)]
     return checks
 
 
@@ -55,6 +57,20 @@ def _sandbox(settings: SandboxSettings) -> Iterator[Check]:
         state: State = "ok" if layer.holds else "failed" if layer.required else "weak"
         hint = "" if layer.holds else "Models are not served without it." if layer.required else "Not required here."
         yield Check(f"sandbox: {layer.layer}", state, layer.how, hint)
+
+
+def _rows(house: House, *, accept: bool) -> Iterator[Check]:
+    accepted = integrity.settle(house.records, house.clock.now()) if accept else 0
+    with house.records.read(SYSTEM_SCOPE) as reading:
+        found = integrity.findings(reading)
+    rules = {rule.id: rule for rule in (integrity.FORGED, integrity.DOUBTFUL)}
+    for finding in found:
+        yield Check("rows of access", "failed", finding.message, rules[finding.rule].fix)
+    if accepted:
+        house.settle()
+        yield Check("rows of access", "repaired", f"accepted as they stand: {accepted} sums were different")
+    elif not found:
+        yield Check("rows of access", "ok", "each row was written by this house, and none is missing")
 
 
 def _log(house: House, *, repair: bool) -> Check:

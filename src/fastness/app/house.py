@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fastness.access import Credentials, Policies, create_principal, decide, enrol
-from fastness.access.integrity import seal_once
+from fastness.access.integrity import Watch, seal_once
 from fastness.access.login import App, Desk, factors
 from fastness.access.oauth import OAuth
 from fastness.access.policysets import PolicyBook
 from fastness.access.restrictions import Asking
-from fastness.access.tokens import Issuer, Signers
+from fastness.access.tokens import Issuer, Signers, rotate_keys
 from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
 from fastness.app.settings import FILE, Settings
 from fastness.app.snapshots import Snapshots
-from fastness.core.clock import Clock, Entropy, SystemClock, system_entropy
+from fastness.core.clock import Clock, Entropy, SystemClock, later, system_entropy
 from fastness.core.errors import Corrupt, FastnessError, Invalid
 from fastness.core.events import Detail, Event, EventFactory, EventKind
 from fastness.core.findings import Decision
@@ -93,6 +93,7 @@ class House:
         issuer: of access tokens; `signers` opens the keys that sign them, `oauth` is the authorization server.
         seals: signs rules that were approved.
         secrets: what the settings refer to.
+        watch: looks through the seals.
         mended: what was wrong with the log and is mended; None where nothing was.
     """
 
@@ -140,6 +141,7 @@ class House:
         damage = _Damage(self.record_damage)
         self.snapshots = Snapshots(self.records, keyring, self.issuer, settings.quotas, damage)
         self.oauth = _oauth(self)
+        self.watch = Watch(self.records)
         self._routes = RoutesProjection(self.parts)
         self._view: Callable[[str, TenantId], SystemView] | None = None
         self._published: Callable[[str], None] | None = None
@@ -250,6 +252,22 @@ class House:
         self._opened.close()
 
 
+def look_through(house: House) -> None:
+    """Look through the seals of all rows; the tenants whose rows somebody else changed are refused everything from then on."""
+    house.snapshots.doubt(house.watch.look(house.clock.now()))
+
+
+def keep_token_keys(house: House) -> None:
+    """Make the keys that sign access tokens where there are none yet, and turn them when they are old."""
+    with house.records.read(SYSTEM_SCOPE) as reading:
+        changed_at = house.signers.changed_at(reading)
+    if changed_at is not None and house.clock.now() < later(changed_at, house.settings.tokens.rotate_s):
+        return
+    with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
+        if house.signers.changed_at(tx) == changed_at:
+            rotate_keys(tx, house.signers)
+
+
 def _take_up_log(house: House, *, mend: bool) -> None:
     """Go on where the log ended; one that does not fit is recorded, and mended only if that is asked for."""
     try:
@@ -306,6 +324,7 @@ def create_home(home: Home, passphrase: str | None, admin: str, public_pem: byte
         with contextlib.closing(house):
             created = _first_administrator(house, admin, public_pem)
             seal_once(house.records, keyring, house.clock.now())
+            keep_token_keys(house)
             house.settle()
     write_private(home.settings, FILE.encode())  # last: its presence says that the house is whole
     return created
@@ -340,6 +359,8 @@ def open_house(home: Home, settings: Settings, passphrase: str | None, *, mend: 
     house = House(home, settings, keyring, mend=mend)
     try:
         seal_once(house.records, keyring, house.clock.now())
+        look_through(house)
+        keep_token_keys(house)
         yield house
     finally:
         house.close()

@@ -40,10 +40,15 @@ class Topic(Generic[T]):
         self._load = load
         self._names = names
         self._held: tuple[int, T] | None = None
+        self._stirred = 0
 
     def epoch(self) -> int:
         """Grows whenever it changes."""
-        return sum(self._records.epoch(name) for name in self._names)
+        return self._stirred + sum(self._records.epoch(name) for name in self._names)
+
+    def stir(self) -> None:
+        """Have it loaded anew, though no row of it moved."""
+        self._stirred += 1
 
     def load(self) -> T:
         """The part as it stands now; the same object for as long as nothing moved."""
@@ -87,10 +92,12 @@ class Snapshots:
         self._keys = KeysProjection(ring.mac(Purpose.KEY_PEPPER), self._refused.append)
         self._policies = PoliciesProjection()
         tokens = TokenKeysProjection(issuer.signers, issuer.name, issuer.audience)
-        restrictions, book = RestrictionsProjection(), QuotasProjection(quotas)
+        book = QuotasProjection(quotas)
+        self._doubted: frozenset[str] = frozenset()
+        self._restrictions = RestrictionsProjection()
         self.keys: Topic[Credentials] = Topic(records, self._load_keys, KeysProjection.topic)
         self.policies: Topic[Rules] = Topic(records, self._load_rules, PoliciesProjection.topic)
-        self.restrictions: Topic[Restrictions] = Topic(records, restrictions.load, RestrictionsProjection.topic)
+        self.restrictions: Topic[Restrictions] = Topic(records, self._load_restrictions, RestrictionsProjection.topic)
         self.quotas: Topic[QuotaBook] = Topic(records, book.load, QuotasProjection.topic)
         self.tokens: Topic[TokenKeys] = Topic(records, tokens.load, TokenKeysProjection.topic, KeysProjection.topic)
 
@@ -129,6 +136,16 @@ class Snapshots:
             held[1].use(keys)
         self._verifier = (keys, held[1])
         return held[1]
+
+    def doubt(self, tenants: frozenset[str]) -> None:
+        """Refuse these tenants everything from now on, for somebody else changed their rows; and no others."""
+        if tenants != self._doubted:
+            self._doubted = tenants
+            self.restrictions.stir()
+
+    def _load_restrictions(self, reading: Reading) -> Restrictions:
+        found = self._restrictions.load(reading)
+        return Restrictions(found.standing, found.doubted | self._doubted)
 
     def _load_keys(self, reading: Reading) -> Credentials:
         found = self._keys.load(reading)

@@ -12,16 +12,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from fastness.access import oauth, restrictions, reviews
 from fastness.access.approvals import requests
 from fastness.access.directory import tenants, use
-from fastness.access.integrity import report_forged
 from fastness.access.quotas import Accountant
-from fastness.access.tokens import rotate_keys
-from fastness.app.house import House
+from fastness.app.house import House, keep_token_keys, look_through
 from fastness.core.clock import later
 from fastness.core.errors import FastnessError
 from fastness.core.identity import DEFAULT_TENANT, SYSTEM, SYSTEM_SCOPE, Scope, TenantId
 from fastness.foundation.storage import counters, jobs
 
 ENDED_S = 15.0
+SEALS_S = 15.0
 USE_S = 60.0
 HOURLY_S = 3_600.0
 _LEASE_S = 300.0
@@ -55,7 +54,7 @@ class Upkeep:
             ("reviews", USE_S, _threaded(self._review)),
             ("token keys", HOURLY_S, _threaded(self._keep_token_keys)),
             ("old rows", HOURLY_S, _threaded(self._sweep)),
-            ("seals", HOURLY_S, _threaded(self._check_seals)),
+            ("seals", SEALS_S, _threaded(self._check_seals)),
         )
         tasks = [asyncio.create_task(_again(name, every_s, do)) for name, every_s, do in work]
         try:
@@ -98,11 +97,7 @@ class Upkeep:
                     waiting.done(tx, job)
 
     def _keep_token_keys(self) -> None:
-        house = self._house
-        with house.records.begin(SYSTEM_SCOPE, house.clock.now()) as tx:
-            changed_at = house.signers.changed_at(tx)
-            if changed_at is None or later(changed_at, house.settings.tokens.rotate_s) <= tx.now:
-                rotate_keys(tx, house.signers)
+        keep_token_keys(self._house)
 
     def _sweep(self) -> None:
         now = self._house.clock.now()
@@ -111,7 +106,7 @@ class Upkeep:
             oauth.doors.sweep(tx)
 
     def _check_seals(self) -> None:
-        report_forged(self._house.records, self._house.clock.now())
+        look_through(self._house)
 
     def _scopes(self) -> Iterator[Scope]:
         """Every tenant, the house's own first."""

@@ -50,7 +50,7 @@ def test_a_new_house_is_whole_private_and_recorded(home: Home) -> None:
         kinds = [entry.event.kind for entry in house.ledger.tail(-1)]
         assert kinds == [
             EventKind.HOME_CREATED, EventKind.PRINCIPAL_CREATED, EventKind.PRINCIPAL_ENROLLED, EventKind.KEY_CREATED,
-            EventKind.FACTOR_ENROLLED, EventKind.DIRECTORY_CHANGED,
+            EventKind.FACTOR_ENROLLED, EventKind.DIRECTORY_CHANGED, EventKind.KEY_ROTATED,
         ]  # fmt: skip
         assert house.ledger.checkpoint().size == len(kinds)
         assert house.system_view("0").url == ""

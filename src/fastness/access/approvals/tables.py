@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.access.tables import PRINCIPAL
 from fastness.foundation.storage import METADATA
 
@@ -19,6 +20,7 @@ APPROVAL_REQUEST = Table(
     Column("state", String(16), nullable=False),
     Column("closed_at", BigInteger),
     Column("used_at", BigInteger),
+    seal_column(),
     ForeignKeyConstraint(["tenant", "author"], [PRINCIPAL.c.tenant, PRINCIPAL.c.id]),
     Index("ix_approval_request_open", "tenant", "state", "deadline"),
 )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import delete, insert, select, update
 
 from fastness.access.directory.tables import LAST_USE, TENANT, USE_TAKEN
+from fastness.access.sealing.records import change, genuine, put
 from fastness.core.clock import Instant
 from fastness.core.identity import PrincipalId, TenantId
 from fastness.foundation.storage import Reading, Transaction
@@ -26,7 +27,7 @@ class TenantRow(NamedTuple):
 def add_tenant(tx: Transaction, tenant: TenantId, name: str) -> None:
     """Write a tenant. Raises Conflict where there is one."""
     values = {"name": name, "created_by": tx.scope.principal, "created_at": tx.now, "deactivated_at": None}
-    tx.execute(insert(TENANT).values(tenant=tenant, **values))
+    put(tx, TENANT, {"tenant": tenant} | values)
 
 
 def find_tenants(reading: Reading, tenant: TenantId | None = None) -> list[TenantRow]:
@@ -34,13 +35,14 @@ def find_tenants(reading: Reading, tenant: TenantId | None = None) -> list[Tenan
     query = select(TENANT).order_by(TENANT.c.tenant)
     if tenant is not None:
         query = query.where(TENANT.c.tenant == tenant)
-    return [TenantRow(*row) for row in reading.execute(query)]
+    found = genuine(reading, TENANT, query)
+    return [TenantRow(*(getattr(row, name) for name in TenantRow._fields)) for row in found]
 
 
 def end_tenant(tx: Transaction, tenant: TenantId) -> int:
     """Note that a tenant has ended; the number of rows changed."""
     here = (TENANT.c.tenant == tenant, TENANT.c.deactivated_at.is_(None))
-    return tx.execute(update(TENANT).where(*here).values(deactivated_at=tx.now)).count
+    return change(tx, TENANT, here, {"deactivated_at": tx.now})
 
 
 def find_uses(reading: Reading, principal: PrincipalId | None = None) -> dict[tuple[PrincipalId, str], Instant]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 TENANT = Table(
@@ -14,6 +15,7 @@ TENANT = Table(
     Column("created_by", String(80), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("deactivated_at", BigInteger),
+    seal_column(),
 )
 """The tenants that were made; the first one, `default`, is the house itself and has no row."""
 

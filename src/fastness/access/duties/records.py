@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from fastness.access.duties.tables import SESSION_ACT
+from fastness.access.sealing.records import genuine, put, remove
 from fastness.core.clock import Instant
 from fastness.foundation.storage import Reading, Transaction
 
@@ -23,19 +24,19 @@ def add_act(tx: Transaction, session: str, action: str, subject: str) -> None:
     """Write what was done; once is enough."""
     key = {"tenant": tx.scope.tenant, "session": session, "action": action, "subject": subject}
     c = SESSION_ACT.c
-    tx.execute(delete(SESSION_ACT).where(*(c[name] == value for name, value in key.items())))
-    tx.execute(insert(SESSION_ACT).values(**key, principal=tx.scope.principal, at=tx.now))
+    remove(tx, SESSION_ACT, [c[name] == value for name, value in key.items()])
+    put(tx, SESSION_ACT, key | {"principal": tx.scope.principal, "at": tx.now})
 
 
 def find_acts(reading: Reading, session: str, subject: str) -> list[ActRow]:
     """What was done to a subject in a session, oldest first."""
     c = SESSION_ACT.c
     here = (c.tenant == reading.scope.tenant, c.session == session, c.subject == subject)
-    query = select(c.action, c.principal, c.at).where(*here).order_by(c.at, c.action)
-    return [ActRow(*row) for row in reading.execute(query)]
+    query = select(SESSION_ACT).where(*here).order_by(c.at, c.action)
+    return [ActRow(row.action, row.principal, row.at) for row in genuine(reading, SESSION_ACT, query)]
 
 
 def drop_acts(tx: Transaction, before: Instant) -> None:
     """Forget what lies before an instant."""
     c = SESSION_ACT.c
-    tx.execute(delete(SESSION_ACT).where(c.tenant == tx.scope.tenant, c.at < before))
+    remove(tx, SESSION_ACT, (c.tenant == tx.scope.tenant, c.at < before))

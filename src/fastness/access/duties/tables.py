@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 SESSION_ACT = Table(
@@ -15,4 +16,5 @@ SESSION_ACT = Table(
     Column("subject", String(128), primary_key=True),
     Column("principal", String(80), nullable=False),
     Column("at", BigInteger, nullable=False),
+    seal_column(),
 )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import delete, select, update
 
 from fastness.access.federation.tables import FEDERATION_IDENTITY, FEDERATION_LOGIN, FEDERATION_PROVIDER
-from fastness.access.oauth.records import genuine, put
+from fastness.access.sealing.records import genuine, put
 from fastness.core.clock import Instant
 from fastness.core.identity import PrincipalId, TenantId
 from fastness.foundation.crypto import WrappedKey

@@ -1,6 +1,6 @@
 """External providers, the identities that were linked to principals, and logins that are under way.
 
-`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.seals`.
+`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.sealing`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 FEDERATION_PROVIDER = Table(
@@ -31,7 +32,7 @@ FEDERATION_PROVIDER = Table(
     Column("secret_wrapped", LargeBinary),
     Column("changed_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column("used_at", since=0, summed=False),
 )
 
 FEDERATION_IDENTITY = Table(
@@ -42,7 +43,7 @@ FEDERATION_IDENTITY = Table(
     Column("subject", String(255), primary_key=True),
     Column("principal", String(80), nullable=False),
     Column("linked_at", BigInteger, nullable=False),
-    Column("seal", LargeBinary(32)),
+    seal_column("used_at", since=0, summed=False),
     UniqueConstraint("tenant", "issuer", "principal"),  # a second subject would be another person
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
@@ -58,5 +59,5 @@ FEDERATION_LOGIN = Table(
     Column("fresh", Boolean, nullable=False),  # the person must log in anew
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column("used_at", since=0, summed=False),
 )

@@ -1,6 +1,6 @@
 """The SQL of login: every statement on its tables, and nothing that decides anything.
 
-All but the three `locate_…` see only the tenant of their scope: who comes with nothing but an opaque text is looked up by
+Rows are sealed (`access.sealing`). All but the three `locate_…` see only the tenant of their scope: who comes with nothing but an opaque text is looked up by
 its keyed digest, which names the tenant. Challenges and the last use of a session are no decisions; they are written like
 leases, without an event.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 
 from fastness.access.login.tables import (
     BUCKET,
@@ -23,6 +23,7 @@ from fastness.access.login.tables import (
     TICKET,
     TOTP,
 )
+from fastness.access.sealing.records import change, genuine, put, remove
 from fastness.access.tables import PRINCIPAL
 from fastness.core.clock import Instant
 from fastness.core.errors import Corrupt
@@ -133,9 +134,8 @@ def joined_at(reading: Reading, principal: PrincipalId) -> tuple[Instant, ...]:
 
 def find_password(reading: Reading, principal: PrincipalId) -> PasswordRow | None:
     """What is kept of a password."""
-    query = select(PASSWORD.c.hash, PASSWORD.c.generation).where(_own(PASSWORD, reading, principal))
-    row = reading.execute(query).first()
-    return None if row is None else PasswordRow(*row)
+    found = genuine(reading, PASSWORD, select(PASSWORD).where(_own(PASSWORD, reading, principal)))
+    return PasswordRow(found[0].hash, found[0].generation) if found else None
 
 
 def put_password(tx: Transaction, principal: PrincipalId, hashed: str | None) -> int:
@@ -144,44 +144,42 @@ def put_password(tx: Transaction, principal: PrincipalId, hashed: str | None) ->
     values = {"hash": hashed, "changed_at": tx.now}
     if before is None:
         generation = 1
-        key = {"tenant": tx.scope.tenant, "principal": principal, "generation": generation}
-        tx.execute(insert(PASSWORD).values(**values, **key))
+        key = {"principal": principal, "generation": generation}
+        put(tx, PASSWORD, values | key)
     else:
         generation = before.generation + 1
-        tx.execute(update(PASSWORD).where(_own(PASSWORD, tx, principal)).values(**values, generation=generation))
+        change(tx, PASSWORD, (_own(PASSWORD, tx, principal),), values | {"generation": generation})
     return generation
 
 
 def renew_password(tx: Transaction, principal: PrincipalId, before: str, hashed: str) -> None:
     """Write the same password at other parameters, if it is the same still."""
-    here = and_(_own(PASSWORD, tx, principal), PASSWORD.c.hash == before)
-    tx.execute(update(PASSWORD).where(here).values(hash=hashed))
+    change(tx, PASSWORD, (_own(PASSWORD, tx, principal), PASSWORD.c.hash == before), {"hash": hashed})
 
 
 def add_invitation(tx: Transaction, digest: bytes, principal: PrincipalId, expires_at: Instant) -> None:
     """Write a one-time code; older ones of the principal go."""
-    tx.execute(delete(INVITATION).where(_own(INVITATION, tx, principal)))
-    values = {"digest": digest, "tenant": tx.scope.tenant, "principal": principal, "expires_at": expires_at}
-    tx.execute(insert(INVITATION).values(**values))
+    drop_invitations(tx, principal)
+    put(tx, INVITATION, {"digest": digest, "principal": principal, "expires_at": expires_at})
 
 
 def locate_invitation(reading: Reading, digest: bytes) -> Scope | None:
     """Whose code it is, in whatever tenant, good or not."""
     c = INVITATION.c
-    row = reading.execute(select(c.tenant, c.principal).where(c.digest == digest)).first()
-    return None if row is None else Scope(TenantId(row.tenant), PrincipalId(row.principal))
+    found = genuine(reading, INVITATION, select(INVITATION).where(c.digest == digest))
+    return Scope(TenantId(found[0].tenant), PrincipalId(found[0].principal)) if found else None
 
 
 def use_invitation(tx: Transaction, digest: bytes) -> int:
     """Use up a code that is good now; 1 if it was. Of two who try at once, one gets 0."""
     c = INVITATION.c
     good = (c.digest == digest, c.tenant == tx.scope.tenant, c.expires_at > tx.now)
-    return tx.execute(delete(INVITATION).where(*good)).count
+    return remove(tx, INVITATION, good)
 
 
 def drop_invitations(tx: Transaction, principal: PrincipalId) -> None:
     """Remove the codes of a principal."""
-    tx.execute(delete(INVITATION).where(_own(INVITATION, tx, principal)))
+    remove(tx, INVITATION, (_own(INVITATION, tx, principal),))
 
 
 # --- authenticator apps and recovery codes -----------------------------------------------------------------------------
@@ -189,20 +187,18 @@ def drop_invitations(tx: Transaction, principal: PrincipalId) -> None:
 
 def add_totp(tx: Transaction, row: TotpRow) -> None:
     """Write an authenticator app."""
-    tx.execute(
-        insert(TOTP).values(
-            id=row.id,
-            tenant=tx.scope.tenant,
-            principal=row.principal,
-            label=row.label,
-            key_id=row.seed.key_id,
-            key_version=row.seed.version,
-            wrapped=row.seed.wrapped,
-            created_at=row.created_at,
-            confirmed_at=tx.now if row.confirmed else None,
-            last_counter=row.last_counter,
-        )
-    )
+    values = {
+        "id": row.id,
+        "principal": row.principal,
+        "label": row.label,
+        "key_id": row.seed.key_id,
+        "key_version": row.seed.version,
+        "wrapped": row.seed.wrapped,
+        "created_at": row.created_at,
+        "confirmed_at": tx.now if row.confirmed else None,
+        "last_counter": row.last_counter,
+    }
+    put(tx, TOTP, values)
 
 
 def find_totp(reading: Reading, principal: PrincipalId) -> list[TotpRow]:
@@ -218,7 +214,9 @@ def find_totp(reading: Reading, principal: PrincipalId) -> list[TotpRow]:
             row.confirmed_at is not None,
             row.last_counter,
         )
-        for row in reading.execute(select(TOTP).where(_own(TOTP, reading, principal)).order_by(c.created_at, c.id))
+        for row in genuine(
+            reading, TOTP, select(TOTP).where(_own(TOTP, reading, principal)).order_by(c.created_at, c.id)
+        )
     ]
 
 
@@ -226,33 +224,32 @@ def use_counter(tx: Transaction, factor: str, counter: int) -> int:
     """Move the last counter up to `counter`; 1 if it was lower. Of two with the same code, one gets 0."""
     c = TOTP.c
     here = (c.id == factor, c.tenant == tx.scope.tenant, c.last_counter < counter)
-    return tx.execute(update(TOTP).where(*here).values(last_counter=counter)).count
+    return change(tx, TOTP, here, {"last_counter": counter})
 
 
 def confirm_totp(tx: Transaction, factor: str) -> int:
     """Mark an authenticator app as confirmed; 1 if it was not."""
     c = TOTP.c
     here = (c.id == factor, c.tenant == tx.scope.tenant, c.confirmed_at.is_(None))
-    return tx.execute(update(TOTP).where(*here).values(confirmed_at=tx.now)).count
+    return change(tx, TOTP, here, {"confirmed_at": tx.now})
 
 
 def drop_unconfirmed(tx: Transaction, principal: PrincipalId) -> None:
     """Remove what was begun and not confirmed."""
-    tx.execute(delete(TOTP).where(_own(TOTP, tx, principal), TOTP.c.confirmed_at.is_(None)))
+    remove(tx, TOTP, (_own(TOTP, tx, principal), TOTP.c.confirmed_at.is_(None)))
 
 
 def put_recovery(tx: Transaction, principal: PrincipalId, digests: list[bytes]) -> None:
     """Write recovery codes in place of all older ones."""
-    tx.execute(delete(RECOVERY).where(_own(RECOVERY, tx, principal)))
-    values = {"tenant": tx.scope.tenant, "principal": principal, "created_at": tx.now, "used_at": None}
-    for digest in digests:
-        tx.execute(insert(RECOVERY).values(digest=digest, **values))
+    remove(tx, RECOVERY, (_own(RECOVERY, tx, principal),))
+    values = {"principal": principal, "created_at": tx.now, "used_at": None}
+    put(tx, RECOVERY, *({"digest": digest, **values} for digest in digests))
 
 
 def use_recovery(tx: Transaction, principal: PrincipalId, digest: bytes) -> int:
     """Use up a recovery code; 1 if it was good. Of two who try at once, one gets 0."""
-    here = and_(_own(RECOVERY, tx, principal), RECOVERY.c.digest == digest, RECOVERY.c.used_at.is_(None))
-    return tx.execute(update(RECOVERY).where(here).values(used_at=tx.now)).count
+    here = (_own(RECOVERY, tx, principal), RECOVERY.c.digest == digest, RECOVERY.c.used_at.is_(None))
+    return change(tx, RECOVERY, here, {"used_at": tx.now})
 
 
 def count_recovery(reading: Reading, principal: PrincipalId) -> int:
@@ -266,24 +263,26 @@ def count_recovery(reading: Reading, principal: PrincipalId) -> int:
 
 def add_passkey(tx: Transaction, row: PasskeyRow) -> None:
     """Write a passkey. Raises Conflict where the tenant has it."""
-    tx.execute(insert(PASSKEY).values(**row._asdict(), tenant=tx.scope.tenant, used_at=None))
+    put(tx, PASSKEY, row._asdict())
 
 
 def find_passkeys(reading: Reading, principal: PrincipalId) -> list[PasskeyRow]:
     """The passkeys of a principal, oldest first."""
     c = PASSKEY.c
-    query = select(*(c[name] for name in PasskeyRow._fields)).where(_own(PASSKEY, reading, principal))
-    return [PasskeyRow(*row) for row in reading.execute(query.order_by(c.created_at, c.id))]
+    query = select(PASSKEY).where(_own(PASSKEY, reading, principal)).order_by(c.created_at, c.id)
+    return [_passkey(row) for row in genuine(reading, PASSKEY, query)]
 
 
 def find_passkey(reading: Reading, credential_id: bytes) -> PasskeyRow | None:
     """The passkey of that credential id in the tenant."""
     c = PASSKEY.c
-    query = select(*(c[name] for name in PasskeyRow._fields)).where(
-        c.tenant == reading.scope.tenant, c.credential_id == credential_id
-    )
-    row = reading.execute(query).first()
-    return None if row is None else PasskeyRow(*row)
+    query = select(PASSKEY).where(c.tenant == reading.scope.tenant, c.credential_id == credential_id)
+    found = genuine(reading, PASSKEY, query)
+    return _passkey(found[0]) if found else None
+
+
+def _passkey(row: Any) -> PasskeyRow:
+    return PasskeyRow(*(getattr(row, name) for name in PasskeyRow._fields))
 
 
 def use_passkey(tx: Transaction, factor: str, sign_count: int) -> int:
@@ -291,7 +290,7 @@ def use_passkey(tx: Transaction, factor: str, sign_count: int) -> int:
     c = PASSKEY.c
     higher = c.sign_count < sign_count if sign_count else c.sign_count == 0
     here = (c.id == factor, c.tenant == tx.scope.tenant, higher)
-    return tx.execute(update(PASSKEY).where(*here).values(sign_count=sign_count, used_at=tx.now)).count
+    return change(tx, PASSKEY, here, {"sign_count": sign_count, "used_at": tx.now})
 
 
 def add_challenge(
@@ -300,12 +299,12 @@ def add_challenge(
     """Write a challenge made for a purpose and what binds it; of one purpose and binding the newest few stay."""
     c = CHALLENGE.c
     purpose, binding = made_for
-    tx.execute_unrecorded(delete(CHALLENGE).where(c.expires_at <= tx.now))
+    remove(tx, CHALLENGE, (c.expires_at <= tx.now,), recorded=False)
     same = (c.tenant == tx.scope.tenant, c.purpose == purpose, c.binding == binding)
     kept = select(c.digest).where(*same).order_by(c.expires_at.desc()).limit(_CHALLENGES_KEPT - 1)
-    tx.execute_unrecorded(delete(CHALLENGE).where(*same, c.digest.not_in(kept)))
-    values = {"digest": digest, "tenant": tx.scope.tenant, "principal": principal, "expires_at": expires_at}
-    tx.execute_unrecorded(insert(CHALLENGE).values(**values, purpose=purpose, binding=binding))
+    remove(tx, CHALLENGE, (*same, c.digest.not_in(kept)), recorded=False)
+    values = {"digest": digest, "principal": principal, "expires_at": expires_at}
+    put(tx, CHALLENGE, values | {"purpose": purpose, "binding": binding}, recorded=False)
 
 
 _CHALLENGES_KEPT = 5
@@ -323,18 +322,19 @@ def take_challenge(tx: Transaction, digest: bytes, principal: PrincipalId | None
     purpose, binding = made_for
     whose = c.principal.is_(None) if principal is None else c.principal == principal
     good = (c.digest == digest, c.tenant == tx.scope.tenant, whose, c.purpose == purpose, c.binding == binding)
-    return tx.execute_unrecorded(delete(CHALLENGE).where(*good, c.expires_at > tx.now)).count
+    genuine(tx, CHALLENGE, select(CHALLENGE).where(*good))
+    return remove(tx, CHALLENGE, (*good, c.expires_at > tx.now), recorded=False)
 
 
 def drop_factor(tx: Transaction, principal: PrincipalId, factor: str) -> int:
     """Remove one authenticator app or passkey; the number removed."""
-    return sum(tx.execute(delete(t).where(_own(t, tx, principal), t.c.id == factor)).count for t in (TOTP, PASSKEY))
+    return sum(remove(tx, table, (_own(table, tx, principal), table.c.id == factor)) for table in (TOTP, PASSKEY))
 
 
 def drop_factors(tx: Transaction, principal: PrincipalId) -> dict[str, int]:
     """Remove all second factors of a principal; how many there were by kind."""
     kinds = {"totp": TOTP, "passkey": PASSKEY, "recovery": RECOVERY}
-    return {kind: tx.execute(delete(t).where(_own(t, tx, principal))).count for kind, t in kinds.items()}
+    return {kind: remove(tx, table, (_own(table, tx, principal),)) for kind, table in kinds.items()}
 
 
 # --- tickets, elevations -----------------------------------------------------------------------------------------------
@@ -343,10 +343,10 @@ def drop_factors(tx: Transaction, principal: PrincipalId) -> dict[str, int]:
 def add_ticket(tx: Transaction, digest: bytes, row: TicketRow) -> None:
     """Write a ticket; expired ones of the tenant go, and of the principal's all but the newest."""
     c = TICKET.c
-    tx.execute(delete(TICKET).where(c.tenant == tx.scope.tenant, c.expires_at <= tx.now))
+    remove(tx, TICKET, (c.tenant == tx.scope.tenant, c.expires_at <= tx.now))
     kept = select(c.digest).where(_own(TICKET, tx, row.principal)).order_by(c.expires_at.desc()).limit(_TICKETS_KEPT)
-    tx.execute(delete(TICKET).where(_own(TICKET, tx, row.principal), c.digest.not_in(kept)))
-    tx.execute(insert(TICKET).values(**row._asdict(), digest=digest))
+    remove(tx, TICKET, (_own(TICKET, tx, row.principal), c.digest.not_in(kept)))
+    put(tx, TICKET, row._asdict() | {"digest": digest})
 
 
 _TICKETS_KEPT = 99
@@ -354,47 +354,46 @@ _TICKETS_KEPT = 99
 
 def locate_ticket(reading: Reading, digest: bytes) -> TicketRow | None:
     """The ticket of that digest, in whatever tenant."""
-    c = TICKET.c
-    row = reading.execute(select(*(c[name] for name in TicketRow._fields)).where(c.digest == digest)).first()
-    return None if row is None else TicketRow(*row)
+    found = genuine(reading, TICKET, select(TICKET).where(TICKET.c.digest == digest))
+    return TicketRow(*(getattr(found[0], name) for name in TicketRow._fields)) if found else None
 
 
 def count_failure(tx: Transaction, digest: bytes) -> None:
     """Note a failure on a ticket."""
-    tx.execute(update(TICKET).where(TICKET.c.digest == digest).values(failures=TICKET.c.failures + 1))
+    found = locate_ticket(tx, digest)
+    if found is not None:
+        change(tx, TICKET, (TICKET.c.digest == digest,), {"failures": found.failures + 1})
 
 
 def drop_ticket(tx: Transaction, digest: bytes) -> int:
     """Use a ticket up; 1 if it was there."""
-    return tx.execute(delete(TICKET).where(TICKET.c.digest == digest, TICKET.c.tenant == tx.scope.tenant)).count
+    return remove(tx, TICKET, (TICKET.c.digest == digest, TICKET.c.tenant == tx.scope.tenant))
 
 
 def drop_tickets(tx: Transaction, principal: PrincipalId) -> None:
     """Remove all tickets of a principal."""
-    tx.execute(delete(TICKET).where(_own(TICKET, tx, principal)))
+    remove(tx, TICKET, (_own(TICKET, tx, principal),))
 
 
 def add_elevation(tx: Transaction, digest: bytes, row: ElevationRow) -> None:
     """Write an elevation; expired ones of the tenant go, and older ones of the same credential."""
     c = ELEVATION.c
     old = or_(c.expires_at <= tx.now, and_(c.principal == row.principal, c.credential == row.credential))
-    tx.execute(delete(ELEVATION).where(c.tenant == tx.scope.tenant, old))
-    tx.execute(insert(ELEVATION).values(**row._asdict(), digest=digest))
+    remove(tx, ELEVATION, (c.tenant == tx.scope.tenant, old))
+    put(tx, ELEVATION, row._asdict() | {"digest": digest})
 
 
 def find_elevation(reading: Reading, digest: bytes) -> ElevationRow | None:
     """The elevation of that digest in the tenant."""
     c = ELEVATION.c
-    query = select(*(c[name] for name in ElevationRow._fields)).where(
-        c.digest == digest, c.tenant == reading.scope.tenant
-    )
-    row = reading.execute(query).first()
-    return None if row is None else ElevationRow(*row)
+    query = select(ELEVATION).where(c.digest == digest, c.tenant == reading.scope.tenant)
+    found = genuine(reading, ELEVATION, query)
+    return ElevationRow(*(getattr(found[0], name) for name in ElevationRow._fields)) if found else None
 
 
 def drop_elevations(tx: Transaction, principal: PrincipalId) -> None:
     """Remove all elevations of a principal."""
-    tx.execute(delete(ELEVATION).where(_own(ELEVATION, tx, principal)))
+    remove(tx, ELEVATION, (_own(ELEVATION, tx, principal),))
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------------
@@ -404,30 +403,29 @@ def add_session(tx: Transaction, row: SessionRow) -> None:
     """Write a session; those of the principal that ended or expired long ago go."""
     c = SESSION.c
     old = or_(c.expires_at <= tx.now, c.ended_at.is_not(None))
-    tx.execute(delete(SESSION).where(_own(SESSION, tx, row.principal), old))
-    values: dict[str, Any] = row._asdict() | {"strength": int(row.strength), "roles": " ".join(sorted(row.roles))}
-    tx.execute(insert(SESSION).values(**values))
+    remove(tx, SESSION, (_own(SESSION, tx, row.principal), old))
+    put(tx, SESSION, row._asdict() | {"strength": int(row.strength), "roles": " ".join(sorted(row.roles))})
 
 
 def locate_session(reading: Reading, digest: bytes) -> SessionRow | None:
     """The session of that digest, in whatever tenant."""
-    row = reading.execute(select(*_SESSION_COLUMNS).where(SESSION.c.digest == digest)).first()
-    return None if row is None else _session(row)
+    found = genuine(reading, SESSION, select(SESSION).where(SESSION.c.digest == digest))
+    return _session(found[0]) if found else None
 
 
 def find_sessions(reading: Reading, principal: PrincipalId | None, now: Instant) -> list[SessionRow]:
     """The sessions of a principal, or of the whole tenant, that neither ended nor expired, oldest first."""
     c = SESSION.c
     whose = c.tenant == reading.scope.tenant if principal is None else _own(SESSION, reading, principal)
-    query = select(*_SESSION_COLUMNS).where(whose, c.ended_at.is_(None), c.expires_at > now)
-    return [_session(row) for row in reading.execute(query.order_by(c.created_at, c.id))]
+    query = select(SESSION).where(whose, c.ended_at.is_(None), c.expires_at > now).order_by(c.created_at, c.id)
+    return [_session(row) for row in genuine(reading, SESSION, query)]
 
 
 def end_session(tx: Transaction, session: str, principal: PrincipalId | None = None) -> int:
     """End a session of the tenant, or only if it is the principal's; 1 if it had not ended."""
     c = SESSION.c
     whose = c.tenant == tx.scope.tenant if principal is None else _own(SESSION, tx, principal)
-    return tx.execute(update(SESSION).where(whose, c.id == session, c.ended_at.is_(None)).values(ended_at=tx.now)).count
+    return change(tx, SESSION, (whose, c.id == session, c.ended_at.is_(None)), {"ended_at": tx.now})
 
 
 def change_session(tx: Transaction, session: SessionRow, digest: bytes) -> int:
@@ -441,16 +439,13 @@ def change_session(tx: Transaction, session: SessionRow, digest: bytes) -> int:
         "stepped_up_at": session.stepped_up_at,
         "seen_at": tx.now,
     }
-    return tx.execute(update(SESSION).where(*here).values(**values)).count
+    return change(tx, SESSION, here, values)
 
 
 def see_session(tx: Transaction, session: str) -> None:
     """Note that a session was used."""
     here = (SESSION.c.id == session, SESSION.c.tenant == tx.scope.tenant, SESSION.c.seen_at < tx.now)
-    tx.execute_unrecorded(update(SESSION).where(*here).values(seen_at=tx.now))
-
-
-_SESSION_COLUMNS = tuple(SESSION.c[name] for name in SessionRow._fields)
+    change(tx, SESSION, here, {"seen_at": tx.now}, recorded=False)
 
 
 def _session(row: Any) -> SessionRow:
@@ -459,7 +454,8 @@ def _session(row: Any) -> SessionRow:
     except ValueError as error:
         hint = "Somebody changed the database: compare it with the ledger, and restore a backup."
         raise Corrupt("access-changed", "the records of access hold a session that is none", hint) from error
-    return SessionRow(*row)._replace(strength=strength, roles=roles)
+    plain = SessionRow(*(getattr(row, name) for name in SessionRow._fields))
+    return plain._replace(strength=strength, roles=roles)
 
 
 # --- failures ----------------------------------------------------------------------------------------------------------
@@ -468,10 +464,11 @@ def _session(row: Any) -> SessionRow:
 def find_buckets(reading: Reading, digests: list[bytes], now: Instant) -> dict[bytes, BucketRow]:
     """What failed lately, by bucket."""
     c = BUCKET.c
-    query = select(c.digest, c.failures, c.blocked_until, c.forget_at).where(
-        c.tenant == reading.scope.tenant, c.digest.in_(digests), c.forget_at > now
-    )
-    return {bytes(row.digest): BucketRow(*row[1:]) for row in reading.execute(query)}
+    query = select(BUCKET).where(c.tenant == reading.scope.tenant, c.digest.in_(digests), c.forget_at > now)
+    return {
+        bytes(row.digest): BucketRow(row.failures, row.blocked_until, row.forget_at)
+        for row in genuine(reading, BUCKET, query)
+    }
 
 
 def put_bucket(tx: Transaction, digest: bytes, names: tuple[str, bytes], row: BucketRow, most: int) -> None:
@@ -482,24 +479,23 @@ def put_bucket(tx: Transaction, digest: bytes, names: tuple[str, bytes], row: Bu
     """
     c = BUCKET.c
     here = (c.tenant == tx.scope.tenant, c.digest == digest)
-    if tx.execute(update(BUCKET).where(*here).values(**row._asdict())).count:
+    if change(tx, BUCKET, here, row._asdict()):
         return
     count = int(tx.execute(select(func.count()).select_from(BUCKET).where(c.tenant == tx.scope.tenant))[0][0])
     if count >= most:
         oldest = select(c.digest).where(c.tenant == tx.scope.tenant).order_by(c.forget_at, c.digest)
         gone = oldest.limit(count - most + 1 + most // 100)
         forgotten = or_(c.forget_at <= tx.now, c.digest.in_(gone))
-        tx.execute(delete(BUCKET).where(c.tenant == tx.scope.tenant, forgotten))
+        remove(tx, BUCKET, (c.tenant == tx.scope.tenant, forgotten))
     kind, account = names
-    key = {"tenant": tx.scope.tenant, "digest": digest, "kind": kind, "account": account}
-    tx.execute(insert(BUCKET).values(**key, **row._asdict()))
+    put(tx, BUCKET, {"digest": digest, "kind": kind, "account": account} | row._asdict())
 
 
 def drop_buckets(tx: Transaction, digests: list[bytes]) -> None:
     """Forget these failures."""
-    tx.execute(delete(BUCKET).where(BUCKET.c.tenant == tx.scope.tenant, BUCKET.c.digest.in_(digests)))
+    remove(tx, BUCKET, (BUCKET.c.tenant == tx.scope.tenant, BUCKET.c.digest.in_(digests)))
 
 
 def drop_account(tx: Transaction, account: bytes) -> None:
     """Forget all failures of an account."""
-    tx.execute(delete(BUCKET).where(BUCKET.c.tenant == tx.scope.tenant, BUCKET.c.account == account))
+    remove(tx, BUCKET, (BUCKET.c.tenant == tx.scope.tenant, BUCKET.c.account == account))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 
@@ -30,6 +31,7 @@ PASSWORD = Table(
     Column("hash", String(200)),  # Argon2id in PHC form, over a keyed digest; null where it was voided
     Column("generation", Integer, nullable=False),  # known devices are bound to it
     Column("changed_at", BigInteger, nullable=False),
+    seal_column(),
     _owned(),
 )
 
@@ -40,6 +42,7 @@ INVITATION = Table(
     Column("tenant", String(64), nullable=False),
     Column("principal", String(80), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    seal_column(),
     _owned(),
 )
 
@@ -56,6 +59,7 @@ TOTP = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("confirmed_at", BigInteger),
     Column("last_counter", BigInteger, nullable=False),  # RFC 6238, section 5.2: no code works twice
+    seal_column(),
     _owned(),
     Index("ix_login_totp_owner", "tenant", "principal"),
 )
@@ -68,6 +72,7 @@ RECOVERY = Table(
     Column("principal", String(80), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
+    seal_column(),
     _owned(),
     Index("ix_login_recovery_owner", "tenant", "principal"),
 )
@@ -84,6 +89,7 @@ PASSKEY = Table(
     Column("sign_count", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
+    seal_column(),
     _owned(),
     UniqueConstraint("tenant", "credential_id"),
     Index("ix_login_passkey_owner", "tenant", "principal"),
@@ -98,6 +104,7 @@ CHALLENGE = Table(
     Column("purpose", String(16), nullable=False),
     Column("binding", LargeBinary(32), nullable=False),  # ticket, credential or network that it was made for
     Column("expires_at", BigInteger, nullable=False),
+    seal_column(summed=False),
     _owned(),
     Index("ix_login_challenge_found", "tenant", "purpose", "binding"),
 )
@@ -112,6 +119,7 @@ TICKET = Table(
     Column("network", String(64), nullable=False),
     Column("failures", Integer, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    seal_column(summed=False),
     _owned(),
     Index("ix_login_ticket_owner", "tenant", "principal"),
 )
@@ -134,6 +142,7 @@ SESSION = Table(
     Column("seen_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    seal_column(),
     _owned(),
     Index("ix_login_session_owner", "tenant", "principal"),
 )
@@ -147,6 +156,7 @@ ELEVATION = Table(
     Column("credential", String(128), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    seal_column(summed=False),
     _owned(),
     Index("ix_login_elevation_owner", "tenant", "principal"),
 )
@@ -161,5 +171,6 @@ BUCKET = Table(
     Column("failures", Integer, nullable=False),
     Column("blocked_until", BigInteger, nullable=False),
     Column("forget_at", BigInteger, nullable=False),
+    seal_column(),
     Index("ix_login_bucket_age", "tenant", "forget_at"),
 )

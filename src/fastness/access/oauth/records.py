@@ -5,21 +5,16 @@ Clients, refresh tokens and device codes are also found without their tenant: by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, Table, delete, insert, select, update
+from sqlalchemy import Row, Table, select
 
 from fastness.access.oauth.tables import OAUTH_CLIENT, OAUTH_CODE, OAUTH_DEVICE, OAUTH_FAMILY, OAUTH_REFRESH
-from fastness.access.seals import forged, holds, seal
+from fastness.access.sealing.records import change, genuine, put, remove
 from fastness.core.clock import Instant
 from fastness.core.errors import Corrupt
 from fastness.core.identity import PrincipalId, Strength, TenantId
 from fastness.foundation.storage import Reading, Transaction
-
-_UNSEALED = frozenset(
-    {"seal", "used_at", "polled_at", "interval_s"}
-)  # the first only ends things, the others are no rights
 
 
 class ClientRow(NamedTuple):
@@ -92,39 +87,6 @@ class DeviceRow(NamedTuple):
     expires_at: Instant
     owner: Owner | None
     network: str = ""
-
-
-def put(tx: Transaction, table: Table, values: Mapping[str, Any]) -> None:
-    """Write a row that gives rights, sealed."""
-    whole = dict.fromkeys(_columns(table)) | {"tenant": tx.scope.tenant} | dict(values)
-    tx.execute(insert(table).values(**whole, seal=seal(tx, table.name, _columns(table), whole)))
-
-
-def change(tx: Transaction, table: Table, where: tuple[ColumnElement[bool], ...], values: Mapping[str, Any]) -> int:
-    """Change the rows that fit, each sealed anew after its old seal held; how many.
-
-    Raises:
-        Corrupt: one of them was forged.
-    """
-    count = 0
-    for row in genuine(tx, table, select(table).where(*where)):
-        whole = row._asdict() | dict(values)
-        here = [column == whole[column.name] for column in table.primary_key.columns]
-        fresh = seal(tx, table.name, _columns(table), whole)
-        count += tx.execute(update(table).where(*here, *where).values(**values, seal=fresh)).count
-    return count
-
-
-def genuine(reading: Reading, table: Table, query: Select[Any]) -> list[Row[Any]]:
-    """The rows that the query finds. Raises Corrupt where one was not written by this house."""
-    rows = list(reading.execute(query))
-    if not all(holds(reading, table.name, _columns(table), row._asdict()) for row in rows):
-        raise forged(table.name)
-    return rows
-
-
-def _columns(table: Table) -> tuple[str, ...]:
-    return tuple(column.name for column in table.columns if column.name not in _UNSEALED)
 
 
 def add_client(tx: Transaction, row: ClientRow) -> None:
@@ -215,7 +177,7 @@ def use_refresh(tx: Transaction, digest: bytes) -> int:
     """Use up a refresh token that is good now; 1 if it was. Of two who try at once, one gets 0."""
     c = OAUTH_REFRESH.c
     good = (c.digest == digest, c.tenant == tx.scope.tenant, c.used_at.is_(None), c.expires_at > tx.now)
-    return tx.execute(update(OAUTH_REFRESH).where(*good).values(used_at=tx.now)).count
+    return change(tx, OAUTH_REFRESH, good, {"used_at": tx.now})
 
 
 def add_code(tx: Transaction, digest: bytes, row: CodeRow) -> None:
@@ -248,7 +210,7 @@ def use_code(tx: Transaction, digest: bytes) -> int:
     """Use up a code that is good now; 1 if it was. Of two who try at once, one gets 0."""
     c = OAUTH_CODE.c
     good = (c.digest == digest, c.tenant == tx.scope.tenant, c.used_at.is_(None), c.expires_at > tx.now)
-    return tx.execute(update(OAUTH_CODE).where(*good).values(used_at=tx.now)).count
+    return change(tx, OAUTH_CODE, good, {"used_at": tx.now})
 
 
 def add_device(tx: Transaction, user_digest: bytes, row: DeviceRow) -> None:
@@ -284,9 +246,7 @@ def find_device(reading: Reading, *, digest: bytes | None = None, user_digest: b
 def note_poll(tx: Transaction, digest: bytes, interval_s: int) -> None:
     """Note that a device asked; that is no decision, and leaves no event."""
     c = OAUTH_DEVICE.c
-    tx.execute_unrecorded(
-        update(OAUTH_DEVICE).where(c.digest == digest).values(polled_at=tx.now, interval_s=interval_s)
-    )
+    change(tx, OAUTH_DEVICE, (c.digest == digest,), {"polled_at": tx.now, "interval_s": interval_s}, recorded=False)
 
 
 def answer_device(tx: Transaction, digest: bytes, state: str, scope: str, owner: Owner) -> int:
@@ -314,7 +274,7 @@ def tenant_of(reading: Reading, *, refresh: bytes | None = None, device: bytes |
 def sweep(tx: Transaction, before: Instant) -> int:
     """Remove codes and refresh tokens that expired before; how many. Families stay, for the record."""
     tables: tuple[Table, ...] = (OAUTH_CODE, OAUTH_REFRESH, OAUTH_DEVICE)
-    return sum(tx.execute_unrecorded(delete(t).where(t.c.expires_at < before)).count for t in tables)
+    return sum(remove(tx, table, (table.c.expires_at < before,), recorded=False) for table in tables)
 
 
 def _client(row: Row[tuple[object, ...]]) -> ClientRow:

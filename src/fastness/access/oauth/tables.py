@@ -1,6 +1,6 @@
 """OAuth2: clients, what they were promised, and the families of their refresh tokens. Codes and tokens only as digests.
 
-`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.seals`.
+`seal` is a MAC of all columns that give rights, under a key that only the key ring holds: see `access.sealing`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 OAUTH_CLIENT = Table(
@@ -35,7 +36,7 @@ OAUTH_CLIENT = Table(
     Column("introspects", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column(since=0),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -52,7 +53,7 @@ OAUTH_FAMILY = Table(
     Column("thumbprint", String(64), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column(since=0),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_oauth_family_principal", "tenant", "principal"),
 )
@@ -65,7 +66,7 @@ OAUTH_REFRESH = Table(
     Column("family", String(36), nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column(),
     ForeignKeyConstraint(["tenant", "family"], ["oauth_family.tenant", "oauth_family.id"]),
 )
 
@@ -84,7 +85,7 @@ OAUTH_CODE = Table(
     Column("family", String(36), nullable=False),  # of what it is redeemed for
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("used_at", BigInteger),
-    Column("seal", LargeBinary(32)),
+    seal_column(summed=False),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
@@ -105,6 +106,6 @@ OAUTH_DEVICE = Table(
     Column("strength", Integer, nullable=False),
     Column("authenticated_at", BigInteger, nullable=False),
     Column("network", String(64)),  # from where the device asked
-    Column("seal", LargeBinary(32)),
+    seal_column("polled_at", "interval_s", since=0, summed=False),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )

@@ -16,6 +16,7 @@ import msgspec
 from fastness.access.quotas import records
 from fastness.access.quotas.stored import TOPIC
 from fastness.access.quotas.words import EACH, Kind, Quota, Shape
+from fastness.access.sealing.records import Seen
 from fastness.core.errors import Limited
 from fastness.core.limits import LARGEST_COST, Cap, Charge, Charged, Limit, LimitKey, Rate, Unit, Window, limit_key
 from fastness.core.settings import InvalidSetting
@@ -91,7 +92,7 @@ class QuotasProjection:
             Corrupt: the records hold what is no quota.
         """
         tenants: dict[str, dict[str, tuple[Quota, ...]]] = {}
-        for tenant, quota in records.all_quotas(reading):
+        for tenant, quota in records.all_quotas(reading, Seen()):
             subjects = tenants.setdefault(tenant, {})
             name = f"{quota.kind.value}:{quota.subject}"
             subjects[name] = (*subjects.get(name, ()), quota)

@@ -9,6 +9,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from fastness.access.quotas.tables import QUOTA, QUOTA_USE
 from fastness.access.quotas.words import Counter, Kind, Quota, Shape
+from fastness.access.sealing.records import Seen, genuine, put, remove
 from fastness.core.errors import Corrupt, Invalid
 from fastness.core.limits import LARGEST, Unit, Window
 from fastness.foundation.storage import Reading, Transaction
@@ -26,13 +27,12 @@ class UseRow(NamedTuple):
 def put_quota(tx: Transaction, quota: Quota) -> Quota | None:
     """Write a quota in place of the one before, and return that one."""
     before = drop_quota(tx, quota.kind, quota.subject, quota.unit, quota.window)
-    tx.execute(
-        insert(QUOTA).values(
-            tenant=tx.scope.tenant, kind=quota.kind.value, subject=quota.subject, unit=quota.unit.value,
-            window=quota.window.value, amount=quota.amount, shape=quota.shape.value, burst=quota.burst,
-            stops=quota.stops, alerts=" ".join(map(str, quota.alerts)), changed_at=tx.now,
-        )
-    )  # fmt: skip
+    values = {
+        "kind": quota.kind.value, "subject": quota.subject, "unit": quota.unit.value, "window": quota.window.value,
+        "amount": quota.amount, "shape": quota.shape.value, "burst": quota.burst, "stops": quota.stops,
+        "alerts": " ".join(map(str, quota.alerts)), "changed_at": tx.now,
+    }  # fmt: skip
+    put(tx, QUOTA, values)
     return before
 
 
@@ -40,11 +40,11 @@ def drop_quota(tx: Transaction, kind: Kind, subject: str, unit: Unit, window: Wi
     """Remove a quota, and return it."""
     c = QUOTA.c
     here = (c.tenant == tx.scope.tenant, c.kind == kind, c.subject == subject, c.unit == unit, c.window == window)
-    row = tx.execute(select(QUOTA).where(*here)).first()
-    if row is None:
+    found = genuine(tx, QUOTA, select(QUOTA).where(*here))
+    if not found:
         return None
-    tx.execute(delete(QUOTA).where(*here))
-    return _quota(row)
+    remove(tx, QUOTA, here)
+    return _quota(found[0])
 
 
 def find_quotas(reading: Reading, kind: Kind | None = None, subject: str | None = None) -> list[Quota]:
@@ -55,13 +55,13 @@ def find_quotas(reading: Reading, kind: Kind | None = None, subject: str | None 
         query = query.where(c.kind == kind)
     if subject is not None:
         query = query.where(c.subject == subject)
-    return [_quota(row) for row in reading.execute(query.order_by(c.kind, c.subject, c.unit, c.window))]
+    return [_quota(row) for row in genuine(reading, QUOTA, query.order_by(c.kind, c.subject, c.unit, c.window))]
 
 
-def all_quotas(reading: Reading) -> Iterator[tuple[str, Quota]]:
-    """The quotas of every tenant, each with its tenant."""
+def all_quotas(reading: Reading, seen: Seen) -> Iterator[tuple[str, Quota]]:
+    """The quotas of every tenant, each with its tenant; `seen` is told of rows that somebody else wrote."""
     c = QUOTA.c
-    for row in reading.execute(select(QUOTA).order_by(c.tenant, c.kind, c.subject, c.unit, c.window)):
+    for row in genuine(reading, QUOTA, select(QUOTA).order_by(c.tenant, c.kind, c.subject, c.unit, c.window), seen):
         yield row.tenant, _quota(row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 QUOTA = Table(
@@ -20,6 +21,7 @@ QUOTA = Table(
     Column("stops", Boolean, nullable=False),
     Column("alerts", String(64), nullable=False),  # percents, space between
     Column("changed_at", BigInteger, nullable=False),
+    seal_column(),
 )
 
 QUOTA_USE = Table(

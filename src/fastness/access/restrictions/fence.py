@@ -17,6 +17,7 @@ import msgspec
 from fastness.access.decisions import stepped_up
 from fastness.access.restrictions import records
 from fastness.access.restrictions.orders import TOPIC, Kind, Measure, opened
+from fastness.access.sealing.records import EVERYBODY, Seen
 from fastness.core.clock import Instant
 from fastness.core.errors import Corrupt, Forbidden, Limited
 from fastness.core.identity import (
@@ -45,9 +46,14 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Restrictions(msgspec.Struct, frozen=True):
-    """The snapshot of all restrictions of all tenants."""
+    """The snapshot of all restrictions of all tenants.
+
+    Attributes:
+        doubted: tenants of whom somebody else changed the rows, or `*`: nobody may do anything there until it was looked at.
+    """
 
     standing: tuple[Standing, ...]
+    doubted: frozenset[str] = frozenset()
 
 
 class RestrictionsProjection:
@@ -59,9 +65,11 @@ class RestrictionsProjection:
         """Those not lifted, of every tenant.
 
         Raises:
-            Corrupt: a row was changed.
+            Corrupt: a row holds no restriction.
         """
-        return Restrictions(tuple(_standing(row) for row in records.all_standing(reading)))
+        seen = Seen()
+        found = records.all_standing(reading, seen)
+        return Restrictions(tuple(_standing(row) for row in found), seen.doubted(reading))
 
 
 class Asking(NamedTuple):
@@ -91,12 +99,14 @@ class Fence:
     def __init__(self, restrictions: Restrictions) -> None:
         self._named: dict[tuple[str, str, str], list[Standing]] = {}
         self._networks: dict[tuple[str, int], dict[int, dict[int, list[Standing]]]] = {}
+        self._doubted = restrictions.doubted
         for each in restrictions.standing:
             if each.kind is Kind.ADDRESS:
                 self._add_network(each)
             else:
                 whose = each.target if each.kind is Kind.TENANT else each.tenant
                 self._named.setdefault((whose, each.kind, each.target), []).append(each)
+        self._anything = bool(self._named or self._networks or self._doubted)
 
     def _add_network(self, each: Standing) -> None:
         try:
@@ -118,7 +128,9 @@ class Fence:
                 raise _blocked(each)
 
     def bars(self, asking: Asking, now: Instant) -> bool:
-        """Whether a block stands against this request."""
+        """Whether a block stands against this request, or its tenant is in doubt."""
+        if self._in_doubt(asking.principal.tenant):
+            return True
         return any(each.measure is Measure.BLOCK and each.expires_at > now for each in self._matching(asking))
 
     def enforce(
@@ -130,9 +142,14 @@ class Fence:
             measures: those that are asked; a second factor is given by who has not given it yet.
 
         Raises:
-            Forbidden: `restricted`, or `step-up-required` where a second factor, given lately, would do.
+            Forbidden: `restricted`, `rows-doubtful`, or `step-up-required` where a second factor, given lately, would do.
             Limited: it comes faster than a throttle lets it.
         """
+        if not self._anything:
+            return
+        if self._in_doubt(asking.principal.tenant):
+            message = "somebody changed the records behind the back of this house"
+            raise Forbidden("rows-doubtful", message, "Whoever runs it sees more by: fastness doctor.")
         found = [each for each in self._matching(asking) if each.expires_at > now and each.measure in measures]
         for each in sorted(found, key=lambda each: each.measure is not Measure.BLOCK):
             if each.measure is Measure.BLOCK:
@@ -148,6 +165,9 @@ class Fence:
                     raise Limited(
                         "restricted", "this is slowed down at the moment", "Come back later.", taken.retry_after_s
                     )
+
+    def _in_doubt(self, tenant: str) -> bool:
+        return bool(self._doubted) and (tenant in self._doubted or EVERYBODY in self._doubted)
 
     def _matching(self, asking: Asking) -> Iterator[Standing]:
         who = asking.principal

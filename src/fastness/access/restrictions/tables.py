@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 RESTRICTION = Table(
@@ -22,5 +23,6 @@ RESTRICTION = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("lifted_at", BigInteger),
     Column("lifted_by", String(80)),
+    seal_column(),
     Index("ix_restriction_standing", "tenant", "lifted_at", "expires_at"),
 )

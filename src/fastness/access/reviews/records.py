@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, select
 
 from fastness.access.reviews.tables import REVIEW, REVIEW_ITEM, REVIEWER
+from fastness.access.sealing.records import change, genuine, put
 from fastness.core.clock import Instant
 from fastness.core.identity import PrincipalId
 from fastness.foundation.storage import Reading, Transaction
@@ -41,28 +42,30 @@ class ItemRow(NamedTuple):
     applied_at: Instant | None = None
 
 
+RowT = TypeVar("RowT", ReviewRow, ItemRow)
+
+
 def add_review(tx: Transaction, row: ReviewRow, reviewers: Iterable[PrincipalId], items: list[ItemRow]) -> None:
     """Write a campaign with all that is to be decided."""
-    key = {"tenant": tx.scope.tenant, "review": row.id}
-    tx.execute(insert(REVIEW).values(**row._asdict(), tenant=tx.scope.tenant))
-    tx.execute(insert(REVIEWER), [{**key, "principal": reviewer} for reviewer in sorted(reviewers)])
-    tx.execute(insert(REVIEW_ITEM), [{**key, **item._asdict()} for item in items])
+    put(tx, REVIEW, row._asdict())
+    put(tx, REVIEWER, *({"review": row.id, "principal": reviewer} for reviewer in sorted(reviewers)))
+    put(tx, REVIEW_ITEM, *({"review": row.id, **item._asdict()} for item in items))
 
 
 def find_reviews(reading: Reading, review: str | None = None) -> list[ReviewRow]:
     """The campaigns of the tenant, oldest first, or the one."""
     c = REVIEW.c
-    query = select(*(c[name] for name in ReviewRow._fields)).where(c.tenant == reading.scope.tenant)
+    query = select(REVIEW).where(c.tenant == reading.scope.tenant)
     if review is not None:
         query = query.where(c.id == review)
-    return [ReviewRow(*row) for row in reading.execute(query.order_by(c.created_at, c.id))]
+    return [_plain(ReviewRow, row) for row in genuine(reading, REVIEW, query.order_by(c.created_at, c.id))]
 
 
 def find_reviewers(reading: Reading, review: str) -> frozenset[PrincipalId]:
     """Who decides in a campaign."""
     c = REVIEWER.c
-    query = select(c.principal).where(c.tenant == reading.scope.tenant, c.review == review)
-    return frozenset(PrincipalId(row.principal) for row in reading.execute(query))
+    query = select(REVIEWER).where(c.tenant == reading.scope.tenant, c.review == review)
+    return frozenset(PrincipalId(row.principal) for row in genuine(reading, REVIEWER, query))
 
 
 def find_items(
@@ -70,23 +73,27 @@ def find_items(
 ) -> list[ItemRow]:
     """What is decided in a campaign, by number: all, the one, or what is still open."""
     c = REVIEW_ITEM.c
-    query = select(*(c[name] for name in ItemRow._fields)).where(c.tenant == reading.scope.tenant, c.review == review)
+    query = select(REVIEW_ITEM).where(c.tenant == reading.scope.tenant, c.review == review)
     if number is not None:
         query = query.where(c.number == number)
     if undecided:
         query = query.where(c.decision.is_(None))
-    return [ItemRow(*row) for row in reading.execute(query.order_by(c.number).limit(limit))]
+    return [_plain(ItemRow, row) for row in genuine(reading, REVIEW_ITEM, query.order_by(c.number).limit(limit))]
 
 
 def put_item(tx: Transaction, review: str, row: ItemRow) -> None:
     """Write what was decided."""
     c = REVIEW_ITEM.c
     here = (c.tenant == tx.scope.tenant, c.review == review, c.number == row.number)
-    tx.execute(update(REVIEW_ITEM).where(*here).values(**row._asdict()))
+    change(tx, REVIEW_ITEM, here, row._asdict())
 
 
 def mark_closed(tx: Transaction, review: str) -> int:
     """Close a campaign that is open; the number of rows changed."""
     c = REVIEW.c
     here = (c.tenant == tx.scope.tenant, c.id == review, c.closed_at.is_(None))
-    return tx.execute(update(REVIEW).where(*here).values(closed_at=tx.now)).count
+    return change(tx, REVIEW, here, {"closed_at": tx.now})
+
+
+def _plain(shape: type[RowT], row: Row[Any]) -> RowT:
+    return shape(*(getattr(row, name) for name in shape._fields))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 REVIEW = Table(
@@ -16,6 +17,7 @@ REVIEW = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("deadline", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
+    seal_column(),
 )
 
 REVIEWER = Table(
@@ -24,6 +26,7 @@ REVIEWER = Table(
     Column("tenant", String(64), primary_key=True),
     Column("review", String(36), primary_key=True),
     Column("principal", String(80), primary_key=True),
+    seal_column(),
     ForeignKeyConstraint(["tenant", "review"], ["access_review.tenant", "access_review.id"]),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
@@ -45,6 +48,7 @@ REVIEW_ITEM = Table(
     Column("decided_at", BigInteger),
     Column("ends_at", BigInteger),  # of what was decided to expire
     Column("applied_at", BigInteger),
+    seal_column(),
     ForeignKeyConstraint(["tenant", "review"], ["access_review.tenant", "access_review.id"]),
     Index("ix_access_review_item_open", "tenant", "review", "applied_at"),
 )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import insert, select, update
 
 from fastness.access.scim.tables import SCIM_GROUP, SCIM_USER
+from fastness.access.sealing.records import change, genuine, put
 from fastness.core.clock import Instant
 from fastness.core.identity import PrincipalId
 from fastness.foundation.storage import Reading, Transaction
@@ -37,30 +38,30 @@ class GroupRow(NamedTuple):
 
 def add_user(tx: Transaction, row: UserRow) -> None:
     """Write a user."""
-    tx.execute(insert(SCIM_USER).values(**row._asdict(), tenant=tx.scope.tenant, deleted_at=None))
+    put(tx, SCIM_USER, row._asdict())
 
 
 def find_users(reading: Reading, **equal: Any) -> list[UserRow]:
     """The users whose columns equal these values, in the order of their making; without any, all."""
     c = SCIM_USER.c
-    columns = [c[name] for name in UserRow._fields]
-    query = select(*columns).where(c.tenant == reading.scope.tenant, c.deleted_at.is_(None))
+    query = select(SCIM_USER).where(c.tenant == reading.scope.tenant, c.deleted_at.is_(None))
     query = query.where(*(c[name] == value for name, value in equal.items())).order_by(c.created_at, c.id)
-    return [UserRow(*row) for row in reading.execute(query)]
+    found = genuine(reading, SCIM_USER, query)
+    return [UserRow(*(getattr(row, name) for name in UserRow._fields)) for row in found]
 
 
 def change_user(tx: Transaction, row: UserRow) -> int:
     """Write a user anew if it still has the version before; the number of rows changed."""
     c = SCIM_USER.c
     here = (c.tenant == tx.scope.tenant, c.id == row.id, c.version == row.version - 1, c.deleted_at.is_(None))
-    return tx.execute(update(SCIM_USER).where(*here).values(**row._asdict())).count
+    return change(tx, SCIM_USER, here, row._asdict())
 
 
 def delete_user(tx: Transaction, user: str) -> None:
     """Forget what was sent about a user; that there was one stays."""
     c = SCIM_USER.c
     values = {"deleted_at": tx.now, "document": "{}", "external_id": None, "user_key": ""}
-    tx.execute(update(SCIM_USER).where(c.tenant == tx.scope.tenant, c.id == user).values(**values))
+    change(tx, SCIM_USER, (c.tenant == tx.scope.tenant, c.id == user), values)
 
 
 def put_group(tx: Transaction, row: GroupRow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 SCIM_USER = Table(
@@ -19,6 +20,7 @@ SCIM_USER = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    seal_column(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
     Index("ix_scim_user_key", "tenant", "user_key"),
     Index("ix_scim_user_principal", "tenant", "principal"),

@@ -7,6 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from fastness.access import records as members
+from fastness.access.sealing.records import EVERYBODY, Seen
 from fastness.access.tokens import jose, records
 from fastness.access.tokens.keys import TOPIC, Signers
 from fastness.core.errors import Invalid
@@ -73,12 +74,15 @@ class TokenKeysProjection:
         self._audience = audience
 
     def load(self, reading: Reading) -> TokenKeys:
-        """The snapshot as of `reading`, of every tenant.
+        """The snapshot as of `reading`, of every tenant; of one whose rows were put back or removed, nobody is active.
 
         Raises:
             Corrupt: a signing key is not what the ring wrapped.
         """
-        floors = records.all_floors(reading)
+        seen = Seen()
+        floors, denied = records.all_floors(reading, seen), records.all_denied(reading, seen)
+        holders = members.all_principals(reading, seen)
+        doubted = seen.doubted(reading)
         return TokenKeys(
             self._issuer,
             self._audience,
@@ -88,9 +92,13 @@ class TokenKeysProjection:
             },
             {
                 f"{tenant}/{row.id}": Holder(
-                    row.kind, row.roles, row.active, floors.get((tenant, row.id), 0), row.grants
+                    row.kind,
+                    row.roles,
+                    row.active and doubted.isdisjoint((tenant, EVERYBODY)),
+                    floors.get((tenant, row.id), 0),
+                    row.grants,
                 )
-                for (tenant, _), row in members.all_principals(reading, []).items()
+                for (tenant, _), row in holders.items()
             },
-            frozenset(f"{tenant}/{identifier}" for tenant, identifier in records.all_denied(reading)),
+            frozenset(f"{tenant}/{identifier}" for tenant, identifier in denied),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Integer, LargeBinary, String, Table
 
+from fastness.access.sealing.tables import seal_column
 from fastness.foundation.storage import METADATA
 
 TOKEN_KEY = Table(
@@ -18,6 +19,7 @@ TOKEN_KEY = Table(
     Column("wrapped", LargeBinary, nullable=False),  # the private key; the public one is made from it
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
+    seal_column(),
 )
 
 TOKEN_DENIED = Table(
@@ -26,6 +28,7 @@ TOKEN_DENIED = Table(
     Column("tenant", String(64), primary_key=True),
     Column("id", String(100), primary_key=True),  # of a token, a family, or client/ID
     Column("expires_at", BigInteger, nullable=False, index=True),  # from then on its tokens are refused by themselves
+    seal_column(),
 )
 
 TOKEN_FLOOR = Table(
@@ -34,5 +37,6 @@ TOKEN_FLOOR = Table(
     Column("tenant", String(64), primary_key=True),
     Column("principal", String(80), primary_key=True),
     Column("not_before", BigInteger, nullable=False),  # tokens issued before are refused
+    seal_column(),
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )

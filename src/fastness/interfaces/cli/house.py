@@ -129,6 +129,9 @@ def doctor(
     context: typer.Context,
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    accept_rows: Annotated[
+        bool, typer.Option("--accept-rows", help="You have looked: the rows of access stand as they should.")
+    ] = False,
 ) -> None:
     """Show which layers of the sandbox hold, by attempting the forbidden act in each; check records, blobs and log.
 
@@ -141,8 +144,8 @@ def doctor(
     settings = load_settings(home, {}) if home.exists() else Settings()
     if home.exists() and not running(home.control_socket):
         with home.locked(), open_house(home, settings, options.passphrase(home), mend=repair) as house:
-            checks = examine(settings.sandbox, house, repair=repair)
-    elif repair:
+            checks = examine(settings.sandbox, house, repair=repair, accept_rows=accept_rows)
+    elif repair or accept_rows:
         raise Conflict(
             "home-unlocked", "there is no stopped house to repair", "Name it with --home, and stop `fastness up`."
         )

@@ -4,8 +4,8 @@ A seal covers the table's name and every column that matters, tenant and key amo
 or moved to somebody else. Where the records were opened with a key ring, a row whose seal does not hold is refused: asked
 for by itself it raises `Corrupt("access-forged")`; out of a snapshot it is left out, which only ever takes rights away.
 
-What it misses: a row that stood there once can be put back by who kept a copy of it (the ledger has the later event), and
-a row can be deleted, which takes rights away. Rows of a house older than seals are trusted once: see `access.integrity`.
+What it misses: a row that stood there once can be put back by who kept a copy of it, and a row can be deleted: what seals add
+up to tells that, see `access.sealing.records`. Rows of a house older than seals are trusted once: see `access.integrity`.
 Cost: some microseconds a row.
 """
 
