@@ -123,6 +123,28 @@ def test_a_role_of_ones_own_making_permits_nothing() -> None:
         assert decide(made_up, action, MODEL, {"tenant": "default"}, policies).reason == "not-permitted"
 
 
+@pytest.mark.parametrize("crowd", ['resource.name == "m%d"', 'principal.id like "*-%d"'], ids=["looked up", "sieved"])
+def test_a_forbid_is_asked_however_many_rules_stand_around_it(crowd: str) -> None:
+    """Rules are left out only where they cannot match: a forbid with no condition, or one that errs, never is."""
+    rules = [
+        f'@id("p{n}") permit(principal, action == Action::"model.infer", resource) when {{ {crowd % n} }};'
+        for n in range(300)
+    ]
+    rules.append('@id("mine") permit(principal, action, resource) when { principal.id == "user:mallory" };')
+
+    def asked(*more: str) -> AccessDecision:
+        texts = {"a.cedar": "\n".join([*rules[:150], *more, *rules[150:]])}
+        return decide(mallory(), Action.MODEL_INFER, MODEL, {"tenant": "default"}, Policies.from_texts(texts))
+
+    assert asked().rules == ("mine",)
+    assert asked('@id("no") forbid(principal, action, resource);').rules == ("no",)
+    assert asked('@id("no") forbid(principal, action, resource) unless { principal.strength > 3 };').rules == ("no",)
+    overflow = "principal.strength - -9223372036854775807 > 5"
+    for body in (overflow, f'principal.tenant == "default" && {overflow}', f'{overflow} && resource.name == "other"'):
+        err = asked(f'@id("no") forbid(principal, action, resource) when {{ {body} }};')
+        assert (err.allow, err.reason) == (False, "policy-error")
+
+
 def test_an_answer_for_one_is_not_given_to_another() -> None:
     """The cache is warm with allows; everyone who differs in any way is asked about anew."""
     policies = Policies.shipped()

@@ -1,11 +1,11 @@
 """Cedar, through cedarpy: rules from texts, and what they say of one question.
 
 Cedar's cost is linear in the rules it is handed, so it is handed few: those whose scope takes in the action and, where an
-action has many, only those that could match. A rule that names a role, a principal or a resource in its scope, or whose
-condition begins with `attribute == literal`, is looked up by that; all others are always asked. What is left out cannot match
-and cannot err: a scope never errs, and `&&` stops at the first false. Each group is one prepared set; Cedar itself answers,
-and since rules do not see each other, the answers of the groups together are the answer of the whole set
-(`tests/property/test_access_rules.py` holds that against Cedar on whole random sets).
+action has many, only those that could match. They are looked up by what must hold for them to match (`guards.py`); what has
+no guard is always asked. Where many are left, a sieve is asked first: one rule for each lot of them, which holds where any of
+the lot does, for Cedar takes longer to begin with a rule than with a condition. Only lots that hold, or all where anything
+errs, are then asked rule by rule. Cedar itself answers throughout, and since rules do not see each other, the answers of the
+parts together are the answer of the whole set (`tests/property/test_access_rules.py` holds that against Cedar on whole random sets).
 
 Source: Cutler et al., "Cedar: A New Language for Expressive, Fast, Safe, and Analyzable Authorization", OOPSLA 2024,
 sections 3 (semantics) and 5 (policy slicing).
@@ -13,19 +13,22 @@ sections 3 (semantics) and 5 (policy slicing).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import cedarpy
 import msgspec
 
 from fastness.access.cedar_text import require_bounded
+from fastness.access.guards import ROLE, Atom, Guard, Scope, condition, distinct, either, guards, read_policy, share
 from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Obligation, Principal, Role
 
 UNNAMED: Final = "*"
 _ANNOTATIONS: Final = frozenset({"id", "says", "obliges"})
 _UNDIVIDED: Final = 48  # as many rules cost Cedar about as much as two calls
+_LOT: Final = 16  # rules that one of the sieve stands for: fewer make the sieve dear, more what is asked after it
 _OBLIGES = frozenset(Obligation)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -41,7 +44,7 @@ class Rule(NamedTuple):
         roles: the role in its scope, if there is one.
         says: its sentence, or empty.
         obliges: what it obliges to, if to anything.
-        narrow: its scope or its first comparison names a principal or a role.
+        narrow: its scope or a guard of it names a principal or a role.
         unconditional: it has neither `when` nor `unless`, and names no resource.
         document: Cedar's JSON of it.
     """
@@ -92,38 +95,10 @@ class Refused(ValueError):
     """The question does not fit the schema."""
 
 
-class _Entity(msgspec.Struct, frozen=True):
-    type: str
-    id: str
-
-
-class _Scope(msgspec.Struct, frozen=True):
-    op: str
-    entity: _Entity | None = None
-    entities: tuple[_Entity, ...] = ()
-
-
-class _Condition(msgspec.Struct, frozen=True):
-    kind: str
-    body: object
-
-
-class _Policy(msgspec.Struct, frozen=True):
-    effect: str
-    principal: _Scope
-    action: _Scope
-    resource: _Scope
-    conditions: tuple[_Condition, ...] = ()
-    annotations: dict[str, str | None] = {}
-
-
 class _PolicySet(msgspec.Struct, frozen=True, rename="camel"):
     static_policies: dict[str, msgspec.Raw]
     templates: dict[str, msgspec.Raw] = {}
     template_links: list[msgspec.Raw] = []
-
-
-_Key = tuple[str, str]
 
 
 class Rules:
@@ -132,7 +107,8 @@ class Rules:
     Args:
         texts: file name to Cedar text.
         schema: Cedar schema text.
-        undivided: as many rules of an action are asked in one piece.
+        undivided: as many rules of an action are asked in one piece; a sieve is worth its while for twice as many.
+        lot: rules that one of a sieve stands for.
 
     Attributes:
         by_id: the rules, in the order of their files.
@@ -142,14 +118,15 @@ class Rules:
         Invalid: `policies-empty`, `policies-large`, or `policies-unloadable` with what is wrong.
     """
 
-    def __init__(self, texts: Mapping[str, str], schema: str, undivided: int = _UNDIVIDED) -> None:
+    def __init__(self, texts: Mapping[str, str], schema: str, undivided: int = _UNDIVIDED, lot: int = _LOT) -> None:
         require_bounded(texts)
         try:
             self._schema = cedarpy.Schema.from_str(schema)
             self.by_id = _by_id(rule for file, text in texts.items() for rule in _parsed(file, text, self._schema))
             self.named = any(_speaks_of_names(rule) for rule in self.by_id.values())
-            self._ruling = {a: _Index(self._of(a, lifted=False), undivided) for a in Action}
-            self._lifted = {a: _Index(rules, undivided) for a in Action if (rules := self._of(a, lifted=True))}
+            self._ruling = {a: _Index(self._of(a, lifted=False), undivided, lot) for a in Action}
+            lifted = {a: rules for a in Action if (rules := self._of(a, lifted=True))}
+            self._lifted = {a: _Index(rules, undivided, lot) for a, rules in lifted.items()}
         except (ValueError, msgspec.MsgspecError) as error:
             raise Invalid(
                 "policies-unloadable", f"the policies do not load: {error}", "Mend the policy named."
@@ -177,7 +154,7 @@ class Rules:
         """
         entities = _entities(question)
         return {
-            rule.id: _asked(_prepared([rule]), question, entities, self._schema)
+            rule.id: _asked(_prepared([rule.document]), question, entities, self._schema)
             for rule in self.by_id.values()
             if question.action in rule.actions
         }
@@ -193,8 +170,8 @@ class _Facts:
         self._question = question
         self._values: dict[str, object] = {}
 
-    def get(self, path: str) -> object:
-        """The value at a path such as `context.tenant`; None where there is none."""
+    def get(self, path: str) -> tuple[object, ...]:
+        """The value at a path such as `context.tenant`; empty where there is none."""
         if not self._values:
             who, context = self._question.principal, msgspec.json.decode(self._question.context)
             self._values = {f"context.{name}": value for name, value in context.items()} | {
@@ -208,42 +185,104 @@ class _Facts:
                 "resource.kind": self._question.kind,
                 "resource.name": self._question.name,
             }
-        return self._values.get(path)
+        return (self._values[path],) if path in self._values else ()
 
 
 class _Index:
-    """The rules of one action, in groups by what a question must hold for them to match."""
+    """The rules of one action, in groups by what must hold for them to match."""
 
-    def __init__(self, rules: list[Rule], undivided: int) -> None:
-        groups: dict[_Key | None, list[Rule]] = {None: []}
+    def __init__(self, rules: list[Rule], undivided: int, lot: int) -> None:
+        told = {rule.id: guards(read_policy(rule.document)) if len(rules) > undivided else [] for rule in rules}
+        sizes = Counter(atom for each in told.values() for guard in each for atom in guard)
+
+        def asked_with(guard: Guard) -> tuple[float, list[Atom]]:
+            return sum(sizes[atom] * share(atom) for atom in guard), sorted(guard)
+
+        always: list[Rule] = []
+        groups: dict[Atom, list[Rule]] = {}
         for rule in rules:
-            key = None if len(rules) <= undivided else _key(rule)
-            groups.setdefault(key, []).append(rule)
-        self._always = _prepared(groups.pop(None))
-        self._groups = {key: _prepared(group) for key, group in groups.items() if key is not None}
-        self._paths = tuple(sorted({path for path, _ in self._groups}))
+            if not told[rule.id]:
+                always.append(rule)
+                continue
+            for atom in min(told[rule.id], key=asked_with):
+                groups.setdefault(atom, []).append(rule)
+        self._always = _Group(always, undivided, lot)
+        self._groups = {atom: _Group(group, undivided, lot) for atom, group in groups.items()}
+        self._paths = tuple(sorted({atom.path for atom in groups}))
+        self._lengths = {
+            path: tuple(sorted({len(atom.value) for atom in groups if atom.starts and atom.path == path}))
+            for path in self._paths
+        }
 
     def ask(self, question: Question, entities: cedarpy.Entities, schema: cedarpy.Schema, facts: _Facts) -> Answer:
-        """Ask the groups that could match, and put together what they say."""
-        answer = _asked(self._always, question, entities, schema)
+        """Ask the groups that could match, and put together what they say.
+
+        The first, of no guard, is always asked: it is refused by what does not fit the schema.
+        """
+        answer = self._always.ask(question, entities, schema)
         if not self._groups:
             return answer
-        answers = [answer]
-        answers += [_asked(group, question, entities, schema) for group in self._relevant(question, facts)]
-        forbids = frozenset[str]().union(*(a.forbids for a in answers))
-        permits = frozenset[str]() if forbids else frozenset[str]().union(*(a.permits for a in answers))
-        return Answer(permits, forbids, tuple(error for a in answers for error in a.errors))
+        atoms = (atom for path in self._paths for atom in self._atoms(path, question, facts))
+        return _joined(
+            [answer, *(group.ask(question, entities, schema) for atom in atoms if (group := self._groups.get(atom)))]
+        )
 
-    def _relevant(self, question: Question, facts: _Facts) -> Iterator[cedarpy.PolicySet]:
-        for path in self._paths:
-            value = facts.get(path)
-            if path == "role":
-                keys = [(path, _distinct(role)) for role in question.roles]
-            elif value is None:  # what is not known leaves nothing out
-                keys = [key for key in self._groups if key[0] == path]
-            else:
-                keys = [(path, _distinct(value))]
-            yield from (self._groups[key] for key in keys if key in self._groups)
+    def _atoms(self, path: str, question: Question, facts: _Facts) -> Iterator[Atom]:
+        """What holds of the question at a path, as far as any rule asks."""
+        for value in question.roles if path == ROLE else facts.get(path):
+            yield Atom(path, False, distinct(value))
+            if isinstance(value, str):
+                yield from (Atom(path, True, value[:n]) for n in self._lengths[path] if n <= len(value))
+
+
+class _Group:
+    """Rules that are asked together: all at once if they are few, else through a sieve."""
+
+    def __init__(self, rules: Sequence[Rule], undivided: int, lot: int) -> None:
+        self._whole = _prepared([rule.document for rule in rules])
+        self._lots: list[cedarpy.PolicySet] = []
+        if len(rules) <= 2 * undivided:
+            return
+        conditions = {rule.id: condition(read_policy(rule.document)) for rule in rules}
+        if any(found is None for found in conditions.values()):
+            return
+        alike = sorted(rules, key=lambda rule: _encode(conditions[rule.id]))  # those that match together, together
+        lots = [alike[at : at + lot] for at in range(0, len(alike), lot)]
+        try:
+            sieve = _prepared(
+                [_sieving(number, [conditions[rule.id] for rule in each]) for number, each in enumerate(lots)]
+            )
+        except (ValueError, RecursionError, msgspec.MsgspecError):  # too deep in one piece: it is asked rule by rule
+            return
+        self._sieve = sieve
+        self._lots = [_prepared([rule.document for rule in each]) for each in lots]
+
+    def ask(self, question: Question, entities: cedarpy.Entities, schema: cedarpy.Schema) -> Answer:
+        """What the rules say."""
+        if not self._lots:
+            return _asked(self._whole, question, entities, schema)
+        held = _asked(self._sieve, question, entities, schema)
+        if held.errors or 3 * len(held.permits) > len(self._lots):
+            return _asked(self._whole, question, entities, schema)
+        return _joined([_asked(self._lots[int(number)], question, entities, schema) for number in sorted(held.permits)])
+
+
+def _sieving(number: int, conditions: list[object]) -> bytes:
+    """Cedar's JSON of a rule that holds where any of the conditions does."""
+    any_of = {"kind": "when", "body": either(conditions)}
+    everything = {"op": "All"}
+    return _encode(
+        {
+            "effect": "permit", "principal": everything, "action": everything, "resource": everything,
+            "conditions": [any_of], "annotations": {"id": str(number)},
+        }
+    )  # fmt: skip
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    forbids = frozenset[str]().union(*(a.forbids for a in answers))
+    permits = frozenset[str]() if forbids else frozenset[str]().union(*(a.permits for a in answers))
+    return Answer(permits, forbids, tuple(error for a in answers for error in a.errors))
 
 
 def _asked(
@@ -301,7 +340,7 @@ def _parsed(file: str, text: str, schema: cedarpy.Schema) -> list[Rule]:
 
 
 def _rule(file: str, document: bytes) -> Rule:
-    policy = msgspec.json.decode(document, type=_Policy)
+    policy = read_policy(document)
     name = policy.annotations.get("id")
     if not name:
         raise ValueError(f"{file}: a policy lacks its @id(…)")
@@ -319,10 +358,14 @@ def _rule(file: str, document: bytes) -> Rule:
         frozenset({role.id}) if role is not None and role.type == "Role" else frozenset(),
         policy.annotations.get("says") or "",
         None if obliges is None else Obligation(obliges),
-        policy.principal.op not in {"All", "is"} or (_first(policy) or ("",))[0] == "principal.id",
+        policy.principal.op not in {"All", "is"} or any(_names_principals(guard) for guard in guards(policy)),
         not policy.conditions and policy.resource.op == "All",
         document,
     )
+
+
+def _names_principals(guard: Guard) -> bool:
+    return bool(guard) and all(atom.path == "principal.id" and not atom.starts for atom in guard)
 
 
 def _by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
@@ -336,7 +379,7 @@ def _by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
     return found
 
 
-def _actions(scope: _Scope) -> frozenset[Action]:
+def _actions(scope: Scope) -> frozenset[Action]:
     if scope.op == "All":
         return frozenset(Action)
     named = {e.id for e in (scope.entity, *scope.entities) if e is not None}
@@ -347,69 +390,10 @@ def _actions(scope: _Scope) -> frozenset[Action]:
     return frozenset(Action(name) for name in named)
 
 
-def _prepared(rules: list[Rule]) -> cedarpy.PolicySet:
-    policies = {f"policy{number}": msgspec.Raw(rule.document) for number, rule in enumerate(rules)}
+def _prepared(documents: list[bytes]) -> cedarpy.PolicySet:
+    policies = {f"policy{number}": msgspec.Raw(document) for number, document in enumerate(documents)}
     whole = {"staticPolicies": policies, "templates": {}, "templateLinks": []}
     return cedarpy.PolicySet.from_str(cedarpy.policies_from_json_str(_encode(whole).decode("utf-8")))
-
-
-def _key(rule: Rule) -> _Key | None:
-    """What a question must hold for the rule to match, if that can be told from its scope or its first comparison."""
-    policy = msgspec.json.decode(rule.document, type=_Policy)
-    for scope, path in ((policy.principal, "principal.id"), (policy.resource, "resource.name")):
-        entity = scope.entity
-        if scope.op in {"==", "in"} and entity is not None and not scope.entities:
-            if entity.type == "Role" and scope.op == "in" and path == "principal.id":
-                return "role", _distinct(entity.id)
-            if entity.type == {"principal.id": "Principal", "resource.name": "Resource"}[path]:
-                return path, _distinct(entity.id)  # nothing has such parents, so "in" is "=="
-    return _first(policy)
-
-
-def _first(policy: _Policy) -> _Key | None:
-    if policy.conditions and policy.conditions[0].kind == "when":
-        return _comparison(_conjuncts(policy.conditions[0].body)[0])
-    return None
-
-
-def contradicts(rule: Rule) -> str:
-    """Why the conditions of a rule can never hold, as far as comparisons and truth values tell; empty where they may."""
-    asked: dict[str, str] = {}
-    for condition in msgspec.json.decode(rule.document, type=_Policy).conditions:
-        if condition.body == {"Value": condition.kind == "unless"}:
-            return f"its {condition.kind} is never met"
-        for part in _conjuncts(condition.body) if condition.kind == "when" else ():
-            if part == {"Value": False}:
-                return "its when is never met"
-            compared = _comparison(part)
-            if compared is not None and asked.setdefault(*compared) != compared[1]:
-                return f"{compared[0]} cannot be two things"
-    return ""
-
-
-def _conjuncts(body: object) -> list[object]:
-    """What must hold for `body` to hold, in the order in which it is asked."""
-    if isinstance(body, dict) and "&&" in body:
-        return _conjuncts(body["&&"]["left"]) + _conjuncts(body["&&"]["right"])
-    return [body]
-
-
-def _comparison(body: object) -> _Key | None:
-    """Path and literal of `a.b == literal`."""
-    if not isinstance(body, dict) or "==" not in body:
-        return None
-    left, right = body["=="]["left"], body["=="]["right"]
-    try:
-        attribute, literal = left["."], right["Value"]
-        path = f"{attribute['left']['Var']}.{attribute['attr']}"
-    except (KeyError, TypeError):
-        return None
-    return (path, _distinct(literal)) if isinstance(literal, str | bool | int) else None
-
-
-def _distinct(value: object) -> str:
-    """A dictionary takes True for 1; Cedar does not."""
-    return f"{type(value).__name__ if isinstance(value, bool | int) else 'text'}:{value}"
 
 
 def _speaks_of_names(rule: Rule) -> bool:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastness.access.cedar import Rule as Policy
-from fastness.access.cedar import contradicts
 from fastness.access.decisions import Policies
 from fastness.access.duties import ACTS
+from fastness.access.guards import contradicts
 from fastness.core.errors import Invalid
 from fastness.core.findings import Finding, Rule, Severity, Verdict, judge
 from fastness.core.identity import Action, Role
@@ -122,7 +122,7 @@ def _never(rule: Policy) -> str:
         return f"nobody holds the role {min(unknown)!r}"
     if not rule.actions:
         return "it names no action"
-    return contradicts(rule)
+    return contradicts(rule.document)
 
 
 def _permitted(rule: Policy, action: Action, shipped: list[Policy]) -> bool:
