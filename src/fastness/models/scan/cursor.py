@@ -16,13 +16,18 @@ class Truncated(Exception):
 
 
 class Cursor:
-    """A position in a source, with a window of bytes behind it."""
+    """A position in a source, with a window of bytes behind it.
 
-    __slots__ = ("_base", "_buffer", "_index", "_source", "end")
+    Attributes:
+        source: whose bytes they are.
+        end: where it ends for this reader.
+    """
+
+    __slots__ = ("_base", "_buffer", "_index", "end", "source")
 
     def __init__(self, source: RandomAccess, start: int = 0, end: int | None = None) -> None:
         self.end = source.size if end is None else min(end, source.size)
-        self._source = source
+        self.source = source
         self._base = start
         self._buffer = b""
         self._index = 0
@@ -95,7 +100,7 @@ class Cursor:
         start = self.position
         if start + count > self.end:
             return False
-        self._buffer = self._source.read_at(start, min(max(count, WINDOW), self.end - start))
+        self._buffer = self.source.read_at(start, min(max(count, WINDOW), self.end - start))
         self._base, self._index = start, 0
         return len(self._buffer) >= count
 

@@ -77,8 +77,20 @@ NAME_MISMATCH = Rule(
     "Filters that go by the name let such a file through, and loaders that go by the content then run it.",
     "Rename the file to what it is, or find out why it was renamed.", {**MAPS, "cwe": "CWE-646"},
 )  # fmt: skip
+INDEX = Rule(
+    "index-out-of-range", "A number that leads out of an array", Severity.HIGH,
+    "Compiled code follows children of trees, features, points and indices of matrices without asking: one that leads out of its "
+    "array reads, or writes, memory that is not the model's, when the model is loaded or first used; one that leads back never ends.",
+    f"No honest library writes this: do not load it. {SAFE_FORMAT}", {**MAPS, "cwe": "CWE-125", "atlas": "AML.T0011.000"},
+)  # fmt: skip
+UNFOLLOWED = Rule(
+    "index-unfollowed", "Numbers that lead somewhere, and could not be followed", Severity.MEDIUM,
+    "Compiled code will follow them without asking; where they do not stand in the file in a form that is known, nothing says "
+    "that they stay within their arrays.",
+    f"Save the model again with the library that made it. {SAFE_FORMAT}", {**MAPS, "cwe": "CWE-125"},
+)  # fmt: skip
 
 RULES = (
     FORMAT_UNKNOWN, FILE_EMPTY, BYTES_UNEXPLAINED, BUDGET_SPENT, READER_FAILED, UNREADABLE, PATH_LINK, PATH_SPECIAL,
-    PATH_HARD_LINK, PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, NAME_MISMATCH,
+    PATH_HARD_LINK, PATH_CHANGED, SCANNER_CRASHED, SCANNER_TIMEOUT, NAME_MISMATCH, INDEX, UNFOLLOWED,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
-from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, arm, watch
+from fastness.models.scan.machine.machine import MEMO_GAP, SET_DTYPE, SHORT_NAME, Machine, arm, tally, watch
 from fastness.models.scan.machine.persistent import Source, made, of_torch
 from fastness.models.scan.machine.trace import Dialect, Sight
 from fastness.models.scan.machine.values import (
@@ -82,6 +82,8 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
             m.stumble(f"fills a {target.kind}")
         if target.notes.sealed:
             m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
+        if m.counting:
+            tally(m, target, items)
         target.extend(items)
         if m.armable:
             _arm(m, target, items)
@@ -128,9 +130,14 @@ def _dict(m: Machine, _: object) -> None:
     items = m.pop_mark()
     if len(items) % 2:
         m.stumble("makes a dict of an odd number of keys and values")
+    counted = items if m.counting else []
     _push_items(m, "dict", items)
-    if m.armable:
-        _arm(m, m.stack[-1], items)
+    made = m.stack[-1]
+    if isinstance(made, MapOf):
+        if counted:
+            tally(m, made, counted)
+        if m.armable:
+            arm(m, made, items)
 
 
 def _arm(m: Machine, target: object, items: list[object]) -> None:
@@ -281,6 +288,8 @@ def _frame(m: Machine, argument: object) -> None:
 def _stop(m: Machine, _: object) -> None:
     if not m.stack or m.stack[-1] is MARK:
         m.stumble("returns nothing")
+    else:
+        m.trace.result = m.stack[-1]
     m.trace.stopped = True
 
 

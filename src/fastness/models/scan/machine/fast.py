@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS
+from fastness.models.scan.machine.followed import is_followed
 from fastness.models.scan.machine.machine import MEMO_GAP, Machine, arm, watch
 from fastness.models.scan.machine.opcodes import OPCODES
 from fastness.models.scan.machine.states import is_managed
@@ -225,7 +226,7 @@ def _mark(window: bytes, at: int, m: Machine) -> int:
     m.marks.append(len(stack))
     stack.append(MARK)
     number = _PACKED.get(window[at])
-    while number and _many(window, at, number.size) and (run := _NUMBERS.match(window, at, m.limit)):
+    while number and not m.counting and _many(window, at, number.size) and (run := _NUMBERS.match(window, at, m.limit)):
         end = run.end()
         some = min(end, at + KEPT_ITEMS * number.size)  # a container keeps no more
         stack += [value for (value,) in number.iter_unpack(window[at:some])]
@@ -278,7 +279,7 @@ def _tuple_of(length: int) -> Step:
 def _append(window: bytes, at: int, m: Machine) -> int:
     del window
     stack = m.stack
-    if len(stack) < 2 or type(stack[-2]) is not ListOf or stack[-1] is MARK:
+    if m.counting or len(stack) < 2 or type(stack[-2]) is not ListOf or stack[-1] is MARK:
         return -1
     target = stack[-2]
     target.extend([stack.pop()])
@@ -290,7 +291,7 @@ def _append(window: bytes, at: int, m: Machine) -> int:
 def _appends(window: bytes, at: int, m: Machine) -> int:
     del window
     stack, marks = m.stack, m.marks
-    if not marks or not marks[-1]:
+    if m.counting or not marks or not marks[-1]:
         return -1
     target = stack[marks[-1] - 1]
     if type(target) is not ListOf:
@@ -304,7 +305,7 @@ def _appends(window: bytes, at: int, m: Machine) -> int:
 def _setitem(window: bytes, at: int, m: Machine) -> int:
     del window
     stack = m.stack
-    if len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].notes.sealed:
+    if m.counting or len(stack) < 3 or type(stack[-3]) is not MapOf or stack[-3].notes.sealed:
         return -1
     if m.marks and m.marks[-1] >= len(stack) - 2:
         return -1
@@ -322,7 +323,7 @@ def _setitem(window: bytes, at: int, m: Machine) -> int:
 def _setitems(window: bytes, at: int, m: Machine) -> int:
     del window
     stack, marks = m.stack, m.marks
-    if not marks or not (mark := marks[-1]) or not (len(stack) - mark) % 2:
+    if m.counting or not marks or not (mark := marks[-1]) or not (len(stack) - mark) % 2:
         return -1
     target = stack[mark - 1]
     if type(target) is not MapOf or target.notes.sealed:
@@ -363,6 +364,7 @@ def _build(window: bytes, at: int, m: Machine) -> int:
         or target.walked
         or target.maker in _MANAGED
         or is_managed(target.maker)
+        or is_followed(target.maker)
     ):
         return -1
     del stack[-1]

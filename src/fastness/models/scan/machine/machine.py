@@ -11,6 +11,8 @@ import re
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.machine.arrays import DTYPES, WRAPPERS, HiddenObjects, NotUnderstood, check_dtype
+from fastness.models.scan.machine.contents import GIVEN, Contents
+from fastness.models.scan.machine.followed import COUNTED, FOLLOWED, is_followed, problem_of
 from fastness.models.scan.machine.specials import (
     CLASS_MAKERS,
     CODE_MAKERS,
@@ -31,6 +33,7 @@ from fastness.models.scan.machine.specials import (
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.states import is_managed, judged_state
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
+from fastness.models.scan.machine.trees import TREE
 from fastness.models.scan.machine.values import (
     AMPLIFIED,
     DEEPEST,
@@ -60,10 +63,13 @@ REBUILDERS = frozenset(
         "copyreg.__newobj__",
         "numpy.core.multiarray._reconstruct",
         "numpy._core.multiarray._reconstruct",
+        "sklearn.neighbors._kd_tree.newObj",
+        "sklearn.neighbors._ball_tree.newObj",
+        "sklearn.metrics._dist_metrics.newObj",
     }
 )
 
-_GIVEN = DTYPES | {ENCODER}
+_GIVEN = DTYPES | {ENCODER, TREE} | GIVEN
 """What they were given matters later."""
 SET_DTYPE = "numpy.dtype.__setstate__"
 
@@ -90,6 +96,8 @@ class Machine:
         loaders: the functions among the imports that read models from bytes.
         stumbled: whether an instruction was broken.
         ran: instructions that were passed over many at a time.
+        loose: compiled trees that no estimator has taken, by their identity.
+        counting: whether a class was named that goes by the numbers in a dict or in lists, which are counted from then on.
     """
 
     def __init__(self, cursor: Cursor, budget: Budget, catalogue: Catalogue, dialect: Dialect) -> None:
@@ -113,6 +121,9 @@ class Machine:
         self.frame_end = -1
         self.wrapper: Made | None = None
         self.trace = Trace(cursor.position, budget)
+        self.contents = Contents(cursor.source, budget)
+        self.loose: dict[int, Made] = {}
+        self.counting = False
 
     def pop(self) -> object:
         """Take the top value; an unknown one, and an event, where there is none."""
@@ -175,6 +186,7 @@ class Machine:
             late = Loader(module, name, standing)
             self.loaders.append(late)
             return late  # told at the end, if anything holds it
+        self.counting = self.counting or path in COUNTED
         value = Global(module, name, standing)
         self.see(Sight.IMPORT, value.path[:SHORT_NAME], value.standing)
         return value
@@ -223,6 +235,8 @@ class Machine:
             self._give(target, state)
             if target.maker in DTYPES:
                 self._set_dtype(target, state)
+            if is_followed(target.maker):
+                _follow(self, target, state)
             if target.maker in DTYPES or target.maker in WRAPPERS:
                 target.state = state
             if self.dialect is Dialect.JOBLIB and target.maker in WRAPPERS:
@@ -264,6 +278,38 @@ class Machine:
             self.see(Sight.CALL, SET_DTYPE, standing, state)
         if isinstance(state, Items) and len(state.kept) > 4 and isinstance(state.kept[4], Items):
             noted(state.kept[4]).sealed = True
+
+
+def _follow(m: Machine, target: Made, state: object) -> None:
+    """Hold the numbers of a state against what compiled code reaches by them.
+
+    A state is given once: another one would replace numbers that somebody holds by then.
+    """
+    if target.state is not None:
+        m.see(Sight.INDEX, f"{target.maker}: its numbers are replaced when others may hold them")
+    target.state = state
+    problem, known = problem_of(m.contents, target, state)
+    if problem:
+        m.see(Sight.INDEX if known else Sight.UNFOLLOWED, f"{target.maker}: {problem}"[:SHORT_NAME])
+    if target.maker == TREE:
+        m.loose[id(target)] = target
+    elif target.maker in FOLLOWED and isinstance(state, Items):
+        for held in [one for one in state.kept if isinstance(one, Made)] if m.loose else ():
+            m.loose.pop(id(held), None)
+
+
+def tally(m: Machine, target: Items, items: list[object]) -> None:
+    """Take note of the whole numbers among the values that a dict takes in, and of what changes under compiled code."""
+    if target.notes.followed:
+        m.see(Sight.INDEX, f"a {target.kind}: its numbers are changed when compiled code goes by them")
+    if target.kind == "dict":
+        numbers = [one for one in map(m.contents.number, items[1::2]) if one is not None]
+        notes = noted(target)
+        count, low, high = notes.tally
+        if numbers:
+            fresh = (min(numbers), max(numbers))
+            low, high = (min(low, fresh[0]), max(high, fresh[1])) if count else fresh
+        notes.tally = count + len(numbers), low, high
 
 
 def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], args: object) -> Made | Global:
@@ -323,7 +369,10 @@ def arm(m: Machine, target: MapOf, items: list[object]) -> None:
 
 
 def tell_held(m: Machine) -> None:
-    """Record which functions that read models from bytes are held by something, beside being called."""
+    """Record which functions that read models from bytes are held by something, beside being called, and which trees."""
+    for tree in m.loose.values():
+        if tree is not m.trace.result:
+            m.see(Sight.UNFOLLOWED, f"{tree.maker}: no estimator holds it, so that nothing says which data it is given")
     for loader in m.loaders:
         if loader.pushed > loader.called:
             m.see(Sight.IMPORT, loader.path, loader.standing)

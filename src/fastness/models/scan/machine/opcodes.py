@@ -72,7 +72,7 @@ def _float_line(cursor: Cursor) -> float:
 def _text_line(cursor: Cursor) -> str | Text:
     line = cursor.line(TEXT_LINE)
     try:
-        return _kept(line.decode("raw-unicode-escape"))
+        return _kept(line.decode("raw-unicode-escape"), cursor, len(line), "raw-unicode-escape")
     except UnicodeDecodeError as error:
         raise BadArgument("a line that is not escaped text") from error
 
@@ -89,18 +89,22 @@ def _two_lines(cursor: Cursor) -> tuple[str, str]:
 
 
 def _quoted_line(cursor: Cursor) -> str | Text:
-    line = cursor.line(TEXT_LINE).strip()
+    whole = cursor.line(TEXT_LINE)
+    line = whole.strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in {b"'", b'"'}:
         raise BadArgument("a string without its quotes")
     try:
         text, _ = codecs.escape_decode(line[1:-1])
     except ValueError as error:
         raise BadArgument("a string with a broken escape") from error
-    return _kept(text.decode("latin-1"))
+    return _kept(text.decode("latin-1"), cursor, len(whole), "quoted")
 
 
-def _kept(value: str) -> str | Text:
-    return value if len(value) <= SHORT_TEXT or _is_template(value) else Text(len(value), value[:HEAD])
+def _kept(value: str, cursor: Cursor, length: int, form: str) -> str | Text:
+    """A text of a line that has just been passed."""
+    if len(value) <= SHORT_TEXT or _is_template(value):
+        return value
+    return Text(len(value), value[:HEAD], cursor.position - length - 1, length, form)
 
 
 def _is_template(value: str) -> bool:
@@ -146,7 +150,7 @@ def _string(width: int, *, signed: bool = False) -> Callable[[Cursor], str | Tex
     def read(cursor: Cursor) -> str | Text:
         length, head = counted(cursor)
         text = head.decode("latin-1")
-        return Text(length, text[:HEAD]) if length > SHORT_TEXT else text
+        return Text(length, text[:HEAD], cursor.position - length, length, "latin-1") if length > SHORT_TEXT else text
 
     return read
 

@@ -13,13 +13,14 @@ from fastness.core.errors import TooLarge
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import WINDOW, Cursor, Truncated
 from fastness.models.scan.machine.arrays import NotUnderstood, raw_array
+from fastness.models.scan.machine.contents import Place
 from fastness.models.scan.machine.effects import EFFECTS, Effect
 from fastness.models.scan.machine.fast import LONGEST, Sprint, sprint
 from fastness.models.scan.machine.machine import Machine, tell_held
 from fastness.models.scan.machine.opcodes import OPCODES, PUSHING, Argument, BadArgument
 from fastness.models.scan.machine.standing import catalogue
 from fastness.models.scan.machine.trace import Dialect, Sight, Spent, Trace
-from fastness.models.scan.machine.values import OPAQUE, Made
+from fastness.models.scan.machine.values import OPAQUE, Made, noted
 
 BATCH = 1024
 _STEPS: dict[int, tuple[str, Argument | None, Effect]] = {
@@ -160,6 +161,7 @@ def _step_over(machine: Machine, wrapper: Made, depth: int) -> None:
         if not array.objects:
             if array.padded:
                 cursor.skip(cursor.take(1)[0])
+            wrapper.args = Place(cursor.position, array.size)
             cursor.skip(array.size)
             return
     except NotUnderstood as error:
@@ -170,5 +172,8 @@ def _step_over(machine: Machine, wrapper: Made, depth: int) -> None:
         return
     inner = run(cursor, machine.budget, machine.dialect, depth + 1)
     trace.events += inner.events
+    wrapper.args = inner.result
+    if isinstance(inner.result, Made) and inner.result.notes.columns:
+        noted(wrapper).columns, noted(wrapper).categories = inner.result.notes.columns, inner.result.notes.categories
     if not inner.stopped:
         trace.broken = machine.at

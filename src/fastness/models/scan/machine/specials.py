@@ -74,7 +74,7 @@ def piece_of(args: object) -> Text | None:
     whole = parts[0] if len(parts) == 1 else None
     if isinstance(whole, Made) and whole.maker == ENCODER and whole.standing is Standing.REVIEWED:
         whole = _first(whole.args)
-    return whole if isinstance(whole, Text) and whole.at >= 0 else None
+    return whole if isinstance(whole, Text) and whole.at >= 0 and not whole.form else None
 
 
 def is_special(callee: Global) -> bool:

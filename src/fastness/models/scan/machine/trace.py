@@ -32,6 +32,8 @@ class Sight(StrEnum):
     CODE = "code"
     GAP = "gap"
     NAMED = "named"
+    INDEX = "index"
+    UNFOLLOWED = "unfollowed"
 
 
 class Dialect(StrEnum):
@@ -75,6 +77,7 @@ class Trace:
         array: offset of the first raw array stepped over, or -1.
         storages: those that torch's persistent ids ask for, by key, each once.
         pieces: bytes that are read as a model of their own; as a text where pickle writes them so.
+        result: what it returns.
         conflicts: key and offset where one is described otherwise than before; the first few.
     """
 
@@ -88,6 +91,7 @@ class Trace:
     storages: dict[str, Storage] = field(default_factory=dict)
     conflicts: list[tuple[str, int]] = field(default_factory=list)
     pieces: list[Text] = field(default_factory=list)
+    result: object = None
     _times: dict[tuple[Sight, str, Standing], int] = field(default_factory=dict)
 
     def ask(self, storage: Storage) -> None:

@@ -49,16 +49,18 @@ class Mark:
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A text or bytes too long to keep: its length and its beginning; where it is written as it is, also the place.
+    """A text or bytes too long to keep: its length, its beginning, and the place where it is written.
 
     Attributes:
-        size: bytes that it takes there; a text is UTF-8.
+        size: bytes that it takes there.
+        form: how a text is written there, where it is not UTF-8: `latin-1`, `raw-unicode-escape`, or `quoted`.
     """
 
     length: int
     head: str | bytes
     at: int = -1
     size: int = 0
+    form: str = ""
 
 
 class Global:
@@ -104,9 +106,24 @@ class Notes:
         armed: keys of a dict that matter where it becomes the state of an object, or what such a state has put before the
             attributes of its class.
         sealed: an element type keeps it, and would not notice a change.
+        columns: how many columns of data the trees within it read.
+        categories: whether one of these trees goes by categories.
+        tally: of a dict while the machine counts, how many of its values are whole numbers, the least and the greatest.
+        followed: compiled code goes by what it holds now.
     """
 
-    __slots__ = ("armed", "depth", "pending", "repeats", "sealed", "shared")
+    __slots__ = (
+        "armed",
+        "categories",
+        "columns",
+        "depth",
+        "followed",
+        "pending",
+        "repeats",
+        "sealed",
+        "shared",
+        "tally",
+    )
 
     def __init__(self) -> None:
         self.depth = 1
@@ -115,6 +132,10 @@ class Notes:
         self.shared = False
         self.armed: frozenset[str] = _UNARMED
         self.sealed = False
+        self.columns = 0
+        self.categories = False
+        self.tally = (0, 0, -1)
+        self.followed = False
 
 
 PLAIN = Notes()
@@ -283,13 +304,17 @@ def repeat(target: Items | Made, items: list[object]) -> None:
 
     What points back to `target` itself is taken off again: a walk notices that it stands within it.
     """
-    total, depth = 0, 1
+    total, depth, columns, categories = 0, 1, 0, False
     for item in items:
-        if isinstance(item, Items) or (isinstance(item, Made) and item.walked):
-            notes = item.notes
+        if not isinstance(item, Items | Made) or (notes := item.notes) is PLAIN:
+            continue
+        if notes.columns:
+            columns, categories = max(columns, notes.columns), categories or notes.categories
+        if isinstance(item, Items) or item.walked:
             total += notes.repeats + notes.shared
             depth = max(depth, notes.depth)
     notes = noted(target)
+    notes.columns, notes.categories = max(notes.columns, columns), notes.categories or categories
     if not notes.pending:  # otherwise its depth may be its own, come back through its parts
         notes.depth = max(notes.depth, depth + 1)
     notes.repeats = min(MOST_REPEATS, notes.repeats + max(0, total - notes.pending))

@@ -26,7 +26,7 @@ from fastness.models.scan.cursor import Cursor, Part
 from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Event, Sight, Spent, Standing, Trace, explain, run
 from fastness.models.scan.payloads import search_programs
-from fastness.models.scan.rules import PICKLE_MAPS, SAFE_FORMAT, undecided
+from fastness.models.scan.rules import INDEX, PICKLE_MAPS, SAFE_FORMAT, UNFOLLOWED, undecided
 
 MALFORMED = undecided(
     "pickle-malformed", "A pickle with a broken instruction",
@@ -99,6 +99,8 @@ _FINDINGS = {
     Sight.OUTSIDE: OUTSIDE,
     Sight.AMPLIFIED: AMPLIFIED,
     Sight.GAP: MEMO_GAP,
+    Sight.INDEX: INDEX,
+    Sight.UNFOLLOWED: UNFOLLOWED,
 }
 _FACTS = {
     Sight.IMPORT: FactKind.IMPORT,
@@ -337,6 +339,8 @@ _IDLE = frozenset(
         Sight.GAP,
         Sight.PERSISTENT,
         Sight.OUTSIDE,
+        Sight.INDEX,
+        Sight.UNFOLLOWED,
     }
 )
 
