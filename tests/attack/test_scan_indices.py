@@ -7,10 +7,12 @@ shape alone): predicting then reads or writes any memory, or never ends. The sam
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -32,6 +34,7 @@ from sklearn.tree._tree import Tree
 from fastness.models.scan import Outcome
 from tests.unit.models.scan.altered import WRITERS, Change, field, item, put, written
 from tests.unit.models.scan.artifacts import report_of, rules_of
+from tests.unit.models.scan.written import fixture
 
 FAR = 1 << 40
 _RANDOM = np.random.RandomState(0)
@@ -287,3 +290,128 @@ def test_a_tree_that_does_not_say_its_columns_is_for_review() -> None:
 def test_a_tree_without_nodes_blocks() -> None:
     report = report_of(written(tree(), Tree, lambda _: None))
     assert "index-out-of-range" in rules_of(report)
+
+
+def packed(form: str, **changes: Any) -> bytes:
+    """A matrix as scipy keeps it in an archive, some of its arrays changed."""
+    target = io.BytesIO()
+    sparse.save_npz(target, sparse.coo_array(np.ones((2, 3, 4))) if form == "coo3" else matrix(form))
+    target.seek(0)
+    with np.load(target) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, change in changes.items():
+        arrays[name] = change(arrays[name])
+    target = io.BytesIO()
+    np.savez(target, **arrays)
+    return target.getvalue()
+
+
+ARCHIVES = {
+    "csr index": ("csr", {"indices": lambda old: old + (1 << 30)}),
+    "csr below": ("csr", {"indices": lambda old: old - 1}),
+    "csr lines": ("csr", {"indptr": lambda old: old[::-1]}),
+    "csr lines of another shape": ("csr", {"shape": lambda _: np.array([7, 8])}),
+    "csc index": ("csc", {"indices": lambda old: old + 6}),
+    "csc of another shape": ("csc", {"shape": lambda _: np.array([1, 8])}),
+    "bsr index": ("bsr", {"indices": lambda old: old + 99}),
+    "bsr blocks": ("bsr", {"data": lambda old: np.zeros((len(old), 4, 5))}),
+    "coo row": ("coo", {"row": lambda old: old + 6}),
+    "coo column": ("coo", {"col": lambda old: old - 8}),
+    "coo values": ("coo", {"data": lambda _: np.zeros(1)}),
+    "coo place": ("coo3", {"coords": lambda old: old + 2}),
+    "coo place of the last axis": ("coo3", {"coords": lambda old: old + np.array([[0], [0], [4]])}),
+    "coo place below": ("coo3", {"coords": lambda old: np.asfortranarray(old - np.array([[0], [0], [4]]))}),
+    "dia": ("dia", {"offsets": lambda _: np.zeros(99, np.int32)}),
+    "old text of bytes": ("csr", {"indices": lambda old: old + 99, "format": lambda _: np.array(b"csr")}),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archived_matrix_that_leads_out_blocks(name: str) -> None:
+    form, changes = ARCHIVES[name]
+    report = report_of(packed(form, **changes), "m.npz")
+    assert report.outcome is Outcome.BLOCK
+    assert rules_of(report) == {"index-out-of-range"}, report.verdict
+
+
+def test_an_archived_matrix_beside_another_file_blocks() -> None:
+    target = io.BytesIO(packed("csr", indices=lambda old: old + 99))
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr("notes.txt", "The matrix of the paper.")
+    assert "index-out-of-range" in rules_of(report_of(target.getvalue(), "m.npz"))
+
+
+def test_an_archived_matrix_that_cannot_be_followed_is_for_review() -> None:
+    for name, value in {"shape": np.array([6.0, 8.0]), "indices": np.zeros(19)}.items():
+        report = report_of(packed("csr", **{name: lambda _, given=value: given}), "m.npz")
+        assert rules_of(report) == {"index-unfollowed"}, report.verdict
+
+
+def torch_sparse(form: str, **changes: Any) -> bytes:
+    """A sparse tensor that torch wrote, some of its storages changed: `s0` is that of the key 0."""
+    target = io.BytesIO()
+    given = io.BytesIO(fixture("torch", f"zip-sparse{form}", "model.pt"))
+    with zipfile.ZipFile(given) as old, zipfile.ZipFile(target, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            change = changes.get(f"s{info.filename.rpartition('/')[2]}") if "/data/" in info.filename else None
+            change = changes.get("pickle") if info.filename.endswith("data.pkl") else change
+            new.writestr(info.filename, data if change is None else change(data))
+    return target.getvalue()
+
+
+def words(change: Callable[[Any], Any], kind: str = "<i8") -> Callable[[bytes], bytes]:
+    return lambda data: bytes(change(np.frombuffer(data, kind).copy()).astype(kind).tobytes())
+
+
+TENSORS = {
+    "coo row": ("", {"s0": words(lambda old: old + np.array([0, FAR, 0, 0]))}),
+    "coo column": ("", {"s0": words(lambda old: old + np.array([0, 0, 0, 2]))}),
+    "coo below": ("", {"s0": words(lambda old: old - 1)}),
+    "hybrid": ("-hybrid", {"s0": words(lambda old: old + 9)}),
+    "csr lines": ("-csr", {"s0": words(lambda old: old + FAR)}),
+    "csr lines back": ("-csr", {"s0": words(lambda old: old[::-1])}),
+    "csr column": ("-csr", {"s1": words(lambda old: old + 1)}),
+    "csc column": ("-csc", {"s1": words(lambda old: old + FAR)}),
+    "bsr column": ("-bsr", {"s1": words(lambda old: old + 1)}),
+    "bsc lines": ("-bsc", {"s0": words(lambda old: old * 3)}),
+    "a batch": ("-batches", {"s1": words(lambda old: old + np.arange(16))}),
+    "size": ("", {"pickle": lambda data: data.replace(b"Size\nq\x19K\x02K\x02", b"Size\nq\x19K\x01K\x01")}),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_sparse_tensor_that_leads_out_blocks(name: str) -> None:
+    form, changes = TENSORS[name]
+    assert rules_of(report_of(torch_sparse(form), "m.pt")) == set()
+    report = report_of(torch_sparse(form, **changes), "m.pt")
+    assert report.outcome is Outcome.BLOCK
+    assert "index-out-of-range" in rules_of(report), report.verdict
+
+
+def test_a_sparse_tensor_of_an_older_file_blocks() -> None:
+    data = fixture("torch", "legacy-sparse-csr", "model.pth")
+    lines = np.arange(5, dtype="<i8").tobytes()
+    assert data.count(lines) == 1
+    report = report_of(data.replace(lines, np.arange(0, 50, 10, dtype="<i8").tobytes()), "m.pth")
+    assert "index-out-of-range" in rules_of(report), report.verdict
+
+
+def test_a_sparse_tensor_of_another_layout_is_for_review() -> None:
+    data = torch_sparse("", pickle=lambda data: data.replace(b"torch.sparse_coo", b"torch.sparse_xyz"))
+    assert "index-unfollowed" in rules_of(report_of(data, "m.pt"))
+
+
+def test_a_sparse_tensor_in_another_byte_order_is_for_review() -> None:
+    target = io.BytesIO(torch_sparse(""))
+    with zipfile.ZipFile(target) as old, zipfile.ZipFile(swapped := io.BytesIO(), "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, b"big" if info.filename.endswith("byteorder") else old.read(info))
+    assert "index-unfollowed" in rules_of(report_of(swapped.getvalue(), "m.pt"))
+
+
+def test_a_hidden_name_of_a_sparse_tensor_is_for_review() -> None:
+    """The name is written with an escape, so that it stands in no byte of the pickle."""
+    hidden = b"Vtorch._utils\nV_rebuild\\u005fsparse_tensor\n\x93"
+    data = torch_sparse("", pickle=lambda data: data.replace(b"ctorch._utils\n_rebuild_sparse_tensor\n", hidden))
+    assert "index-unfollowed" in rules_of(report_of(data, "m.pt"))

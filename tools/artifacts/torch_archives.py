@@ -59,6 +59,10 @@ def values() -> Iterator[tuple[str, Any]]:
     base = torch.arange(20.0)
     yield "views", {"whole": base, "part": base[4:9], "turned": base.reshape(4, 5).t()}
     yield "sparse", torch.sparse_coo_tensor([[0, 1], [1, 0]], [1.0, 2.0], (2, 2))
+    for form, options in {"csr": (), "csc": (), "bsr": ((2, 2),), "bsc": ((2, 2),)}.items():
+        yield f"sparse-{form}", getattr(torch.eye(4), f"to_sparse_{form}")(*options)
+    yield "sparse-hybrid", torch.sparse_coo_tensor([[0, 1, 2], [1, 0, 3]], torch.ones(3, 2), (3, 4, 2))
+    yield "sparse-batches", torch.eye(4).expand(2, 4, 4).contiguous().to_sparse_csr()
     yield "empty", {"none": torch.zeros(0), "scalar": torch.tensor(1.5), "parameter": torch.nn.Parameter(torch.ones(2))}
     yield "nothing-of-torch", {"a": 1, "b": [1.0, "x"]}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 WINDOW = 1 << 20
 MOST_NODES = 16_000_000
+MOST_ROWS = 64
 _LEAF = -1
 
 
@@ -69,6 +71,28 @@ class Numbers:
         if left:
             raise NotFollowed("an array is shorter than its shape")
 
+    def rows(self) -> list[Numbers]:
+        """The rows of a table, each an array of its own.
+
+        Raises:
+            NotFollowed: it is no table of few rows.
+        """
+        if len(self.shape) != 2 or self.shape[0] > MOST_ROWS:
+            raise NotFollowed("an array is no table of few rows")
+        height, width = self.shape
+        step = height if self.fortran else 1
+        starts = [row if self.fortran else row * width for row in range(height)]
+        return [Numbers(self.dtype, (width,), partial(self._every, start, step, width)) for start in starts]
+
+    def _every(self, first: int, step: int, count: int) -> Iterator[bytes]:
+        """The bytes of each `step`-th element from `first` on."""
+        start = 0
+        for window in self.windows():
+            begin = first - start if first >= start else (first - start) % step
+            chosen = window[begin : max(begin, first + (count - 1) * step + 1 - start) : step] if count else window[:0]
+            yield chosen.tobytes()
+            start += window.size
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -83,6 +107,17 @@ class Extent:
     first: int = 0
     last: int = 0
     rising: bool = True
+
+
+def whole_numbers(numbers: Numbers) -> tuple[int, ...]:
+    """The numbers themselves, of an array of few.
+
+    Raises:
+        NotFollowed: they are many, or no whole numbers.
+    """
+    if numbers.dtype.kind not in "iu" or len(numbers.shape) != 1 or numbers.count > MOST_ROWS:
+        raise NotFollowed("an array is not one of few whole numbers")
+    return tuple(int(one) for window in numbers.windows() for one in window)
 
 
 def extent(numbers: Numbers, most: int | None = None) -> Extent:

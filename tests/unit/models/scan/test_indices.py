@@ -145,3 +145,37 @@ def test_every_reviewed_class_of_those_names_is_followed() -> None:
 def test_numbers_that_stand_in_arrays_of_one_class_only_are_not_read() -> None:
     report = report_of(pickle.dumps([np.full(9, 1 << 40), {"indices": np.full(9, 1 << 40)}]))
     assert rules_of(report) == set()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
+def test_honest_archives_of_matrices_pass(form: str) -> None:
+    given = (
+        sparse.random(12, 20, 0.2, random_state=0),
+        sparse.random(0, 4),
+        sparse.eye_array(70, 900, k=3) if form == "dia" else sparse.random(700, 900, 0.1, random_state=0),
+    )
+    for matrix in given:
+        for kind in ("matrix", "array"):
+            for compressed in (True, False):
+                target = io.BytesIO()
+                sparse.save_npz(target, getattr(sparse, f"{form}_{kind}")(matrix), compressed=compressed)
+                report = report_of(target.getvalue(), "m.npz")
+                assert report.outcome is Outcome.PASS, report.verdict
+                assert set(report.formats) >= {"npz", "npy"}
+
+
+def test_an_archive_with_a_format_of_its_own_passes() -> None:
+    target = io.BytesIO()
+    np.savez(target, format=np.array("ours"), shape=np.zeros(2), data=np.zeros(3))
+    assert rules_of(report_of(target.getvalue(), "m.npz")) == set()
+
+
+def test_three_dimensions_and_one_in_archives_pass() -> None:
+    for matrix in (
+        sparse.coo_array(R.rand(2, 3, 4) > 0.5),
+        sparse.csr_array(np.array([1, 0, 2])),
+        sparse.coo_array([0, 1]),
+    ):
+        target = io.BytesIO()
+        sparse.save_npz(target, matrix)
+        assert rules_of(report_of(target.getvalue(), "m.npz")) == set()

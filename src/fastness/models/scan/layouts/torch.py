@@ -17,10 +17,14 @@ from functools import lru_cache
 from typing import ClassVar
 
 from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.bundles import Bundle
+from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.entries import shown
 from fastness.models.scan.facts import Fact, FactKind, found
+from fastness.models.scan.machine import Dialect, Storage, run
+from fastness.models.scan.readers.torch_pickle import names_sparse, sparse_problems
 from fastness.models.scan.rules import MAPS
 
 RECORD = Rule(
@@ -92,8 +96,11 @@ class TorchLayout:
         return ""
 
     def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
-        """Settings that are none, names that differ only in case, and the code of packages."""
-        del budget
+        """Settings that are none, names that differ only in case, the code of packages, and indices that lead out.
+
+        Raises:
+            TooLarge: the budget is spent.
+        """
         tops = _tops(bundle)
         seen: dict[str, str] = {}
         for path in bundle:
@@ -109,8 +116,32 @@ class TorchLayout:
                 yield found(ORDER, bundle.source(path).name, 0, "the numbers are big-endian")
             if rest.endswith(".py") and not rest.startswith("code/"):
                 yield _code(bundle, path)
+        for path in _sparse_pickles(self, bundle):
+            yield from _sparse(bundle, path, budget)
         if any(_split(path)[1] in {".data/extern_modules", ".data/python_version"} for path in bundle):
             yield found(PACKAGE, bundle.name, 0, "loading it imports the modules within")
+
+
+def _sparse_pickles(layout: TorchLayout, bundle: Bundle) -> list[str]:
+    pickles = [path for path in bundle if layout.reader(path, bundle) == _PICKLE]
+    return [path for path in pickles if names_sparse(bundle.source(path))]
+
+
+def _sparse(bundle: Bundle, path: str, budget: Budget) -> Iterator[Finding]:
+    """Sparse tensors of a pickle whose indices, which are in storages, lead out of them."""
+    members = {other.lower(): other for other in bundle}
+    folder, source = path.lower().removesuffix(".pkl"), bundle.source(path)
+    top = path.partition("/")[0].lower()
+    order = members.get(f"{top}/byteorder")
+
+    def find(storage: Storage) -> tuple[RandomAccess, int, int] | None:
+        member = members.get(f"{folder}/{storage.key}".lower())
+        if member is None or (order is not None and bundle.source(order).read_at(0, 8) != b"little"):
+            return None
+        return bundle.source(member), 0, bundle.source(member).size
+
+    for offset, args in run(Cursor(source), budget, Dialect.TORCH).sparse:
+        yield from sparse_problems(source.name, offset, args, find, budget)
 
 
 def _code(bundle: Bundle, path: str) -> Fact:

@@ -12,7 +12,9 @@ from typing import ClassVar
 from fastness.core.findings import Finding, Rule
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.bundles import Bundle
-from fastness.models.scan.facts import Fact
+from fastness.models.scan.facts import Fact, found
+from fastness.models.scan.readers.torch_pickle import names_sparse
+from fastness.models.scan.rules import UNFOLLOWED
 
 RULES: tuple[Rule, ...] = ()
 
@@ -36,9 +38,10 @@ class TorchTarLayout:
         return _READERS.get(path, "")
 
     def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
-        """Nothing: the members are judged by themselves."""
-        del bundle, budget
-        yield from ()
+        """The members are judged by themselves; sparse tensors of tars are not followed."""
+        del budget
+        if names_sparse(bundle.source("pickle")):
+            yield found(UNFOLLOWED, bundle.source("pickle").name, 0, "it makes sparse tensors")
 
 
 LAYOUT = TorchTarLayout

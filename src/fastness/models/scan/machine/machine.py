@@ -32,6 +32,8 @@ from fastness.models.scan.machine.specials import (
 )
 from fastness.models.scan.machine.standing import Catalogue
 from fastness.models.scan.machine.states import is_managed, judged_state
+from fastness.models.scan.machine.tensors import GIVEN as TENSORS_GIVEN
+from fastness.models.scan.machine.tensors import SPARSE
 from fastness.models.scan.machine.trace import Dialect, Sight, Trace
 from fastness.models.scan.machine.trees import TREE
 from fastness.models.scan.machine.values import (
@@ -69,7 +71,7 @@ REBUILDERS = frozenset(
     }
 )
 
-_GIVEN = DTYPES | {ENCODER, TREE} | GIVEN
+_GIVEN = DTYPES | {ENCODER, TREE} | GIVEN | TENSORS_GIVEN
 """What they were given matters later."""
 SET_DTYPE = "numpy.dtype.__setstate__"
 
@@ -208,6 +210,9 @@ class Machine:
         else:
             self.stumble("calls a value that cannot be called")
             return Made("no callable", Standing.COMPUTED)
+        if name in SPARSE:
+            self.trace.sparse.append((self.at, args))
+            self.budget.require("members", len(self.trace.sparse))
         told = self.see(Sight.CALL, name, standing, args)
         if new and not told and isinstance(callee, Global) and not is_special(callee):
             callee.settled = standing

@@ -78,6 +78,7 @@ class Trace:
         storages: those that torch's persistent ids ask for, by key, each once.
         pieces: bytes that are read as a model of their own; as a text where pickle writes them so.
         result: what it returns.
+        sparse: offset and arguments of calls that make sparse tensors, whose indices are in storages.
         conflicts: key and offset where one is described otherwise than before; the first few.
     """
 
@@ -92,6 +93,7 @@ class Trace:
     conflicts: list[tuple[str, int]] = field(default_factory=list)
     pieces: list[Text] = field(default_factory=list)
     result: object = None
+    sparse: list[tuple[int, object]] = field(default_factory=list)
     _times: dict[tuple[Sight, str, Standing], int] = field(default_factory=dict)
 
     def ask(self, storage: Storage) -> None:

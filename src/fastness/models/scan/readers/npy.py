@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
+
+import numpy as np
 
 from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
+from fastness.models.scan.bounds import WINDOW, NotFollowed, Numbers
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import search_credentials
 from fastness.models.scan.cursor import Part
@@ -70,6 +74,8 @@ _FIXED = {
 }
 _CALL = re.compile(rb"[A-Za-z_]\w*\s*\(|\blambda\b|\bimport\b")
 _SHOWN = 1 << 16
+_PAID = 1024
+"""Bytes of numbers that are read for a field of the budget."""
 _LONG = re.compile(r"(?<=[0-9])L(?=\s*[,)])")
 _KEYS = {"descr", "fortran_order", "shape"}
 
@@ -121,6 +127,33 @@ class NpyReader:
             yield from search_credentials(source, start, min(at, source.size))
         if at < source.size:
             yield found(SIZE, source.name, at, f"{source.size - at} bytes follow the last array")
+
+
+def numbers_of(source: RandomAccess, budget: Budget) -> Numbers:
+    """The first array of a file.
+
+    Raises:
+        NotFollowed: it has none whose elements are numbers or texts.
+        TooLarge: the header is longer than the budget allows.
+    """
+    try:
+        start, header = _header(source, 0, budget)
+        _count(header["shape"])
+        descr, shape = header["descr"], header["shape"]
+        if not isinstance(descr, str) or _scalar(descr) is None or not isinstance(shape, tuple):
+            raise NotFollowed("an array is not one of numbers")
+        kind = np.dtype(descr)
+    except (NotALiteral, TypeError, ValueError) as error:
+        raise NotFollowed("an array is not understood") from error
+    lengths = tuple(one for one in shape if type(one) is int)
+    size = kind.itemsize * prod(lengths)
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(start, start + size, WINDOW):
+            budget.spend("fields", 1 + WINDOW // _PAID)
+            yield source.read_at(at, min(WINDOW, start + size - at))
+
+    return Numbers(kind, lengths, pieces, fortran=header["fortran_order"] is True)
 
 
 def _acts(source: RandomAccess, at: int) -> bool:

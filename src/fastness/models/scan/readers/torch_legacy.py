@@ -25,6 +25,7 @@ from fastness.models.scan.machine.opcodes import BadArgument
 from fastness.models.scan.machine.persistent import width_of
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.readers.pickles import is_old_torch, told
+from fastness.models.scan.readers.torch_pickle import sparse_problems
 from fastness.models.scan.rules import undecided
 
 STORAGES = undecided(
@@ -86,17 +87,21 @@ Reading = Generator[Fact | Finding, None, int]
 def _file(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
     """One saved object; where it ends."""
     storages: dict[str, Storage] = {}
-    keys = cursor.position
+    keys, places, sparse = cursor.position, dict[str, tuple[RandomAccess, int, int]](), list[tuple[int, object]]()
     for _ in range(_PICKLES):
         keys = cursor.position
         trace = yield from _pickle(cursor, source.name, budget)
         storages = trace.storages or storages
+        sparse += trace.sparse
     for key in _texts(source, keys, cursor.position):
         storage = storages.get(key)
         (count,) = struct.unpack("<q", cursor.take(8))
         if storage is None or not storage.width or count != storage.count:
             raise _Unfit(f"storage {key[:40]!a} is not the one that the pickle names")
+        places[key] = source, cursor.position, count * storage.width
         yield from _numbers(cursor, source, count * storage.width, budget)
+    for offset, args in sparse:
+        yield from sparse_problems(source.name, offset, args, lambda storage: places.get(storage.key), budget)
     return cursor.position
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Rule, Severity
+from fastness.core.findings import Finding, Rule, Severity
 from fastness.core.sources import RandomAccess
+from fastness.models.scan.bounds import LeadsOut, NotFollowed
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import Look, Told, found
-from fastness.models.scan.machine import Dialect, Trace
+from fastness.models.scan.machine import SPARSE_NAME, Dialect, Find, Trace, check_sparse
 from fastness.models.scan.readers.pickles import TORCH, streams
-from fastness.models.scan.rules import PICKLE_MAPS
+from fastness.models.scan.rules import INDEX, PICKLE_MAPS, UNFOLLOWED
 
 CONFLICT = Rule(
     "torch-storage-conflict", "One storage under two descriptions", Severity.HIGH,
@@ -27,6 +28,8 @@ CONFLICT = Rule(
 )  # fmt: skip
 
 RULES: tuple[Rule, ...] = (CONFLICT,)
+
+_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,35 @@ class TorchPickleReader:
                 continue
             for key, offset in item.conflicts:
                 yield found(CONFLICT, source.name, offset, f"storage {key!a} has two types or lengths")
+            if item.sparse and not names_sparse(source):  # the layout, which knows the storages, looks at the others
+                yield found(UNFOLLOWED, source.name, item.sparse[0][0], "a sparse tensor is made under a hidden name")
+
+
+def sparse_problems(name: str, offset: int, args: object, find: Find, budget: Budget) -> Iterator[Finding]:
+    """What is wrong with the indices of one sparse tensor.
+
+    Args:
+        find: where the bytes of a storage stand.
+
+    Raises:
+        TooLarge: the budget is spent.
+    """
+    try:
+        check_sparse(args, find, budget)
+    except LeadsOut as error:
+        yield found(INDEX, name, offset, str(error))
+    except NotFollowed as error:
+        yield found(UNFOLLOWED, name, offset, str(error))
+
+
+def names_sparse(source: RandomAccess) -> bool:
+    """Whether the name of what makes sparse tensors stands in a pickle."""
+    held = b""
+    for at in range(0, source.size, _WINDOW):
+        held = held[-len(SPARSE_NAME) :] + source.read_at(at, _WINDOW)
+        if SPARSE_NAME in held:
+            return True
+    return False
 
 
 READER = TorchPickleReader
