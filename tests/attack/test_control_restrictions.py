@@ -13,11 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastness.access.tokens import rotate_keys
 from fastness.client import ControlClient
 from fastness.core.clock import system_entropy
 from fastness.core.events import EventKind
-from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.crypto import SoftwareSigner
 from fastness.wire import control, oauth, rules
 from tests.unit.interfaces.api.test_routes import OWN
@@ -126,8 +124,6 @@ def test_no_code_leads_around_a_block(town: Town) -> None:
 
 
 def test_who_is_blocked_gets_no_token(town: Town) -> None:
-    with town.house.records.begin(SYSTEM_SCOPE, town.house.clock.now()) as tx:
-        rotate_keys(tx, town.house.signers)
     town.enrol("machine", ("viewer",), "service")
     wanted = oauth.ClientRequest(
         "machine", "model.read", ("client_credentials",), principal="service:machine", confidential=True

@@ -22,6 +22,9 @@ class KeysProjection:
         damaged: is told of each row that was refused because somebody else wrote it; it is then left out. Where rows were put
             back or removed, all keys of the tenant count as revoked.
 
+    Attributes:
+        doubted: the tenants of whom rows had been put back or removed at the last load.
+
     Raises:
         Forbidden: the pepper may not be exported.
     """
@@ -31,6 +34,7 @@ class KeysProjection:
     def __init__(self, pepper: Pepper, damaged: Callable[[Corrupt], None] | None = None) -> None:
         self._pepper = pepper.export()
         self._damaged = damaged
+        self.doubted: frozenset[str] = frozenset()
 
     def load(self, reading: Reading) -> Credentials:
         """The keys as they stand, with their owners' roles; those of owners no longer active count as revoked.
@@ -43,7 +47,7 @@ class KeysProjection:
             raise Corrupt("pepper-short", "the pepper of the API keys is missing or too short", "Check the key ring.")
         seen = Seen()
         found = records.all_keys(reading, seen)
-        doubted = seen.doubted(reading)
+        doubted = self.doubted = seen.doubted(reading)
         keys = {
             key.digest: KeyRecord(
                 key.key_id,

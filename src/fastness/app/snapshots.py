@@ -91,7 +91,7 @@ class Snapshots:
         self._refused: list[Corrupt] = []
         self._keys = KeysProjection(ring.mac(Purpose.KEY_PEPPER), self._refused.append)
         self._policies = PoliciesProjection()
-        tokens = TokenKeysProjection(issuer.signers, issuer.name, issuer.audience)
+        self._tokens = TokenKeysProjection(issuer.signers, issuer.name, issuer.audience)
         book = QuotasProjection(quotas)
         self._doubted: frozenset[str] = frozenset()
         self._restrictions = RestrictionsProjection()
@@ -99,7 +99,9 @@ class Snapshots:
         self.policies: Topic[Rules] = Topic(records, self._load_rules, PoliciesProjection.topic)
         self.restrictions: Topic[Restrictions] = Topic(records, self._load_restrictions, RestrictionsProjection.topic)
         self.quotas: Topic[QuotaBook] = Topic(records, book.load, QuotasProjection.topic)
-        self.tokens: Topic[TokenKeys] = Topic(records, tokens.load, TokenKeysProjection.topic, KeysProjection.topic)
+        self.tokens: Topic[TokenKeys] = Topic(
+            records, self._tokens.load, TokenKeysProjection.topic, KeysProjection.topic
+        )
 
     @property
     def topics(self) -> Mapping[str, Topic[msgspec.Struct]]:
@@ -139,9 +141,10 @@ class Snapshots:
 
     def doubt(self, tenants: frozenset[str]) -> None:
         """Refuse these tenants everything from now on, for somebody else changed their rows; and no others."""
-        if tenants != self._doubted:
-            self._doubted = tenants
-            self.restrictions.stir()
+        fresh, self._doubted = tenants != self._doubted, tenants
+        if fresh or not (self._keys.doubted | self._tokens.doubted) <= tenants:
+            for part in (self.restrictions, self.keys, self.tokens):
+                part.stir()
 
     def _load_restrictions(self, reading: Reading) -> Restrictions:
         found = self._restrictions.load(reading)

@@ -62,6 +62,9 @@ class TokenKeysProjection:
     Args:
         issuer: as in the `iss` of the tokens, such as `https://fastness.example`.
         audience: as in their `aud`.
+
+    Attributes:
+        doubted: the tenants of whom rows had been put back or removed at the last load.
     """
 
     topic: ClassVar[str] = TOPIC
@@ -72,6 +75,7 @@ class TokenKeysProjection:
         self._signers = signers
         self._issuer = issuer
         self._audience = audience
+        self.doubted: frozenset[str] = frozenset()
 
     def load(self, reading: Reading) -> TokenKeys:
         """The snapshot as of `reading`, of every tenant; of one whose rows were put back or removed, nobody is active.
@@ -82,7 +86,7 @@ class TokenKeysProjection:
         seen = Seen()
         floors, denied = records.all_floors(reading, seen), records.all_denied(reading, seen)
         holders = members.all_principals(reading, seen)
-        doubted = seen.doubted(reading)
+        doubted = self.doubted = seen.doubted(reading)
         return TokenKeys(
             self._issuer,
             self._audience,

@@ -7,21 +7,11 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from fastness.access.tokens import rotate_keys
 from fastness.client.oauth import TokenCalls, Tokens
 from fastness.core.errors import FastnessError
 from fastness.core.events import EventKind
-from fastness.core.identity import SYSTEM_SCOPE
 from fastness.wire import oauth
 from tests.unit.interfaces.api.town import Town, refused
-
-
-@pytest.fixture(scope="module", autouse=True)
-def signing(town: Town) -> None:
-    """What the upkeep of a running house does."""
-    with town.house.records.begin(SYSTEM_SCOPE, town.house.clock.now()) as tx:
-        if town.house.signers.changed_at(tx) is None:
-            rotate_keys(tx, town.house.signers)
 
 
 def post(town: Town, path: str, form: dict[str, str] | bytes, kind: str = "") -> tuple[int, dict[str, object]]:
