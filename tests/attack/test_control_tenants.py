@@ -36,7 +36,7 @@ DOCUMENT = "/api/v1/openapi.json"
 STRANGER = "stranger"
 MARK = "zebra"
 """Stands in everything of the first tenant that the second must not see."""
-THEIRS = frozenset({"environment", "kind", "unit", "window", "role"})
+THEIRS = frozenset({"environment", "kind", "unit", "window", "role", "key"})
 """Parameters that name nothing of anybody's."""
 MAKES = {
     "POST /models/{model}/versions": "a model of that name in their own tenant",
@@ -194,7 +194,7 @@ def stolen() -> Iterator[Stolen]:
             "subject": f"{MARK}-model", "unit": "requests", "window": "day", "session": _session(town), "file": "m.onnx",
             "action": "model.read", "resource": f"model:{MARK}-model/1", "body:principal": f"user:{MARK}-person",
             "body:request": proposal.request, "body:target": f"user:{MARK}-person",
-            "tenant": f"{MARK}-tenant", "group": group, "client": client, "review": review, "role": "operator",
+            "tenant": f"{MARK}-tenant", "group": group, "client": client, "review": review, "role": "operator", "key": "data",
         }  # fmt: skip
         stranger(town)
         town.house.settle()

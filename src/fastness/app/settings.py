@@ -53,6 +53,7 @@ class ServerSettings:
         max_key_rate, max_key_burst: the highest limit that a key can be given: requests a second, and at once.
         admin_host, admin_port: where the control plane and the console listen, over TLS, besides the Unix socket; 0 takes
             a free port.
+        require_if_match: whether PUT and PATCH have to say by If-Match what they replace.
         names: DNS names and addresses in the certificate, besides `host`.
     """
 
@@ -64,6 +65,7 @@ class ServerSettings:
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     max_key_rate: float = 10_000.0
     max_key_burst: float = 20_000.0
+    require_if_match: bool = False
 
     def __post_init__(self) -> None:
         if self.port not in _PORTS or self.admin_port not in _PORTS:

@@ -18,7 +18,7 @@ from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.factors import FIRST_FACTOR, shown_app
-from fastness.interfaces.api.paging import Page
+from fastness.interfaces.api.paging import Page, find_one
 from fastness.interfaces.api.routes import WRITE, entry, guarded
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
@@ -78,9 +78,22 @@ class AccessRoutes(Controller):
         """All principals of the tenant."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "principals"))
         with house.records.read(caller.scope) as reading:
-            found = principals(reading)
-        views = [control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active) for p in found]
-        return page.of(views, lambda view: view.principal)
+            found = _members(reading)
+        return page.of(found, lambda view: view.principal)
+
+    @get("/principals/{principal:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def principal(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        principal: FromPath[str],
+    ) -> control.PrincipalView:
+        """One principal."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("principal", principal))
+        with house.records.read(caller.scope) as reading:
+            found = _members(reading)
+        return find_one(found, lambda view: view.principal, principal, "principal")
 
     @post("/keys", sync_to_thread=True, opt=guarded(Action.KEY_CREATE, WRITE, shown_once=True))
     def create_key(
@@ -126,16 +139,22 @@ class AccessRoutes(Controller):
         """All keys of the tenant, without their secrets."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "keys"))
         with house.records.read(caller.scope) as reading:
-            found = keys(reading)
-        views = [
-            control.KeyView(
-                k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked,
-                k.limit.per_s, k.limit.burst, tuple(sorted(k.actions or ())), tuple(sorted(k.models or ())), k.networks,
-                k.successor,
-            )
-            for k in found
-        ]  # fmt: skip
-        return page.of(views, lambda view: f"{view.created_at}.{view.key_id}")
+            found = _keys(reading)
+        return page.of(found, lambda view: f"{view.created_at}.{view.key_id}")
+
+    @get("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def key(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        key_id: FromPath[str],
+    ) -> control.KeyView:
+        """One key, without its secret."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("key", key_id))
+        with house.records.read(caller.scope) as reading:
+            found = _keys(reading)
+        return find_one(found, lambda view: view.key_id, key_id, "key")
 
     @delete("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.KEY_REVOKE, WRITE))
     def revoke_key(
@@ -210,6 +229,23 @@ def _shown(parts: ReleaseParts, reading: Reading, environment: str) -> dict[str,
         )
         for a in allowances(reading, parts, environment)
     }
+
+
+def _members(reading: Reading) -> list[control.PrincipalView]:
+    return [
+        control.PrincipalView(str(p.id), p.kind, tuple(sorted(p.roles)), p.enrolled, p.active)
+        for p in principals(reading)
+    ]
+
+
+def _keys(reading: Reading) -> list[control.KeyView]:
+    return [
+        control.KeyView(
+            k.key_id, k.name, k.principal, rfc3339(k.created_at), rfc3339(k.expires_at), k.revoked, k.limit.per_s,
+            k.limit.burst, tuple(sorted(k.actions or ())), tuple(sorted(k.models or ())), k.networks, k.successor,
+        )
+        for k in keys(reading)
+    ]  # fmt: skip
 
 
 def _kind(text: str) -> PrincipalKind:

@@ -19,6 +19,7 @@ from fastness.foundation.storage import replies
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.approvals import ApprovalRoutes
 from fastness.interfaces.api.audit import AuditRoutes
+from fastness.interfaces.api.conditions import Conditions
 from fastness.interfaces.api.directory import DIRECTORY
 from fastness.interfaces.api.document import DocumentPlugin
 from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
@@ -104,7 +105,7 @@ def control_plane(house: House) -> Litestar:
     """The application behind `create_api`, with its table of routes."""
     from fastness.interfaces.console.router import CONSENT, CONSOLE, front  # which is built of parts of this package
 
-    doors = Doors(house)
+    doors, conditions = Doors(house), Conditions(demanded=house.settings.server.require_if_match)
 
     def damaged(request: Request[Any, Any, Any], error: Corrupt) -> Response[bytes]:
         """What is found changed or cut off is recorded, whichever route came upon it."""
@@ -129,7 +130,7 @@ def control_plane(house: House) -> Litestar:
                 route_handlers=ROUTES,
             ),
         ],
-        middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(house.records))],
+        middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(house.records), conditions=conditions)],
         dependencies=_provided(house, doors),
         exception_handlers={Corrupt: damaged, FastnessError: _problem, HTTPException: _http_problem, Exception: _fault},
         openapi_config=OpenAPIConfig(

@@ -14,9 +14,10 @@ from fastness.access.members import rotate_key
 from fastness.app import House
 from fastness.core.clock import rfc3339
 from fastness.core.identity import Action, PrincipalId, Resource, TenantId, parse_role
+from fastness.foundation.storage import Reading
 from fastness.interfaces.api.access import bounds_of
 from fastness.interfaces.api.doors import Caller, Doors
-from fastness.interfaces.api.paging import Page
+from fastness.interfaces.api.paging import Page, find_one
 from fastness.interfaces.api.routes import WRITE, guarded
 from fastness.wire import directory
 from fastness.wire.shapes import MODEL_ROLES
@@ -41,9 +42,22 @@ class TenantRoutes(Controller):
         """The tenants that were made, for those who keep the house."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "tenants"))
         with house.records.read(caller.scope) as reading:
-            found = tenants.tenants(reading)
-        views = [directory.TenantView(t.id, t.name, t.created_by, rfc3339(t.created_at), t.active) for t in found]
-        return page.of(views, lambda view: view.tenant)
+            found = _tenants(reading)
+        return page.of(found, lambda view: view.tenant)
+
+    @get("/{tenant:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def one(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        tenant: FromPath[str],
+    ) -> directory.TenantView:
+        """One tenant, for those who keep the house."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("tenant", tenant))
+        with house.records.read(caller.scope) as reading:
+            found = _tenants(reading)
+        return find_one(found, lambda view: view.tenant, tenant, "tenant")
 
     @post("/", sync_to_thread=True, opt=guarded(Action.TENANT_CREATE, WRITE, shown_once=True))
     def create(
@@ -96,6 +110,20 @@ class GroupRoutes(Controller):
         with house.records.read(caller.scope) as reading:
             found = groups.groups(reading)
         return page.of(map(_shown, found), lambda view: view.group)
+
+    @get("/{group:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def one(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        group: FromPath[str],
+    ) -> directory.GroupView:
+        """One group with its members."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("group", group))
+        with house.records.read(caller.scope) as reading:
+            found = groups.groups(reading)
+        return find_one(map(_shown, found), lambda view: view.group, group, "group")
 
     @post("/", sync_to_thread=True, opt=guarded(Action.GROUP_CHANGE, WRITE))
     def create(
@@ -204,9 +232,24 @@ class GrantRoutes(Controller):
         """All roles of the tenant that are held on single models."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "grants"))
         with house.records.read(caller.scope) as reading:
-            found = principals(reading)
-        views = [directory.GrantView(str(p.id), held.role.value, held.model) for p in found for held in p.grants]
-        return page.of(views, lambda view: f"{view.principal}/{view.role}/{view.model}")
+            found = _grants(reading)
+        return page.of(found, _grant_name)
+
+    @get("/{principal:str}/{role:str}/{model:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def one(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        principal: FromPath[str],
+        role: Annotated[str, PathParameter(schema_extra={"enum": list(MODEL_ROLES)})],
+        model: FromPath[str],
+    ) -> directory.GrantView:
+        """One role on a single model."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("principal", principal))
+        with house.records.read(caller.scope) as reading:
+            found = _grants(reading)
+        return find_one(found, _grant_name, f"{principal}/{role}/{model}", "grant")
 
     @post("/", sync_to_thread=True, opt=guarded(Action.ROLE_GRANT, WRITE))
     def grant(
@@ -269,6 +312,23 @@ class RotationRoutes(Controller):
             made = rotate_key(tx, key_id, data.overlap_hours * _HOUR_S, maker, house.pepper)
         house.published(KeysProjection.topic)
         return directory.RotationReply(made.key_id, made.text, rfc3339(made.expires_at), key_id)
+
+
+def _tenants(reading: Reading) -> list[directory.TenantView]:
+    return [
+        directory.TenantView(t.id, t.name, t.created_by, rfc3339(t.created_at), t.active)
+        for t in tenants.tenants(reading)
+    ]
+
+
+def _grants(reading: Reading) -> list[directory.GrantView]:
+    return [
+        directory.GrantView(str(p.id), held.role.value, held.model) for p in principals(reading) for held in p.grants
+    ]
+
+
+def _grant_name(view: directory.GrantView) -> str:
+    return f"{view.principal}/{view.role}/{view.model}"
 
 
 def _shown(group: Group) -> directory.GroupView:

@@ -12,7 +12,8 @@ import msgspec
 from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from fastness.interfaces.api.routes import control_routes, replacing_routes
+from fastness.interfaces.api.conditions import plain
+from fastness.interfaces.api.routes import conditional_routes, control_routes
 from fastness.wire import control, directory, oauth, problems, rules
 from fastness.wire.control import Proof, RouteView
 
@@ -51,6 +52,7 @@ _ONCE: Document = {
     "description": "Made by the caller for this request alone: its repetition within a day is answered alike and done once.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+_ETAG: Document = {"description": "Of this answer.", "schema": {"type": "string"}}
 _IF_NONE_MATCH: Document = {
     "name": "If-None-Match",
     "in": "header",
@@ -62,7 +64,7 @@ _IF_MATCH: Document = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "Entity tags of what is to be replaced: answered with 412 where it was changed meanwhile.",
+    "description": "Entity tags of what is changed, as a GET of it gives them: 412 where it was changed meanwhile, 428 where the house asks for one.",
     "schema": {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
 }
 
@@ -72,8 +74,8 @@ class DocumentPlugin(JsonRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Document) -> bytes:
         """The document as JSON."""
-        doors = {(view.method, _plain(view.path)): view for view in control_routes(request.app)}
-        replacing = {(view.method, _plain(view.path)) for view in replacing_routes(request.app)}
+        doors = {(view.method, plain(view.path)): view for view in control_routes(request.app)}
+        replacing = {(view.method, plain(view.path)) for view in conditional_routes(request.app)}
         return self.render_json(request, completed(openapi_schema, doors, replacing))
 
 
@@ -127,6 +129,8 @@ def _completed(method: str, operation: Document, door: RouteView) -> Document:
     parameters = list(operation.get("parameters", []))
     if method == "get":
         parameters.append(_IF_NONE_MATCH)
+        if "200" in responses:
+            responses["200"] = {**responses["200"], "headers": {**responses["200"].get("headers", {}), "ETag": _ETAG}}
         responses["304"] = _UNCHANGED
     elif method == "post" and door.proof is Proof.CREDENTIAL:
         parameters.append(_ONCE)
@@ -139,9 +143,3 @@ def _completed(method: str, operation: Document, door: RouteView) -> Document:
         "x-proof": door.proof.value,
         "x-limit": {"per_s": door.per_s, "burst": door.burst},
     }
-
-
-def _plain(path: str) -> str:
-    """A path of Litestar as OpenAPI writes it: `{version:int}` is `{version}`."""
-    parts = [f"{{{p[1:-1].partition(':')[0]}}}" if p.startswith("{") else p for p in path.split("/")]
-    return "/".join(parts)

@@ -54,7 +54,6 @@ class Caller:
         client: where the request came from, and by which program.
         route: method and path as asked.
         decided: the permissions that were asked for and given.
-        if_match: the entity tags of what they mean to replace; empty where they do not say.
         session: None with a key.
         form: the fields that a page of the console sent.
         approvable: what is asked, where others can approve it.
@@ -67,7 +66,6 @@ class Caller:
     client: Client
     route: str
     decided: set[Action] = field(default_factory=set)
-    if_match: bytes = b""
     session: sessions.Session | None = None
     form: dict[str, str] = field(default_factory=dict, repr=False)
     cookies: list[str] = field(default_factory=list, repr=False)

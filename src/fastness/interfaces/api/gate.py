@@ -7,19 +7,21 @@ handler asked for the permission that its route declares. Nothing good leaves a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastness.core.errors import FastnessError, Invalid, TooLarge
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.approving import Approvable
+from fastness.interfaces.api.conditions import PROBE, Conditions, entity_tag, meets
 from fastness.interfaces.api.doors import Caller, Doors
-from fastness.interfaces.api.headers import AsgiApp, header_of
+from fastness.interfaces.api.headers import CHANGING, AsgiApp, header_of
 from fastness.interfaces.api.routes import Door, door_of
-from fastness.interfaces.api.tags import entity_tag
 from fastness.wire import problems
 from fastness.wire.control import Proof
 from fastness.wire.rules import Operation
@@ -41,36 +43,49 @@ class Gate:
         app: what comes behind it.
     """
 
-    def __init__(self, app: AsgiApp, doors: Doors, kept: replies.Replies) -> None:
+    def __init__(self, app: AsgiApp, doors: Doors, kept: replies.Replies, conditions: Conditions) -> None:
         self._app = app
         self._doors = doors
         self._replies = kept
+        self._conditions = conditions
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Let one request through, or raise what is to be answered."""
         door = door_of(scope["route_handler"])
+        if PROBE in scope:
+            await self._probe(scope, receive, send)
+            return
         form: dict[str, str] = {}
         if door.form and scope["method"] == "POST":
             body = await _whole(receive)
             form, receive = _fields(scope, body), _replayed(body)
         caller = await asyncio.to_thread(self._doors.come_in, scope, door, form)
-        caller.if_match = header_of(scope, b"if-match")
-        if caller.if_match and not door.replaces and scope["method"] != "GET":
-            raise Invalid("if-match-unheld", "nothing is replaced here, so If-Match cannot be held", "Leave it out.")
-        if not door.streams and not door.form and door.permission is not None:
-            body = await _whole(receive)
-            caller.approvable, receive = Approvable(caller.scope, _operation(scope, body)), _replayed(body)
         if door.streams:
             await self._app(scope, receive, _Checked(send, door, caller))
             return
+        if door.permission is not None and not door.form:
+            body = await _whole(receive)
+            caller.approvable, receive = Approvable(caller.scope, _operation(scope, body)), _replayed(body)
         answer = _Held()
         try:
-            await self._answer(scope, receive, answer)
+            async with self._conditions.held(scope) if _is_conditional(scope, door) else contextlib.nullcontext():
+                await self._answer(scope, receive, answer)
         except FastnessError as error:
             await self._settle(caller, error.status)
             raise
         await self._settle(caller, answer.status)
         if _is_undecided(answer.status, door, caller):
+            answer.fault()
+        await answer.leave(scope, send)
+
+    async def _probe(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer what the house asks itself in the name of a caller that it knows: what stands now."""
+        known: Caller = scope[PROBE]
+        caller = replace(known, route=f"GET {scope['path']}", decided=set(), approvable=None, cookies=[])
+        scope.setdefault("state", {})["caller"] = caller
+        answer = _Held()
+        await self._app(scope, receive, answer)
+        if _is_undecided(answer.status, door_of(scope["route_handler"]), caller):
             answer.fault()
         await answer.leave(scope, send)
 
@@ -155,7 +170,7 @@ class _Held:
         if scope["method"] == "GET" and status == 200 and not any(name == b"etag" for name, _ in headers):
             tag = entity_tag(body)
             headers.append((b"etag", tag))
-            if tag in [one.strip() for one in header_of(scope, b"if-none-match").split(b",")]:
+            if meets(header_of(scope, b"if-none-match"), tag, weakly=True):
                 status, body = 304, b""
         headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
         if status not in {204, 304}:
@@ -181,6 +196,11 @@ class _Checked:
             await self._send({"type": "http.response.body", "body": _FAULT, "more_body": False})
         if not self._closed:
             await self._send(message)
+
+
+def _is_conditional(scope: Any, door: Door) -> bool:
+    """Whether conditions are looked after here."""
+    return scope["method"] in CHANGING and door.proof is Proof.CREDENTIAL and not (door.replaces or door.form)
 
 
 def _is_undecided(status: int, door: Door, caller: Caller) -> bool:

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from fastness.core.errors import Forbidden
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Asgi = Any
+"""A scope or a message of ASGI."""
+AsgiApp = Callable[[Asgi, Asgi, Asgi], Awaitable[None]]
 CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _STRICT: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
@@ -37,8 +39,8 @@ def with_headers(app: AsgiApp, origin: str) -> AsgiApp:
     """
     always = _STRICT if urlsplit(origin).hostname == "localhost" else (*_STRICT, _TLS_ALONE)
 
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        async def sent(message: Any) -> None:
+    async def answer(scope: Asgi, receive: Asgi, send: Asgi) -> None:
+        async def sent(message: Asgi) -> None:
             if message["type"] == "http.response.start":
                 headers = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
                 said = {name for name, _ in headers}
@@ -53,12 +55,12 @@ def with_headers(app: AsgiApp, origin: str) -> AsgiApp:
     return answer
 
 
-def header_of(scope: Any, wanted: bytes) -> bytes:
+def header_of(scope: Asgi, wanted: bytes) -> bytes:
     """The value of a header, several joined by commas; empty without one."""
     return b", ".join(bytes(value) for name, value in scope["headers"] if bytes(name).lower() == wanted)
 
 
-def require_own_page(scope: Any, origin: str, *, page: bool) -> None:
+def require_own_page(scope: Asgi, origin: str, *, page: bool) -> None:
     """Return if no page of another origin had a browser send what changes something.
 
     Args:

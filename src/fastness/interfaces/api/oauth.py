@@ -25,9 +25,9 @@ from fastness.core.clock import later, rfc3339
 from fastness.core.errors import FastnessError, Invalid, Limited, Unavailable
 from fastness.core.identity import SYSTEM_SCOPE, Action, Principal, PrincipalId, Resource, Strength
 from fastness.core.limits import Limit
-from fastness.foundation.storage import Transaction
+from fastness.foundation.storage import Reading, Transaction
 from fastness.interfaces.api.doors import FRESH_S, Caller, Doors
-from fastness.interfaces.api.paging import Page
+from fastness.interfaces.api.paging import Page, find_one
 from fastness.interfaces.api.routes import READ, WRITE, Pace, entry, guarded, own
 from fastness.wire import oauth as wire
 from fastness.wire.control import Proof
@@ -127,22 +127,22 @@ class ClientRoutes(Controller):
         """All clients of the tenant, ended ones too."""
         doors.allow(caller, Action.ACCESS_READ, Resource("access", "clients"))
         with house.records.read(caller.scope) as reading:
-            found = clients.find_clients(reading)
-        views = [
-            wire.ClientView(
-                row.client_id,
-                row.name,
-                row.scope,
-                tuple(_LONG.get(word, word) for word in row.grants.split()),
-                tuple(row.redirects.split("\n")) if row.redirects else (),
-                row.principal or "",
-                row.secret_digest is not None or bool(row.jwks),
-                row.introspects,
-                not row.disabled,
-            )
-            for row in found
-        ]
-        return page.of(views, lambda view: view.client)
+            found = _clients(reading)
+        return page.of(found, lambda view: view.client)
+
+    @get("/{client:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    def one(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        client: FromPath[str],
+    ) -> wire.ClientView:
+        """One client."""
+        doors.allow(caller, Action.ACCESS_READ, Resource("client", client))
+        with house.records.read(caller.scope) as reading:
+            found = _clients(reading)
+        return find_one(found, lambda view: view.client, client, "client")
 
     @post("/", sync_to_thread=True, opt=guarded(Action.CLIENT_CHANGE, WRITE, shown_once=True))
     def create(
@@ -249,6 +249,23 @@ def present(house: House, caller: Caller) -> Principal:
         if not came_lately and factors.methods(reading, who.id):
             factors.require_fresh(who, now)
     return who
+
+
+def _clients(reading: Reading) -> list[wire.ClientView]:
+    return [
+        wire.ClientView(
+            row.client_id,
+            row.name,
+            row.scope,
+            tuple(_LONG.get(word, word) for word in row.grants.split()),
+            tuple(row.redirects.split("\n")) if row.redirects else (),
+            row.principal or "",
+            row.secret_digest is not None or bool(row.jwks),
+            row.introspects,
+            not row.disabled,
+        )
+        for row in clients.find_clients(reading)
+    ]
 
 
 def _grant(text: str) -> GrantType:

@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 from litestar import Request, Response
 from litestar.params import QueryParameter
 
+from fastness.core.errors import NotFound
+
 LARGEST = 1000
 LONGEST_NAME = 200
 
@@ -44,6 +46,18 @@ class Page:
             query = urlencode({"after": name_of(found[-1]), "limit": self.limit})
             headers["link"] = f'<{self.path}?{query}>; rel="next"'
         return Response(found, headers=headers)
+
+
+def find_one(entries: Iterable[EntryT], name_of: Callable[[EntryT], str], name: str, kind: str) -> EntryT:
+    """The entry of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for entry in entries:
+        if name_of(entry) == name:
+            return entry
+    raise NotFound(f"{kind}-unknown", f"there is no {kind} {name[:LONGEST_NAME]!r}")
 
 
 def provide_page(

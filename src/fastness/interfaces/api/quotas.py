@@ -19,7 +19,6 @@ from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
-from fastness.interfaces.api.tags import require_current
 from fastness.wire import rules
 
 TOPIC = quotas.QuotasProjection.topic
@@ -113,7 +112,7 @@ class QuotaRoutes(Controller):
             raise NotFound("quota-unknown", "there is no such quota", "See: fastness access quota list.")
         return found
 
-    @put(_PATH, sync_to_thread=True, opt=guarded(Action.QUOTA_CHANGE, WRITE, replaces=True))
+    @put(_PATH, sync_to_thread=True, opt=guarded(Action.QUOTA_CHANGE, WRITE))
     def set_quota(
         self,
         house: NamedDependency[House],
@@ -132,12 +131,11 @@ class QuotaRoutes(Controller):
         )  # fmt: skip
         self._allow(house, doors, caller, place)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            require_current(caller, _find(tx, place))
             quotas.set_quota(tx, quota)
         house.published(TOPIC)
         return _view(quota)
 
-    @delete(_PATH, sync_to_thread=True, opt=guarded(Action.QUOTA_CHANGE, WRITE, replaces=True))
+    @delete(_PATH, sync_to_thread=True, opt=guarded(Action.QUOTA_CHANGE, WRITE))
     def remove(
         self,
         house: NamedDependency[House],
@@ -148,7 +146,6 @@ class QuotaRoutes(Controller):
         """Have a quota no more."""
         self._allow(house, doors, caller, place)
         with house.records.begin(caller.scope, house.clock.now()) as tx:
-            require_current(caller, _find(tx, place))
             quotas.remove_quota(tx, place.kind, place.subject, place.unit, place.window)
         house.published(TOPIC)
 

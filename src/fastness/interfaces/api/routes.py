@@ -17,6 +17,8 @@ from fastness.core.errors import FastnessError
 from fastness.core.identity import Action
 from fastness.core.limits import Limit
 from fastness.gateway import served_routes
+from fastness.interfaces.api.conditions import is_conditional
+from fastness.interfaces.api.headers import CHANGING
 from fastness.wire.control import Proof, RouteView
 
 DOOR = "door"
@@ -46,7 +48,7 @@ class Door:
         also: what the handler may ask besides.
         shown_once: the answer holds a secret, which is not kept for a repeated request.
         streams: the body or the answer flows, and is not held.
-        replaces: something that has an entity tag; the handler holds If-Match against it.
+        replaces: the handler itself holds If-Match; everywhere else the gate does.
         steps: on the way to a second factor: where one is forced, this stays open.
         form: a page of the console: what it changes comes as a form of its own pages, with the session's token in it.
     """
@@ -125,10 +127,11 @@ def control_routes(app: Litestar) -> Iterator[RouteView]:
         yield view
 
 
-def replacing_routes(app: Litestar) -> Iterator[RouteView]:
+def conditional_routes(app: Litestar) -> Iterator[RouteView]:
     """Those of them that hold If-Match."""
     for view, door in _control_doors(app):
-        if door.replaces:
+        changes = view.method in CHANGING and view.proof is Proof.CREDENTIAL and not (door.streams or door.form)
+        if changes and is_conditional(app, view.path):
             yield view
 
 

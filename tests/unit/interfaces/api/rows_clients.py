@@ -15,6 +15,13 @@ def _clients(town: Town) -> None:
     assert (view.grants, view.scope, view.confidential) == (("authorization_code",), "model.read", False)
 
 
+def _one_client(town: Town) -> None:
+    made = town.client("admin").clients.create(REQUEST)
+    answer = town.ask("auditor", "GET", f"/api/v1/clients/{made.client}")
+    assert (answer.status, answer.problem["client"]) == (200, made.client)
+    assert town.ask("auditor", "GET", "/api/v1/clients/x").code == "client-unknown"
+
+
 def _created(town: Town) -> None:
     admin = town.client("admin").clients
     wanted = oauth.ClientRequest(
@@ -42,6 +49,7 @@ def _disabled(town: Town) -> None:
 
 
 CLIENT_ROUTES = {
+    "GET /clients/{client}": Route("/clients/x", None, "operator", "access.read", "client:x", _one_client),
     "GET /clients": Route("/clients", None, "operator", "access.read", "access:clients", _clients),
     "POST /clients": Route("/clients", encoded(REQUEST), "operator", "client.change", "access:clients", _created),
     "POST /clients/{client}/secret": Route(

@@ -56,6 +56,47 @@ def _group(town: Town, name: str, *roles: str) -> str:
     return town.client("admin").directory.create_group(directory.GroupRequest(name, roles)).group
 
 
+def look(town: Town, path: str, who: str = "auditor") -> dict[str, object]:
+    """One thing, as JSON."""
+    answer = town.ask(who, "GET", f"/api/v1{path}")
+    assert answer.status == 200, answer
+    return answer.problem
+
+
+def missing(town: Town, path: str) -> str:
+    answer = town.ask("auditor", "GET", f"/api/v1{path}")
+    assert answer.status == 404
+    return answer.code
+
+
+def _one_tenant(town: Town) -> None:
+    town.client("admin").directory.create_tenant(directory.NewTenantRequest("alone", "Alone Ltd."))
+    assert look(town, "/tenants/alone")["title"] == "Alone Ltd."
+    assert missing(town, "/tenants/none") == "tenant-unknown"
+
+
+def _one_group(town: Town) -> None:
+    group = _group(town, "Alone", "viewer")
+    assert (look(town, f"/groups/{group}")["name"], missing(town, G)) == ("Alone", "group-unknown")
+
+
+def _one_grant(town: Town) -> None:
+    town.client("admin").directory.grant(directory.GrantRequest("user:developer", "publisher", "alone"))
+    assert look(town, "/grants/user:developer/publisher/alone")["model"] == "alone"
+    assert missing(town, "/grants/user:developer/publisher/other") == "grant-unknown"
+
+
+def _one_principal(town: Town) -> None:
+    assert look(town, "/principals/user:viewer")["roles"] == ["viewer"]
+    assert missing(town, "/principals/user:none") == "principal-unknown"
+
+
+def _one_key(town: Town) -> None:
+    known = town.all_keys()[0]
+    assert look(town, f"/keys/{known.key_id}")["principal"] == known.principal
+    assert missing(town, "/keys/00000000") == "key-unknown"
+
+
 def _groups(town: Town) -> None:
     group = _group(town, "Shown", "viewer")
     (view,) = [one for one in town.client("auditor").directory.groups() if one.group == group]
@@ -231,6 +272,15 @@ GRANT = encoded(directory.GrantRequest("user:viewer", "operator", "served"))
 ROTATION = encoded(directory.RotationRequest())
 
 DIRECTORY_ROUTES = {
+    "GET /tenants/{tenant}": Route("/tenants/north", None, "operator", "access.read", "tenant:north", _one_tenant),
+    "GET /groups/{group}": Route(G, None, "operator", "access.read", f"group:{NOBODY}", _one_group),
+    "GET /grants/{principal}/{role}/{model}": Route(
+        "/grants/user:viewer/operator/served", None, "operator", "access.read", "principal:user:viewer", _one_grant
+    ),
+    "GET /principals/{principal}": Route(
+        "/principals/user:viewer", None, "operator", "access.read", "principal:user:viewer", _one_principal
+    ),
+    "GET /keys/{key_id}": Route("/keys/00000000", None, "viewer", "access.read", "key:00000000", _one_key),
     "GET /tenants": Route("/tenants", None, "operator", "access.read", "access:tenants", _tenants),
     "POST /tenants": Route("/tenants", TENANT, "operator", "tenant.create", "tenant:mine", _tenant),
     "POST /tenants/{tenant}/deactivation": Route(

@@ -38,8 +38,6 @@ MEANING = {
     "POST /policies/tests",
     "GET /access/explanations",
     "POST /restrictions",
-    "PUT /quotas/{kind}/{subject}/{unit}/{window}",
-    "DELETE /quotas/{kind}/{subject}/{unit}/{window}",
 }
 """Operations that may refuse what the document allows."""
 
@@ -63,7 +61,8 @@ def operations(bare: Town) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(set(ROUTES) | set(OWN) | OPEN))
 def test_an_operation_does_what_the_document_says(bare: Town, operations: dict[str, Any], name: str, who: str) -> None:
     operation = operations[name]
-    left_out = [positive_data_acceptance] if name in MEANING else []
+    conditional = any(parameter.name == "If-Match" for parameter in operation.headers)  # no tag that is made up is known
+    left_out = [positive_data_acceptance] if name in MEANING or conditional else []
 
     @seed(0)
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -21,6 +21,7 @@ from fastness.core.events import EventKind
 from fastness.core.identity import Action
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.app import control_plane
+from fastness.interfaces.api.conditions import Conditions
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.gate import Gate
 from fastness.interfaces.api.routes import KNOCK, Door, control_routes, guarded
@@ -79,7 +80,7 @@ def test_a_route_that_does_not_ask_for_its_permission_answers_nothing(bare: Town
 
     doors = Doors(bare.house)
     app = Litestar(
-        [careless], middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(bare.house.records))],
+        [careless], middleware=[DefineMiddleware(Gate, doors=doors, kept=replies.Replies(bare.house.records), conditions=Conditions())],
         openapi_config=None, signature_types=[Caller, Doors], dependencies={"doors": Provide(lambda: doors, sync_to_thread=False)},
     )  # fmt: skip
     with InProcessTransport(app) as carrier:
