@@ -99,7 +99,7 @@ LIBRARIES = {
     "pyotp": ("access.login*", "interfaces.cli*"),
     "webauthn": ("access.login*",),
     "segno": ("interfaces.*",),
-    "redis": ("foundation.storage.redis_counters*",),
+    "redis": ("foundation.storage.redis_*",),
     "hvac": ("foundation.crypto*",),
     "boto3": ("foundation.crypto*",),
     "botocore": ("foundation.crypto*",),

@@ -68,6 +68,8 @@ EQUALS = one(
     '(resource.name like "us*" || context.tenant like "q*")',
     'principal.id like "user:*"',
     'principal.tenant like "a"',
+    'principal.id like "u*r:a"',
+    'resource.name like "*a"',
     'principal.kind == "user" || principal.kind == "agent"',
     "!principal.signed",
     "principal.certified",

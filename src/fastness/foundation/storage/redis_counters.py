@@ -34,6 +34,7 @@ from fastness.core.settings import InvalidSetting
 from fastness.foundation.storage.contracts import Counted
 from fastness.foundation.storage.counting import SECOND_US, checked, checked_use, life_ms
 from fastness.foundation.storage.memory import MemoryCounters
+from fastness.foundation.storage.redis_wire import bulk, command, reason_of
 
 if TYPE_CHECKING:
     import redis
@@ -152,10 +153,11 @@ def _options(settings: RedisSettings, password: Password | None) -> dict[str, An
     return options
 
 
-class _Waiting(NamedTuple):
-    """An operation that waits for its turn: its kind, what it speaks of, and the rest of its message."""
+class _Waiting(msgspec.Struct, eq=False):
+    """An operation that waits for its turn: its kind, whose it is, what it speaks of, and the rest of its message."""
 
     kind: int
+    tenant: str
     keys: tuple[LimitKey, ...]
     message: tuple[object, ...]
     done: asyncio.Future[tuple[int, int, int]]
@@ -163,6 +165,7 @@ class _Waiting(NamedTuple):
 
 class _Prepared(NamedTuple):
     charges: tuple[Charge, ...]
+    tenant: str
     keys: tuple[LimitKey, ...]
     message: msgspec.Raw
 
@@ -204,17 +207,19 @@ class _Link:
             await self._connection.disconnect()
         await self.client.aclose()
 
-    def ask(self, kind: int, keys: tuple[LimitKey, ...], *message: object) -> asyncio.Future[tuple[int, int, int]]:
+    def ask(
+        self, kind: int, tenant: str, keys: tuple[LimitKey, ...], *message: object
+    ) -> asyncio.Future[tuple[int, int, int]]:
         """Time, place and wait of the script's answer, once it is there."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(kind, keys, message, loop.create_future())
-        if loop.time() < self._open_again or len(self._waiting) >= self._settings.max_waiting:
-            waiting.done.set_exception(_unreachable(self.degraded or "too many operations wait"))
-            return waiting.done
-        self._waiting.append(waiting)
+        done: asyncio.Future[tuple[int, int, int]] = loop.create_future()
+        if (self._open_again and loop.time() < self._open_again) or len(self._waiting) >= self._settings.max_waiting:
+            done.set_exception(_unreachable(self.degraded or "too many operations wait"))
+            return done
+        self._waiting.append(_Waiting(kind, tenant, keys, message, done))
         if self._task is None:
             self._task = loop.create_task(self._send())
-        return waiting.done
+        return done
 
     async def _send(self) -> None:
         """Send what waits until nothing does; one round trip at a time."""
@@ -234,10 +239,10 @@ class _Link:
         calls = list(_calls(lot))
         sent = [self._arguments(call) for call in calls]
         try:
-            answers = await self._execute([("EVALSHA", self.sha, *arguments) for arguments in sent])
+            answers = await self._execute([command(b"EVALSHA", self.sha.encode(), *each) for each in sent])
             lost = [place for place, answer in enumerate(answers) if _is_unknown_script(answer)]
             if lost:  # nothing of these was done
-                again = await self._execute([("EVAL", self.script, *sent[place]) for place in lost])
+                again = await self._execute([command(b"EVAL", self.script.encode(), *sent[place]) for place in lost])
                 for place, answer in zip(lost, again, strict=True):
                     answers[place] = answer
         except Exception as error:  # whatever the client raises, nobody waits for ever
@@ -254,7 +259,7 @@ class _Link:
                 if not waiting.done.done():
                     waiting.done.set_result(each)
 
-    async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def _execute(self, commands: list[bytes]) -> list[Any]:
         """The answers to all commands, by one connection that is kept; errors of single ones are among them.
 
         Raises:
@@ -266,29 +271,32 @@ class _Link:
                     pool: Any = self.client.connection_pool  # its method has no types
                     self._connection = await pool.get_connection()
                 connection = self._connection
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                await connection.send_packed_command(commands, check_health=False)
                 return [await _answer(connection) for _ in commands]
         except BaseException:
             if self._connection is not None:  # what it would answer next belongs to nobody
                 await self._connection.disconnect(nowait=True)
             raise
 
-    def _arguments(self, call: list[_Waiting]) -> list[Any]:
-        """The keys of a call, each once, and its operations, which name them by number (Lua counts from 1)."""
+    def _arguments(self, call: list[_Waiting]) -> tuple[int, list[bytes]]:
+        """The number of keys, and what follows it: the keys, each once, and the operations, which name them by number.
+
+        Lua counts from 1, and the first is the tenant's own.
+        """
         numbers: dict[LimitKey, int] = {}
         operations = [
             (each.kind, [numbers.setdefault(key, len(numbers) + 2) for key in each.keys], *each.message)
             for each in call
         ]
-        changed = changed_key(self._settings.prefix, tenant_of(call[0].keys[0]))
-        return [1 + len(numbers), changed, *map(self._name, numbers), _encode(operations)]
+        names = self._names
+        changed = changed_key(self._settings.prefix, call[0].tenant)
+        keys = [names.get(key) or self._name(key) for key in numbers]
+        return 1 + len(keys), [bulk(changed.encode()), *keys, bulk(_encode(operations))]
 
     def _name(self, key: LimitKey) -> bytes:
-        name = self._names.get(key)
-        if name is None:
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            name = self._names[key] = key_of(self._settings.prefix, key).encode()
+        if len(self._names) >= _NAMES_KEPT:
+            self._names.clear()
+        name = self._names[key] = bulk(key_of(self._settings.prefix, key).encode())
         return name
 
     async def call(self, command: Callable[[], Any]) -> Any:
@@ -304,7 +312,7 @@ class _Link:
 
     def _cease(self, error: Exception) -> FastnessError:
         """Ask Redis no more for a while; the error for those who wait."""
-        reason = _reason(error)
+        reason = reason_of(error)
         self._open_again = asyncio.get_running_loop().time() + self._settings.retry_s
         if not self.degraded:
             self.degraded = reason
@@ -364,7 +372,7 @@ class RedisCounters:
         if known is None:
             known = self._prepare(charges)
         try:
-            at_us, place, wait = await self._link.ask(_TAKE, known.keys, known.message)
+            at_us, place, wait = await self._link.ask(_TAKE, known.tenant, known.keys, known.message)
         except Unavailable:
             if self._local is None:
                 raise
@@ -377,6 +385,7 @@ class RedisCounters:
         """Charges as the script reads them; remembered, for a plan charges the same object again and again."""
         found = _Prepared(
             checked(charges),
+            tenant_of(charges[0].key),
             tuple(charge.key for charge in charges),
             msgspec.Raw(_encode([_plain(charge, charge.cost) for charge in charges])),
         )
@@ -397,14 +406,15 @@ class RedisCounters:
             return
         keys = tuple(charge.key for charge, _ in differing)
         changes = [_plain(charge, difference) for charge, difference in differing]
-        _, place, wait = await self._link.ask(_SETTLE, keys, changes, charged.at_us)
+        _, place, wait = await self._link.ask(_SETTLE, tenant_of(keys[0]), keys, changes, charged.at_us)
         if place < 0:
             raise _changed_outside(differing[wait - 1][0].key)
 
     async def raise_to(self, counted: Counted) -> None:
         """Hold at least what `counted` says."""
         key, window, tally = counted
-        _, place, _ = await self._link.ask(_RAISE, (key,), _NUMBER[window], tally.start_us, tally.used, tally.before)
+        message = (_NUMBER[window], tally.start_us, tally.used, tally.before)
+        _, place, _ = await self._link.ask(_RAISE, tenant_of(key), (key,), *message)
         if place < 0:
             raise _changed_outside(key)
 
@@ -465,7 +475,7 @@ class RedisSeen:
         except (RedisError, OSError) as error:
             raise Unavailable(
                 "seen-unreachable",
-                f"it cannot be told whether this was used before ({_reason(error)})",
+                f"it cannot be told whether this was used before ({reason_of(error)})",
                 "Try again later.",
             ) from None
 
@@ -503,7 +513,7 @@ def _calls(lot: list[_Waiting]) -> list[list[_Waiting]]:
     """Operations by tenant, in order, none so long that the server is held up."""
     by_tenant: dict[str, list[_Waiting]] = {}
     for waiting in lot:
-        by_tenant.setdefault(tenant_of(waiting.keys[0]), []).append(waiting)
+        by_tenant.setdefault(waiting.tenant, []).append(waiting)
     return [
         operations[at : at + _MOST_IN_CALL]
         for operations in by_tenant.values()
@@ -526,10 +536,13 @@ def _results(call: list[_Waiting], answer: object) -> list[tuple[int, int, int]]
     if isinstance(answer, Exception):
         return answer
     try:
-        at_us, *rest = _decode(cast("bytes", answer))
-        found = [(at_us, place, wait) for place, wait in zip(rest[::2], rest[1::2], strict=True)]
+        numbers = _decode(cast("bytes", answer))
+        at_us, places, waits = numbers[0], numbers[1::2], numbers[2::2]
+        if len(places) == len(waits) == len(call) and not (any(places) or any(waits)):
+            return [(at_us, 0, 0)] * len(call)
+        found = [(at_us, place, wait) for place, wait in zip(places, waits, strict=True)]
         fits = all(_is_place(place, wait, len(w.keys)) for w, (_, place, wait) in zip(call, found, strict=True))
-    except (msgspec.MsgspecError, TypeError, ValueError):
+    except (msgspec.MsgspecError, TypeError, ValueError, IndexError):
         fits, found = False, []
     return found if fits else ValueError("not an answer of the script")
 
@@ -553,26 +566,6 @@ def _is_unknown_script(answer: object) -> bool:
     from redis.exceptions import NoScriptError
 
     return isinstance(answer, NoScriptError)
-
-
-def _reason(error: BaseException) -> str:
-    """What kind of failure it was; never the server's own words, which may hold what was sent."""
-    from redis import exceptions
-
-    kinds = (
-        (exceptions.AuthenticationError, "authentication"),
-        (exceptions.NoPermissionError, "permission"),
-        (exceptions.TimeoutError, "timeout"),
-        (TimeoutError, "timeout"),
-        (exceptions.BusyLoadingError, "loading"),
-        (exceptions.ReadOnlyError, "read-only"),
-        (exceptions.OutOfMemoryError, "memory"),
-        (exceptions.ConnectionError, "connection"),
-        (OSError, "connection"),
-        (exceptions.ResponseError, "refused"),
-    )
-    whole = (error.__cause__, error)  # the library wraps what went wrong while it connected
-    return next((word for kind, word in kinds if any(isinstance(each, kind) for each in whole)), "failure")
 
 
 def _unreachable(reason: str) -> Unavailable:
