@@ -19,7 +19,7 @@ FETCHES = Rule(
     "Do not run it. Loading the model needs no script.", {**MAPS, "cwe": "CWE-494", "atlas": "AML.T0011.000"},
 )  # fmt: skip
 
-_MOST = 4 << 20
+_MOST = 16 << 20
 _FETCH = r"(?:curl|wget|fetch|iwr|irm|invoke-webrequest|invoke-restmethod|certutil|bitsadmin|downloadstring|lwp-download|aria2c)"
 _SUDO = r"(?:sudo\s{1,3}(?:-\S{1,60}\s{1,3}){0,6})?(?:env\s{1,3}(?:\w{1,60}=\S{0,120}\s{1,3}){0,6})?"
 _SHELL = r"(?:\S{0,120}/)?(?:ba|z|da|k|c|tc|fi|a)?sh\b"

@@ -96,6 +96,24 @@ class Cursor:
         self._index = at + 1
         return text
 
+    def long_line(self, kept: int) -> tuple[bytes, int]:
+        """The first `kept` bytes of the next line, and its length; it is passed over whole, and so is its newline.
+
+        Raises:
+            Truncated: no newline follows.
+        """
+        start, pieces, length = self.position, list[bytes](), 0
+        while (at := self._buffer.find(b"\n", self._index)) < 0:
+            pieces.append(self._buffer[self._index : self._index + max(0, kept - length)])
+            length += len(self._buffer) - self._index
+            self._index = len(self._buffer)
+            if not self._fill(1):
+                raise Truncated(start)
+        pieces.append(self._buffer[self._index : min(at, self._index + max(0, kept - length))])
+        length += at - self._index
+        self._index = at + 1
+        return b"".join(pieces), length
+
     def _fill(self, count: int) -> bool:
         start = self.position
         if start + count > self.end:

@@ -583,7 +583,7 @@ class Inflated:
 def allowance(source: RandomAccess, compressed: int) -> int:
     """How many bytes so many compressed ones of `source` may become without being paid for.
 
-    None where the source is itself the outcome of a decompression, for then it says nothing about the file's size.
+    None of them where the source is itself the outcome of a decompression, for then it says nothing about the file's size.
     """
     while isinstance(source, Part):
         source = source.outer

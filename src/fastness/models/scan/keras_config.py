@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fastness.core.findings import Finding, Rule, Severity
@@ -65,20 +65,21 @@ def may_be_config(text: bytes) -> bool:
     return _FIRST_BYTES.match(text) is not None and _NAMES_CLASS.search(text) is not None
 
 
-def keras_facts(text: bytes, name: str, offset: int, budget: Budget) -> Iterator[Fact | Finding]:
+class NotKeras(ValueError):
+    """It is no JSON, so that no version of Keras takes it; the message says why."""
+
+
+def keras_facts(text: bytes, name: str, offset: int, budget: Budget) -> list[Fact | Finding]:
     """What a configuration names and holds; `offset` is where it stands in the file.
 
     Raises:
+        NotKeras: it is none.
         TooLarge: it is longer, or holds more, than the budget allows.
     """
     budget.require("header_bytes", len(text))
     walk = _Walk(name, offset, budget)
-    value = walk.parsed(text.decode("utf-8", "surrogateescape"))
-    if walk.problem:
-        yield found(MALFORMED, name, offset, walk.problem)
-        return
-    walk.values(value)
-    yield from walk.told
+    walk.values(walk.parsed(text.decode("utf-8", "surrogateescape")))
+    return walk.told
 
 
 @dataclass(slots=True)
@@ -90,15 +91,17 @@ class _Walk:
     budget: Budget
     told: list[Fact | Finding] = field(default_factory=list)
     seen: set[tuple[str, str]] = field(default_factory=set)
-    problem: str = ""
 
     def parsed(self, text: str) -> Json:
-        """The value of JSON; where it is none, `problem` says so."""
+        """The value of JSON.
+
+        Raises:
+            NotKeras: it is none.
+        """
         try:
             value: Json = json.loads(text, object_pairs_hook=self._unique)
         except (ValueError, RecursionError) as error:
-            self.problem = f"no JSON: {type(error).__name__}"
-            return None
+            raise NotKeras(f"no JSON: {type(error).__name__}") from error
         return value
 
     def _unique(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -132,10 +135,8 @@ class _Walk:
                     "deep", "", found(MALFORMED, self.name, self.offset, "configurations nested too deep in texts")
                 )
                 return
-            inner = self.parsed(text)
-            if not self.problem:
-                waiting.append((inner, depth + 1))
-            self.problem = ""
+            with suppress(NotKeras):
+                waiting.append((self.parsed(text), depth + 1))
 
     def _object(self, value: dict[str, Json]) -> None:
         """An object, which only a class with a configuration is: all versions of Keras take the rest for plain values."""

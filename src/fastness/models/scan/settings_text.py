@@ -25,9 +25,7 @@ SUFFIXES = (".cfg", ".ini", ".toml", ".conf", ".properties", *_LOOSE)
 
 
 def tree_of(name: str, text: str) -> Tree:
-    """The settings of a file, by its name; nothing for what is too long."""
-    if len(text) > LONGEST:
-        return None
+    """The settings of a file, by its name."""
     if name.lower().endswith(_LOOSE):
         return _loose(text)
     if name.lower().endswith(".toml"):

@@ -15,7 +15,8 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, found
-from fastness.models.scan.keras_config import keras_facts, may_be_config
+from fastness.models.scan.keras_config import MALFORMED as BROKEN
+from fastness.models.scan.keras_config import NotKeras, keras_facts, may_be_config
 from fastness.models.scan.protobuf import LENGTH, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS
 from fastness.models.scan.tensorflow_paths import KEPT, KEPT_INPUTS, Node, chosen_paths
@@ -168,7 +169,10 @@ class Walk:
             TooLarge: the budget is spent.
         """
         if config and may_be_config(data):
-            self.told += keras_facts(data, self.name, offset, self.budget)
+            try:
+                self.told += keras_facts(data, self.name, offset, self.budget)
+            except NotKeras as error:
+                self.told.append(found(BROKEN, self.name, offset, str(error)))
         if len(data) >= SHORTEST and (kind := credential_in(data[:KEPT_TEXT].decode("utf-8", "replace"))):
             self._once(FactKind.CREDENTIAL, kind, offset)
 

@@ -112,9 +112,10 @@ def plausible(tail: bytes) -> bool:
     at = tail.rfind(END)
     while at >= 0:
         if len(tail) - at >= _END.size:
-            _, disk, first, here, count, _, _, comment = _END.unpack_from(tail, at)
-            single = disk == first and here == count
-            if (single or disk == _FULL16) and count and at + _END.size + comment <= len(tail):
+            _, disk, first, here, count, size, _, comment = _END.unpack_from(tail, at)
+            single = (disk == first and here == count) or disk == _FULL16
+            listed = 0 < size <= at and tail[at - size : at - size + 4] == CENTRAL
+            if (listed or (single and (count or size))) and at + _END.size + comment <= len(tail):
                 return True
         at = tail.rfind(END, 0, at)
     return False

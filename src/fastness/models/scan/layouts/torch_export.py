@@ -76,6 +76,7 @@ def _plain(bundle: Bundle) -> frozenset[str]:
     """The files of weights that are numbers, by the lists beside them."""
     top = _top(bundle)
     plain: set[str] = set()
+    pickled: set[str] = set()
     for path in bundle:
         if not _CONFIG.fullmatch(path.removeprefix(top)):
             continue
@@ -84,18 +85,19 @@ def _plain(bundle: Bundle) -> frozenset[str]:
         except (NotJson, TooLarge):
             continue
         folder = path.rpartition("/")[0]
-        plain.update(f"{folder}/{name}" for name in _listed(tree))
-    return frozenset(plain)
+        for name, is_plain in _listed(tree):
+            (plain if is_plain else pickled).add(f"{folder}/{name}")
+    return frozenset(plain - pickled)
 
 
-def _listed(tree: Tree) -> Iterator[str]:
-    """The names in a list whose data is no pickle."""
+def _listed(tree: Tree) -> Iterator[tuple[str, bool]]:
+    """The names in a list, and whether their data is no pickle."""
     config = dict(tree.members).get("config") if isinstance(tree, Pairs) else None
     for _, one in config.members if isinstance(config, Pairs) else ():
         values = dict(one.members) if isinstance(one, Pairs) else {}
         name = values.get("path_name")
-        if values.get("use_pickle") is False and isinstance(name, str):
-            yield name
+        if isinstance(name, str):
+            yield name, values.get("use_pickle") is False
 
 
 LAYOUT = TorchExportLayout

@@ -77,9 +77,10 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
         kinds: of plain containers that take them.
         methods: names by which the method is looked up on other objects.
     """
+    last = items[-1] if items else None
     if isinstance(target, Items):
         if target.kind not in kinds:
-            m.stumble(f"fills a {target.kind}")
+            _put_elsewhere(m, target, items)
         if target.notes.sealed:
             m.see(Sight.CALL, SET_DTYPE, Standing.DANGEROUS, "the fields of a type in use")
         if m.counting:
@@ -89,14 +90,22 @@ def _put_in(m: Machine, target: object, items: list[object], kinds: tuple[str, .
             _arm(m, target, items)
         watch(m, target)
     elif isinstance(target, Global):
-        m.see(Sight.TAMPER, target.path, target.standing, items[-1] if items else None)
+        m.see(Sight.TAMPER, target.path, target.standing, last)
     elif isinstance(target, Made):
         for name in methods:
-            m.called_attribute(target, name, items[-1] if items else None)
+            m.called_attribute(target, name, last)
         put_into(target, items)
         watch(m, target)
     elif target is not OPAQUE:
-        m.stumble("fills a value that is no container")
+        _put_elsewhere(m, target.head if isinstance(target, Text) else target, items)
+
+
+def _put_elsewhere(m: Machine, target: object, items: list[object]) -> None:
+    """Into what is no container: bytes may be those of a bytearray, which takes items, and without any C does not look."""
+    if isinstance(target, bytes) and items:
+        m.see(Sight.UNFOLLOWED, "bytes are changed after they were made")
+    elif items:
+        m.stumble(f"fills a {target.kind if isinstance(target, Items) else 'value that is no container'}")
 
 
 def _append(m: Machine, _: object) -> None:

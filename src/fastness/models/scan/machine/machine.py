@@ -246,7 +246,7 @@ class Machine:
                 target.state = state
             if self.dialect is Dialect.JOBLIB and target.maker in WRAPPERS:
                 self.wrapper = target
-        elif target is not OPAQUE and isinstance(state, Items) and state.count:  # an empty state is left alone
+        elif target is not OPAQUE and isinstance(state, Items) and not _changes_nothing(state):
             self.stumble("gives a state to a value that takes none")
 
     def called_attribute(self, target: Made, name: str, args: object) -> None:
@@ -315,6 +315,14 @@ def tally(m: Machine, target: Items, items: list[object]) -> None:
             fresh = (min(numbers), max(numbers))
             low, high = (min(low, fresh[0]), max(high, fresh[1])) if count else fresh
         notes.tally = count + len(numbers), low, high
+
+
+def _changes_nothing(state: Items) -> bool:
+    """Whether every object takes a state: one that is empty, or a pair of none and no slots."""
+    parts = state.kept if state.kind == "tuple" and state.count == 2 else ()
+    return not state.count or (
+        bool(parts) and all(part is None or (isinstance(part, Items) and not part.count) for part in parts)
+    )
 
 
 def _result(catalogue: Catalogue, callee: object, call: tuple[str, Standing], args: object) -> Made | Global:

@@ -6,6 +6,7 @@ Source: the opcode table of CPython's `pickletools`; a test compares the two.
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 from collections.abc import Callable
 
@@ -13,10 +14,13 @@ from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.machine.values import SHORT_BYTES, SHORT_TEXT, Text
 
 HEAD = 64
-NUMBER_LINE = 8192
 NAME_LINE = 1 << 16
 TEXT_LINE = 32 << 20
 NUMBER_LIMIT = 4300
+_OCTAL = re.compile(rb"[ \t\v\f\r]*[+-]?0[0-7]+")
+_NUMBER = re.compile(rb"\s*[+-]?\.?[\w\s]")
+_LIMITLESS = re.compile(rb"\s*[+-]?0[xXoObB]")
+"""Python limits the digits of numbers of other bases only."""
 _TEMPLATE = "\ndef _parse_args(self, "
 _LEGACY = "\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch's files of before archives begin; the place of one that protocol 2 writes as a text is kept, though it be short."""
@@ -38,39 +42,58 @@ def _double(cursor: Cursor) -> float:
     return float(struct.unpack(">d", cursor.take(8))[0])
 
 
-def _number_line(cursor: Cursor) -> int | bool:
-    line = cursor.line(NUMBER_LINE)
+def _digits(cursor: Cursor) -> tuple[bytes, int]:
+    """A line that begins as a number does, up to the zero byte at which C stops, and how long it was."""
+    if not _NUMBER.match(cursor.peek(HEAD)):
+        raise BadArgument("a line that is not a number")
+    line, length = cursor.long_line(NUMBER_LIMIT)
+    return line.partition(b"\0")[0], length
+
+
+def _number_line(cursor: Cursor) -> int | bool | Text:
+    line, length = _digits(cursor)
     if line in {b"00", b"01"}:
         return line == b"01"
-    return _whole(line, 0)
+    # C's strtol, which goes first, takes a leading zero for eight as the base; Python's own unpickler refuses it.
+    return _whole(line, length, 8 if _OCTAL.fullmatch(line) else 0)
 
 
-def _long_line(cursor: Cursor) -> int:
-    return _whole(cursor.line(NUMBER_LINE).removesuffix(b"L"), 0)
+def _long_line(cursor: Cursor) -> int | Text:
+    line, length = _digits(cursor)
+    return _whole(line.removesuffix(b"L"), length, 0)
 
 
 def _entry_line(cursor: Cursor) -> int:
-    return _whole(cursor.line(NUMBER_LINE), 10)
+    value = _whole(*_digits(cursor), 10)
+    if isinstance(value, Text):
+        raise BadArgument(f"an entry of {value.length} digits")
+    return value
 
 
-def _whole(line: bytes, base: int) -> int:
-    if len(line) > NUMBER_LIMIT:
-        raise BadArgument(f"a number of {len(line)} digits")
+def _whole(line: bytes, length: int, base: int) -> int | Text:
+    """A number; one of very many digits is not worked out."""
+    if length > NUMBER_LIMIT:
+        if not _LIMITLESS.match(line):
+            raise BadArgument(f"a number of {length} digits")
+        return Text(length, line[:HEAD])
     try:
         return int(line, base)
     except ValueError as error:
         raise BadArgument("a line that is not a number") from error
 
 
-def _float_line(cursor: Cursor) -> float:
+def _float_line(cursor: Cursor) -> float | Text:
+    line, length = _digits(cursor)
     try:
-        return float(cursor.line(NUMBER_LINE))
+        return float(line) if length <= NUMBER_LIMIT else Text(length, line[:HEAD])
     except ValueError as error:
         raise BadArgument("a line that is not a number") from error
 
 
 def _text_line(cursor: Cursor) -> str | Text:
-    line = cursor.line(TEXT_LINE)
+    line, length = cursor.long_line(TEXT_LINE)
+    if length > TEXT_LINE:
+        return Text(length, line[:HEAD].decode("latin-1"))
     try:
         return _kept(line.decode("raw-unicode-escape"), cursor, len(line), "raw-unicode-escape")
     except UnicodeDecodeError as error:
@@ -78,18 +101,34 @@ def _text_line(cursor: Cursor) -> str | Text:
 
 
 def _plain_line(cursor: Cursor) -> str:
+    return _name(_name_line(cursor))
+
+
+def _two_lines(cursor: Cursor) -> tuple[str, str]:
+    module, name = _name_line(cursor), _name_line(cursor)
+    return _name(module), _name(name)
+
+
+def _name_line(cursor: Cursor) -> bytes:
     try:
-        return cursor.line(NAME_LINE).decode("utf-8")
+        return cursor.line(NAME_LINE)
+    except Truncated:
+        if cursor.end - cursor.position <= NAME_LINE:
+            raise
+        raise BadArgument("a name that does not end") from None
+
+
+def _name(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadArgument("a line that is not UTF-8") from error
 
 
-def _two_lines(cursor: Cursor) -> tuple[str, str]:
-    return _plain_line(cursor), _plain_line(cursor)
-
-
 def _quoted_line(cursor: Cursor) -> str | Text:
-    whole = cursor.line(TEXT_LINE)
+    whole, length = cursor.long_line(TEXT_LINE)
+    if length > TEXT_LINE:
+        return Text(length, whole[1:HEAD].decode("latin-1"))
     line = whole.strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in {b"'", b'"'}:
         raise BadArgument("a string without its quotes")

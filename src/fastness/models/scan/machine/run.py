@@ -172,6 +172,7 @@ def _step_over(machine: Machine, wrapper: Made, depth: int) -> None:
         return
     inner = run(cursor, machine.budget, machine.dialect, depth + 1)
     trace.events += inner.events
+    trace.pieces += inner.pieces
     wrapper.args = inner.result
     if isinstance(inner.result, Made) and inner.result.notes.columns:
         noted(wrapper).columns, noted(wrapper).categories = inner.result.notes.columns, inner.result.notes.categories

@@ -56,9 +56,9 @@ class CoremlCompiledReader:
         """
         if _PROGRAM.match(source.read_at(0, 256)) is None:
             yield found(OPAQUE, source.name, 0, f"{source.size} bytes")
-            yield from search_payloads(source, 0, source.size, budget)
         else:
             yield from _program(source, budget)
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 

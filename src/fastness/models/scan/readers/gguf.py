@@ -69,6 +69,8 @@ _MAX_DIMS = 4
 _MAX_KEY = 1 << 16
 _MAX_NESTING = 8
 _MAX_ALIGNMENT = 1 << 16
+_SEARCHED = 32
+"""Shorter lists of numbers hold no program."""
 _PADDING = 4096
 """So many zeros may stand behind the last tensor."""
 
@@ -103,7 +105,8 @@ class GgufReader:
             yield found(MALFORMED, source.name, cut.at, "the file ends within its header")
             return
         yield from walk.told
-        yield from search_payloads(source, walk.cursor.position, end, budget)
+        for start, stop in (*walk.numbers, (walk.cursor.position, end)):
+            yield from search_payloads(source, start, stop, budget)
         yield from _behind(source, end)
         yield span(source.name, 0, source.size)
 
@@ -132,6 +135,8 @@ class _Walk:
     cursor: Cursor
     budget: Budget
     told: list[Told] = field(default_factory=list)
+    numbers: list[tuple[int, int]] = field(default_factory=list)
+    """Where lists of numbers stand among the metadata."""
     order: str = "<"
     version: int = 3
     tensor_count: int = 0
@@ -242,6 +247,8 @@ class _Walk:
             raise _Wrong(MALFORMED, at, f"lists nested deeper than {_MAX_NESTING}")
         if kind in _WIDTHS:
             self._fits(count, _WIDTHS[kind], "elements")
+            if count * _WIDTHS[kind] >= _SEARCHED:
+                self.numbers.append((self.cursor.position, self.cursor.position + count * _WIDTHS[kind]))
             self.cursor.skip(count * _WIDTHS[kind])
             return
         self._fits(count, self._wide if kind == _TEXT else 4 + self._wide, "elements")

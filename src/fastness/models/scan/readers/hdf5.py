@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule, Severity
+from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST
@@ -24,7 +24,7 @@ from fastness.models.scan.free_texts import tell_free_text
 from fastness.models.scan.hdf5 import SIGNATURE, Attribute, Image, NotHdf5, Objects, superblock
 from fastness.models.scan.inflate import Inflated
 from fastness.models.scan.keras_config import MALFORMED as BROKEN
-from fastness.models.scan.keras_config import keras_facts, may_be_config
+from fastness.models.scan.keras_config import NotKeras, keras_facts, may_be_config
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
@@ -163,9 +163,11 @@ class _Visit:
 
     def attribute(self, one: Attribute) -> None:
         if may_be_config(one.value):
-            told = keras_facts(one.value.rstrip(b"\0"), self.source.name, one.place, self.budget)
-            own = one.name in _CONFIGS  # other texts need not be JSON because they begin like it
-            self.told += [item for item in told if own or not isinstance(item, Finding) or item.rule != BROKEN.id]
+            try:
+                self.told += keras_facts(one.value.rstrip(b"\0"), self.source.name, one.place, self.budget)
+            except NotKeras as error:
+                if one.name in _CONFIGS:  # other texts need not be JSON because they begin like it
+                    self.told.append(found(BROKEN, self.source.name, one.place, str(error)))
         self.text(one.value, one.place)
 
     def elsewhere(self, location: str, place: int) -> None:

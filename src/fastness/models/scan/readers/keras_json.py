@@ -12,19 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastness.core.findings import Finding, Rule
+from fastness.core.findings import Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import HEAD, Look, Told, span
-from fastness.models.scan.keras_config import MALFORMED, keras_facts, may_be_config
 from fastness.models.scan.keras_config import RULES as CONFIG_RULES
+from fastness.models.scan.keras_config import NotKeras, keras_facts, may_be_config
 
 RULES: tuple[Rule, ...] = CONFIG_RULES
 
 _MARK = b"\xef\xbb\xbf"
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
-# A key that names a class, if it is not one word of a vocabulary; letters that are escaped may spell such a key.
-_KEY = re.compile(rb'"class_name"(?!\s*+(?::\s*+-?[0-9]|[,\]}]))|\\u00(?:[2-6][0-9a-fA-F]|7[0-9a-eA-E])')
+# A key that names a class, if it is not one word of a vocabulary; its letters may be escaped.
+_LETTERS = b"".join(rb"(?:%c|\\u00%02x)" % (letter, letter) for letter in b"class_name")
+_KEY = re.compile(rb'"(?i:' + _LETTERS + rb')"(?!\s*+(?::\s*+-?[0-9]|[,\]}]))')
 # JSON in two or four bytes a character, which Python's parser takes as well.
 _WIDE = re.compile(rb"(?:\xff\xfe|\xfe\xff|\0\0\xfe\xff)?\0*[\[{\s]\0")
 _WINDOW = 1 << 20
@@ -55,10 +56,10 @@ class KerasJsonReader:
         text = _narrow(source.read_at(0, source.size)).removeprefix(_MARK)
         if not may_be_config(text):
             return
-        told = list(keras_facts(text, source.name, 0, budget))
-        if any(isinstance(one, Finding) and one.rule == MALFORMED.id for one in told):
-            return  # Keras refuses it; whoever reads JSON says what is wrong with it
-        yield from told
+        try:
+            yield from keras_facts(text, source.name, 0, budget)
+        except NotKeras:
+            return  # whoever reads JSON says what is wrong with it
         yield span(source.name, 0, source.size)
 
 

@@ -7,6 +7,7 @@ the first 64 KiB of files that are called so.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,6 +18,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
 from fastness.models.scan.licences import NAME, READ, of_card, of_text
 from fastness.models.scan.rules import MAPS
+from fastness.models.scan.texts import NotText, pieces
 
 UNNAMED = Rule(
     "licence-unnamed", "A model card that names no licence", Severity.INFO,
@@ -40,6 +42,10 @@ class LicenceReader:
     def read(self, source: RandomAccess, budget: Budget) -> Iterator[Told]:
         """A LICENCE fact for each statement; its detail says where it stands: front, or text."""
         del budget
+        try:
+            deque(pieces(source), 0)
+        except NotText:
+            return  # whoever knows what it is says so
         text = source.read_at(0, READ).decode("utf-8", "replace")
         yield span(source.name, 0, source.size)
         if not re.split(r"[/!\\]", source.name)[-1].lower().startswith("readme"):

@@ -18,6 +18,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import SHORTEST, credential_in
 from fastness.models.scan.cursor import Cursor, Truncated
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.rules import MAPS, undecided
 
 MALFORMED = undecided(
@@ -79,6 +80,7 @@ class LightgbmReader:
             yield found(MALFORMED, source.name, walk.cursor.position, "the text ends early, or a number is none")
             return
         yield from walk.told
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 

@@ -2,7 +2,7 @@
 
 What a picture shows is not looked at. SVG is text that may hold scripts, which only a browser runs; they are told.
 Source: PNG (ISO/IEC 15948), JPEG (ITU-T T.81), GIF89a, RIFF (WebP, WAV), Ogg (RFC 3533), FLAC, MPEG audio and ISO media by
-their boxes. Cost: the heads of the parts.
+their boxes. Cost: the heads of the parts, and one pass over the bytes for programs and pickles in them.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ _SCRIPTED = re.compile(
 )
 _ACTIONS = re.compile(rb"/(?:JavaScript|JS|Launch|EmbeddedFile|RichMedia)\b")
 _ISO = (b"ftyp", b"styp")
+_PADDING = 4096
+"""So many zeros and blanks may stand behind the end."""
 _RIFF_KINDS = (b"WEBP", b"WAVE", b"AVI ")
 
 
@@ -72,28 +74,38 @@ class MediaReader:
             TooLarge: it has more parts than the budget allows.
         """
         kind = _kind(source.read_at(0, 16)) or "svg"
-        if kind in {"svg", "pdf"}:
-            yield from _svg(source, budget) if kind == "svg" else _pdf(source)
+        if kind == "svg":
+            yield from _svg(source, budget)
             return
-        if kind in _TABLES:
-            yield from _table(kind, source, budget)
+        yield from search_payloads(source, 1, source.size, budget)  # no part of a picture is looked into otherwise
+        if kind == "pdf":
+            yield from _pdf(source)
             return
         try:
-            end = _WALKS[kind](Cursor(source), budget)
+            end = _ENDS[kind](source, budget)
+        except NoPicture as wrong:
+            yield found(TRAILING, source.name, 0, f"{wrong}")
+            return
         except Truncated as cut:
             yield found(BROKEN, source.name, cut.at, f"the {kind} ends within a part")
-            yield from search_payloads(source, 1, source.size, budget)  # the part may be said to be long to hide them
-            yield span(source.name, 0, source.size)
-            return
+            end = source.size
         except _Strange as strange:
             yield found(TRAILING, source.name, strange.at, f"no {kind} from here on")
             yield span(source.name, 0, strange.at)
             return
-        if end < source.size and source.read_at(end, min(4096, source.size - end)).strip(b"\0\r\n "):
-            yield found(TRAILING, source.name, end, f"{source.size - end} bytes follow the {kind}")
-            yield span(source.name, 0, end)
-            return
-        yield span(source.name, 0, source.size)
+        yield from _behind(kind, source, end)
+
+
+def _behind(kind: str, source: RandomAccess, end: int) -> Iterator[Told]:
+    """What stands behind the end: a little padding, or what is not the picture's."""
+    left = source.size - end
+    if left < 0:
+        yield found(BROKEN, source.name, source.size, f"the {kind} ends within a part")
+    elif left > _PADDING or source.read_at(end, left).strip(b"\0\r\n "):
+        yield found(TRAILING, source.name, end, f"{left} bytes follow the {kind}")
+        yield span(source.name, 0, end)
+        return
+    yield span(source.name, 0, source.size)
 
 
 class _Strange(Exception):
@@ -125,32 +137,6 @@ def _kind(head: bytes) -> str:
     if head.startswith(b"RIFF") and head[8:12] in _RIFF_KINDS:
         return "riff"
     return "iso" if head[4:8] in _ISO else ""
-
-
-_TABLES: dict[str, Callable[[RandomAccess, Budget], int]] = {
-    "bmp": lambda source, _: bmp_end(source),
-    "ico": lambda source, _: icon_end(source),
-    "tiff": tiff_gap,
-}
-
-
-def _table(kind: str, source: RandomAccess, budget: Budget) -> Iterator[Told]:
-    """Pictures whose pixels stand bare: searched for programs and pickles, and no byte may be left over."""
-    try:
-        end = _TABLES[kind](source, budget)
-    except NoPicture as wrong:
-        yield found(TRAILING, source.name, 0, f"{wrong}")
-        return
-    yield from search_payloads(source, 1, source.size, budget)
-    if end > source.size:
-        yield found(BROKEN, source.name, source.size, f"the {kind} ends within a part")
-        yield span(source.name, 0, source.size)
-        return
-    if source.read_at(end, min(4096, source.size - end)).strip(b"\0"):
-        yield found(TRAILING, source.name, end, f"{source.size - end} bytes follow the {kind}")
-    elif source.size - end <= 4096:
-        end = source.size
-    yield span(source.name, 0, end)
 
 
 def _svg(source: RandomAccess, budget: Budget) -> Iterator[Told]:
@@ -283,6 +269,23 @@ def _iso(cursor: Cursor, budget: Budget) -> int:
     return cursor.position
 
 
-_WALKS = {"png": _png, "jpeg": _jpeg, "gif": _gif, "riff": _riff, "flac": _all, "ogg": _ogg, "mp3": _all, "iso": _iso}
+def _walked(walk: Callable[[Cursor, Budget], int]) -> Callable[[RandomAccess, Budget], int]:
+    return lambda source, budget: walk(Cursor(source), budget)
+
+
+_ENDS: dict[str, Callable[[RandomAccess, Budget], int]] = {
+    "bmp": lambda source, _: bmp_end(source),
+    "ico": lambda source, _: icon_end(source),
+    "tiff": tiff_gap,
+    "png": _walked(_png),
+    "jpeg": _walked(_jpeg),
+    "gif": _walked(_gif),
+    "riff": _walked(_riff),
+    "flac": _walked(_all),
+    "ogg": _walked(_ogg),
+    "mp3": _walked(_all),
+    "iso": _walked(_iso),
+}
+"""Where each kind ends."""
 
 READER = MediaReader

@@ -193,7 +193,7 @@ def streams(source: RandomAccess, budget: Budget, dialect: Dialect) -> Iterator[
         yield from search_programs(source, start, trace.end)
         yield from search_credentials(source, start, trace.end)
         yield from _layers(source, start, trace.end)
-        yield from _pieces(source, trace, budget)
+        yield from pieces_of(source, trace, budget)
         yield from _read_otherwise(source, trace, budget, memo)
         if trace.broken >= 0:
             yield from _search(source, trace.broken + 1, budget)
@@ -228,7 +228,7 @@ def _layers(source: RandomAccess, start: int, end: int) -> Iterator[Finding]:
         yield replace(told, severity=Severity.MEDIUM)
 
 
-def _pieces(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Member]:
+def pieces_of(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Member]:
     """The models within the stream, which its functions would read from bytes."""
     for piece in {piece.at: piece for piece in trace.pieces}.values():
         name = f"{source.name}!bytes@{piece.at}"
@@ -243,7 +243,7 @@ def _pieces(source: RandomAccess, trace: Trace, budget: Budget) -> Iterator[Memb
 
 def _read_otherwise(
     source: RandomAccess, trace: Trace, budget: Budget, memo: dict[int, object]
-) -> Iterator[Fact | Finding]:
+) -> Iterator[Fact | Finding | Member]:
     """What other loaders make of a stream: one that keeps its memo, and one that knows no raw arrays."""
     if trace.start:
         yield from _with_memo(source, trace.start, budget, memo)
@@ -293,20 +293,25 @@ def _runs(head: bytes) -> bool:
         trace = run(Cursor(BytesSource("", head)), Budget(_DRY))
     except TooLarge:
         return True
-    return not _does_nothing(trace) or (len(head) >= _HEAD and trace.events[-1].sight is Sight.TRUNCATED)
+    cut = any(event.sight is Sight.TRUNCATED for event in trace.events)
+    return not _does_nothing(trace) or (len(head) >= _HEAD and cut)
 
 
 def _does_nothing(trace: Trace) -> bool:
     """Whether every unpickler fails before anything is imported by name, called, or returned.
 
-    A registry code alone does not count: maps of MessagePack begin with the same byte, and no process registers any.
+    A registry code alone does not count: maps of MessagePack begin with the same byte, and no process registers any. Behind
+    a broken instruction only the call of something dangerous does, unless it is itself what is broken: unpicklers differ.
     """
+    failures = {event.offset for event in trace.events if event.sight in {Sight.MALFORMED, Sight.TRUNCATED}}
+    failed = False
     for event in trace.events:
-        if event.sight in {Sight.MALFORMED, Sight.TRUNCATED}:
-            return True
-        if event.sight not in _IDLE and not _is_unknown_import(event):
+        if event.sight is Sight.CALL and event.standing is Standing.DANGEROUS and event.offset not in failures:
             return False
-    return not trace.stopped
+        failed = failed or event.offset in failures
+        if not failed and event.sight not in _IDLE and not _is_unknown_import(event):
+            return False
+    return failed or not trace.stopped
 
 
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
@@ -345,21 +350,25 @@ _IDLE = frozenset(
 )
 
 
-def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding]:
+def _as_plain_pickle(source: RandomAccess, joblib: Trace, budget: Budget) -> Iterator[Fact | Finding | Member]:
     """What `pickle.load` would do with the bytes of the raw arrays, until it fails; that it does is no news."""
     trace = run(Cursor(source, joblib.start), budget, Dialect.PLAIN)
     behind = (e for e in trace.events if e.offset >= joblib.array)
     run_by_pickle = takewhile(lambda e: e.sight is not Sight.MALFORMED, behind)
     yield from told(source.name, [e for e in run_by_pickle if _acts(e)])
+    yield from pieces_of(source, trace, budget)
 
 
-def _with_memo(source: RandomAccess, start: int, budget: Budget, memo: dict[int, object]) -> Iterator[Fact | Finding]:
+def _with_memo(
+    source: RandomAccess, start: int, budget: Budget, memo: dict[int, object]
+) -> Iterator[Fact | Finding | Member]:
     """What a stream would do where one Unpickler reads all streams, and keeps the memo of those before.
 
     Streams that were not written for it make no sense then, so that only what is known to be dangerous counts.
     """
     trace = run(Cursor(source, start), budget, memo=memo)
     yield from told(source.name, [e for e in trace.events if _acts(e) and e.standing is Standing.DANGEROUS])
+    yield from pieces_of(source, trace, budget)
 
 
 def _worst(trace: Trace) -> Event | None:

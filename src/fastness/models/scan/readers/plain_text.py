@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastness.core.errors import TooLarge
 from fastness.core.findings import Finding, Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
@@ -93,7 +94,9 @@ def _meaning(source: RandomAccess, budget: Budget) -> Iterator[Fact | Finding]:
     if name.endswith(TEMPLATES):
         budget.require("header_bytes", source.size)
         yield Fact(FactKind.TEMPLATE, source.name, 0, "the template", {"text": whole(source)})
-    elif name.endswith(SETTINGS) and source.size <= LONGEST:
+    elif name.endswith(SETTINGS):
+        if source.size > LONGEST:
+            raise TooLarge("scan-budget", f"{source.size} bytes, and {LONGEST} are read of settings")
         yield from tell_config(source.name, tree_of(name, whole(source)))
     elif source.size <= _LONGEST_PROMPT:
         text = whole(source)

@@ -17,6 +17,7 @@ from fastness.models.scan.budget import Budget
 from fastness.models.scan.credentials import credential_in
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, Field, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.texts import NotText, tell_text
@@ -82,6 +83,7 @@ def _model(source: RandomAccess, budget: Budget) -> Iterator[Told]:
             yield found(MALFORMED, source.name, error.at, str(error))
         return
     if pieces:
+        yield from search_payloads(source, 0, source.size, budget)
         yield span(source.name, 0, source.size)
 
 

@@ -195,6 +195,8 @@ def _sized(archive: _Archive, header: _Header) -> Generator[Finding, None, int]:
             message = f"{shown} has {stated} bytes by one record and {header.size} by another"
             yield found(DISAGREES, name, header.at, message)
     padded = -(-header.size // BLOCK) * BLOCK
+    if not header.kind and header.size and header.path.endswith("/"):
+        yield found(DISAGREES, name, header.at, f"{shown} is a folder by its name, but has a size")
     if header.kind in _WITHOUT_DATA and header.size:
         yield found(DISAGREES, name, header.at, f"{shown} is no file, but has a size")
         padded = padded if _is_header(archive.source.read_at(header.data + padded, BLOCK)) else 0
@@ -215,6 +217,8 @@ def _keep(archive: _Archive, header: _Header) -> None:
         if match is None or at + length > len(data) or match.end() >= at + length or data[at + length - 1] != 10:
             raise _Broken("a pax record is broken")
         key, value = match[2].decode("utf-8", "replace"), data[match.end() : at + length - 1].decode("utf-8", "replace")
+        if header.kind == ord("g") and key == "size":
+            raise _Broken("a size for all members")
         archive.told[f"global {key}" if header.kind == ord("g") else key] = value
         at += length
 
@@ -227,11 +231,10 @@ def _member(archive: _Archive, header: _Header) -> Iterator[Finding]:
     elif header.kind in b"12":
         beside = header.path if header.kind == ord("2") else ""
         yield entries.judge_link(name, header.at, beside, header.link, header.path)
-    elif header.kind in b"VM":
-        if header.kind == ord("M"):
-            yield found(entries.METHOD, name, header.at, f"{entries.shown(header.path)} began in another volume")
+    elif header.kind == ord("M"):
+        yield found(entries.METHOD, name, header.at, f"{entries.shown(header.path)} began in another volume")
         return
-    if header.kind in _WITHOUT_DATA and not header.size:
+    if header.kind in _WITHOUT_DATA | {ord("V")} and not header.size:
         return
     path = re.sub(r"^(?:\./)+", "", header.path)
     part: RandomAccess = Part(source, entries.member_name(name, path), header.data, header.size)
@@ -303,12 +306,13 @@ def _is_header(block: bytes) -> bool:
     """Whether the checksum of a block fits, by signed or unsigned bytes."""
     if len(block) < BLOCK or block == _ZERO:
         return False
-    digits = block[148:156].split(b"\0", 1)[0].strip()
-    if not digits or digits.strip(b"01234567"):
+    try:  # Python's own reader takes every form that `int` takes
+        stated = int.from_bytes(block[149:156]) if block[148] == 0x80 else int(block[148:156].split(b"\0", 1)[0], 8)
+    except ValueError:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     total = sum(rest)
-    return int(digits, 8) in {total, total - 256 * sum(byte > 127 for byte in rest)}
+    return stated in {total, total - 256 * sum(byte > 127 for byte in rest)}
 
 
 class _Sparse:

@@ -20,6 +20,7 @@ from fastness.core.sources import BytesSource, RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor
 from fastness.models.scan.facts import Fact, FactKind, Look, Told, found, span
+from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.protobuf import LENGTH, VARINT, NotProtobuf, fields
 from fastness.models.scan.rules import MAPS, undecided
 from fastness.models.scan.tensorflow_schema import schema
@@ -85,6 +86,7 @@ class TensorflowBundleReader:
         data = source.read_at(0, source.size)
         if data[-8:] == MAGIC:
             yield from _index(data, source.name, budget)
+            yield from search_payloads(source, 0, source.size, budget)
         elif data.lstrip().startswith(b"model_checkpoint_path"):
             yield from _state(data, source.name)
         elif not data.strip(b"\0"):

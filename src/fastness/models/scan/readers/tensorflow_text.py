@@ -127,16 +127,27 @@ class _Parser:
             raise NotProtobuf(self._at, "the text ends within a message")
 
     def _next(self) -> tuple[str, str]:
-        match = _TOKEN.match(self._text, self._at)
+        """The kind of the next token, and what it says; texts that follow each other are one."""
+        match = self._token()
         if match is None or match.lastgroup is None:
             raise NotProtobuf(self._at, "no field")
-        self._walk.budget.spend("fields")
-        self._at = match.end()
         piece = match[match.lastgroup]
         self._is_value = self._listing or self._before == ":"
         self._listing = piece == "[" or (self._listing and piece != "]")
         self._before = piece
-        return match.lastgroup, piece
+        if match.lastgroup != "text":
+            return match.lastgroup, piece
+        pieces = [piece[1:-1]]
+        while (more := _TOKEN.match(self._text, self._at)) is not None and more["text"] is not None:
+            self._token()
+            pieces.append(more["text"][1:-1])
+        return "text", "".join(_ESCAPE.sub(_unescaped, one) for one in pieces)
+
+    def _token(self) -> re.Match[str] | None:
+        match = _TOKEN.match(self._text, self._at)
+        self._walk.budget.spend("fields")
+        self._at = match.end() if match is not None else self._at
+        return match
 
     def _opened(self, field: str) -> Kept:
         kind = _MESSAGES.get(field, "")
@@ -153,13 +164,12 @@ class _Parser:
         if kept.kind and stack[-1][0].kind not in {"", "GraphDef"}:
             stack[-1][0].inner.append(kept)
 
-    def _value(self, kept: Kept, field: str, piece: str) -> None:
-        text = _ESCAPE.sub(_unescaped, piece[1:-1])
+    def _value(self, kept: Kept, field: str, text: str) -> None:
         number = _FIELDS.get(kept.kind, {}).get(field)
         if kept.kind == "TensorProto" and number == CONTENT:
             kept.texts.setdefault(CONTENT, []).append(packed(text[:KEPT_TEXT].encode("latin-1", "replace")))
         elif number is not None:
-            kept.texts.setdefault(number, []).append(text[:4096])
+            kept.texts.setdefault(number, []).append(text[:KEPT_TEXT])
         self._walk.text(text.encode("latin-1", "replace"), self._at, config=field == "metadata")
 
 

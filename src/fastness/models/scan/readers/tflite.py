@@ -22,6 +22,7 @@ from fastness.models.scan.facts import Fact, FactKind, Look, Member, Told, found
 from fastness.models.scan.flatbuffers import BOUNDS, HIDDEN, UNKNOWN, Broken, Row, Vector, Walk, schema_of
 from fastness.models.scan.payloads import search_payloads
 from fastness.models.scan.tflite_operators import BUILTIN, CUSTOM
+from fastness.models.scan.zip_records import LOCAL, plausible
 
 RULES = flatbuffers.RULES
 """Those of the encoding; the reader has none of its own."""
@@ -75,14 +76,18 @@ class TfliteReader:
 def _behind(source: RandomAccess, stop: int) -> Iterator[Told]:
     """What is appended: the archive of associated files, which the reader of archives claims by its end, or anything."""
     left = source.size - stop
-    padding = source.read_at(stop, min(left, _PADDING)).split(b"PK\x03\x04", 1)[0] if left else b""
+    padding = source.read_at(stop, min(left, _PADDING)).split(LOCAL, 1)[0] if left else b""
     at = stop + len(padding)
-    if left and not any(padding) and (at == source.size or source.read_at(at, 4) == b"PK\x03\x04"):
+    if left and not any(padding) and (at == source.size or _is_archive(source, at)):
         yield span(source.name, stop, left)
     elif left:
         yield found(HIDDEN, source.name, stop, f"{left} bytes follow the model")
         yield span(source.name, stop, left)
         yield Member(Part(source, f"{source.name}!behind", stop, left), stop)
+
+
+def _is_archive(source: RandomAccess, at: int) -> bool:
+    return source.read_at(at, 4) == LOCAL and plausible(Look(source).tail)
 
 
 @dataclass(slots=True)

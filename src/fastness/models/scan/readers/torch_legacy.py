@@ -19,12 +19,12 @@ from fastness.core.findings import Finding, Rule
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget
 from fastness.models.scan.cursor import Cursor, Truncated
-from fastness.models.scan.facts import Fact, Look, Told, found, span
+from fastness.models.scan.facts import Fact, Look, Member, Told, found, span
 from fastness.models.scan.machine import OPCODES, Dialect, Sight, Spent, Storage, Trace, run
 from fastness.models.scan.machine.opcodes import BadArgument
 from fastness.models.scan.machine.persistent import width_of
 from fastness.models.scan.payloads import search_payloads
-from fastness.models.scan.readers.pickles import is_old_torch, told
+from fastness.models.scan.readers.pickles import is_old_torch, pieces_of, told
 from fastness.models.scan.readers.torch_pickle import sparse_problems
 from fastness.models.scan.rules import undecided
 
@@ -81,7 +81,7 @@ class TorchLegacyReader:
         yield span(source.name, 0, start)
 
 
-Reading = Generator[Fact | Finding, None, int]
+Reading = Generator[Fact | Finding | Member, None, int]
 
 
 def _file(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
@@ -90,7 +90,7 @@ def _file(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
     keys, places, sparse = cursor.position, dict[str, tuple[RandomAccess, int, int]](), list[tuple[int, object]]()
     for _ in range(_PICKLES):
         keys = cursor.position
-        trace = yield from _pickle(cursor, source.name, budget)
+        trace = yield from _pickle(cursor, source, budget)
         storages = trace.storages or storages
         sparse += trace.sparse
     for key in _texts(source, keys, cursor.position):
@@ -112,7 +112,7 @@ def _numbers(cursor: Cursor, source: RandomAccess, length: int, budget: Budget) 
     yield from search_payloads(source, start, cursor.position, budget)
 
 
-def _pickle(cursor: Cursor, name: str, budget: Budget) -> Generator[Fact | Finding, None, Trace]:
+def _pickle(cursor: Cursor, source: RandomAccess, budget: Budget) -> Generator[Fact | Finding | Member, None, Trace]:
     """The trace of the next pickle.
 
     Raises:
@@ -121,11 +121,12 @@ def _pickle(cursor: Cursor, name: str, budget: Budget) -> Generator[Fact | Findi
     try:
         trace = run(cursor, budget, Dialect.TORCH)
     except Spent as spent:  # what stands before the bound is done by then
-        yield from told(name, spent.trace.events)
+        yield from told(source.name, spent.trace.events)
         raise
-    yield from told(name, trace.events)
+    yield from told(source.name, trace.events)
+    yield from pieces_of(source, trace, budget)
     if trace.broken >= 0:
-        yield span(name, 0, trace.broken)
+        yield span(source.name, 0, trace.broken)
         raise _Unfit("a pickle is broken")
     return trace
 
@@ -165,23 +166,23 @@ def _number(source: RandomAccess, start: int, stop: int) -> int:
 
 def _tar_storages(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
     """The member `storages` of a tar: a count, then pickles with the numbers behind each, then the views."""
-    yield from _pickle(cursor, source.name, budget)
+    yield from _pickle(cursor, source, budget)
     for _ in range(_number(source, 0, cursor.position)):
-        trace = yield from _pickle(cursor, source.name, budget)
+        trace = yield from _pickle(cursor, source, budget)
         types = [width_of(event.name) for event in trace.events if event.sight is Sight.IMPORT]
         (count,) = struct.unpack("<q", cursor.take(8))
         if len(types) != 1 or not types[0] or count < 0:
             raise _Unfit("a storage has no type")
         yield from _numbers(cursor, source, count * types[0], budget)
-    yield from _pickle(cursor, source.name, budget)
+    yield from _pickle(cursor, source, budget)
     return cursor.position
 
 
 def _tar_tensors(cursor: Cursor, source: RandomAccess, budget: Budget) -> Reading:
     """The member `tensors` of a tar: a count, then pickles with the shape behind each."""
-    yield from _pickle(cursor, source.name, budget)
+    yield from _pickle(cursor, source, budget)
     for _ in range(_number(source, 0, cursor.position)):
-        yield from _pickle(cursor, source.name, budget)
+        yield from _pickle(cursor, source, budget)
         (dimensions,) = struct.unpack("<i", cursor.take(8)[:4])
         if not 0 <= dimensions <= _DIMENSIONS:
             raise _Unfit("a tensor has too many dimensions")
