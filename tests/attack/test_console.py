@@ -27,9 +27,18 @@ OWN = ("/console", "/console/security", "/console/step-up", "/oauth/device")
 CHANGING = (
     "/console/logout", "/console/step-up", "/console/security/apps", "/console/security/apps/confirmation",
     "/console/security/passkeys", "/console/security/factors/removal", "/console/security/recovery-codes",
-    "/console/security/sessions/revocation", "/console/security/password", "/oauth/authorize", "/oauth/device",
+    "/console/security/sessions/revocation", "/console/security/password", "/console/security/identities",
+    "/console/security/identities/removal", "/oauth/authorize", "/oauth/device",
 )  # fmt: skip
 ENTRIES = ("/console/login", "/console/login/second", "/console/login/passkey", "/console/invitation")
+
+
+SIGN_ON = {
+    ("GET", "/console/login/oidc/{place:str}"),
+    ("GET", "/console/login/oidc/{place:str}/callback"),
+    ("POST", "/console/login/oidc/{place:str}/logout"),
+}
+"""What other sites lead to, or send: `test_sign_on` attacks it."""
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +79,9 @@ def test_the_lists_above_are_all_there_is(town: Town) -> None:
     expected = {("GET", path) for path in (*PUBLIC, *OWN, "/oauth/authorize")} | {
         ("POST", path) for path in CHANGING + ENTRIES
     }
-    assert found == expected
+    assert found == expected | SIGN_ON
     for view in views:
-        entered = view.path in PUBLIC + ENTRIES or view.path.startswith("/console/static")
+        entered = view.path in PUBLIC + ENTRIES or view.path.startswith(("/console/static", "/console/login/oidc/"))
         assert (view.proof in {control.Proof.STEP, control.Proof.BODY}) == entered, view
 
 

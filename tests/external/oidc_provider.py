@@ -21,7 +21,7 @@ from tests.needs import need_file, need_tool
 FOLDER = Path(__file__).parent / "oidc"
 CLIENT = "fastness"
 SECRET = "a secret of 32 characters or more"
-REDIRECT = "https://fastness.example/login/callback"
+REDIRECT = "https://fastness.example/console/login/oidc"
 PEOPLE: dict[str, dict[str, Any]] = {
     "subject-of-alice": {
         "preferred_username": "alice",
@@ -90,7 +90,7 @@ class ProviderProcess:
         client = {
             "client_id": CLIENT,
             "client_secret": SECRET,
-            "redirect_uris": [f"{REDIRECT}/{name}" for name in self.names],
+            "redirect_uris": [f"{REDIRECT}/{name}/callback" for name in self.names],
             "grant_types": ["authorization_code"],
             "response_types": ["code"],
             "id_token_signed_response_alg": self.algorithm,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fastness.access import Credentials, Policies, create_principal, decide, enrol
+from fastness.access.federation import Federation, Fetcher, References
 from fastness.access.integrity import Watch, seal_once
 from fastness.access.login import App, Desk, factors
 from fastness.access.oauth import OAuth
@@ -91,6 +92,7 @@ class House:
         policies: the rules shipped with the house; what holds for a tenant is `book.of(tenant)`.
         snapshots: keys, rules, restrictions, quotas and token keys as they stand, loaded anew when they moved.
         issuer: of access tokens; `signers` opens the keys that sign them, `oauth` is the authorization server.
+        federation: logs people in by external providers.
         seals: signs rules that were approved.
         secrets: what the settings refer to.
         watch: looks through the seals.
@@ -142,6 +144,7 @@ class House:
         self.snapshots = Snapshots(self.records, keyring, self.issuer, settings.quotas, damage)
         self.oauth = _oauth(self)
         self.watch = Watch(self.records)
+        self.federation = _federation(self)
         self._routes = RoutesProjection(self.parts)
         self._view: Callable[[str, TenantId], SystemView] | None = None
         self._published: Callable[[str], None] | None = None
@@ -291,6 +294,14 @@ def _oauth(house: House) -> OAuth:
     digests = house.keyring.mac(Purpose.TOKENS)
     pages = house.desk.settings.origin
     return OAuth(house.issuer, digests, counters.once_in, permits, MemoryCounters(), pages)
+
+
+def _federation(house: House) -> Federation:
+    settings = house.settings.federation
+    fetcher = Fetcher(settings.loopback, settings.networks, settings.ca_file, settings.timeout_s)
+    references = References(settings, house.secrets.reveal)
+    redirect = f"{house.desk.settings.origin}/console/login/oidc"
+    return Federation(house.keyring.mac(Purpose.TOKENS), house.keyring, fetcher, redirect, references)
 
 
 def _require_log(home: Home) -> None:

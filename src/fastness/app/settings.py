@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from fastness.access.approvals import ApprovalSettings
+from fastness.access.federation import FederationSettings
 from fastness.access.login import LoginSettings
 from fastness.access.quotas import QuotaSettings
 from fastness.access.scim import ScimSettings
@@ -143,6 +144,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     login: LoginSettings = field(default_factory=LoginSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)

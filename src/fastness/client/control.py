@@ -10,6 +10,7 @@ import msgspec
 
 from fastness.client.calls import Calls, SecondFactor
 from fastness.client.directory import DirectoryCalls, ReviewCalls
+from fastness.client.federation import ProviderCalls
 from fastness.client.oauth import ClientCalls
 from fastness.client.rules import ApprovalCalls, KeyRingCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
@@ -278,6 +279,7 @@ class ControlClient:
         approvals, restrictions, quotas: what takes several, what is held back, and how much may be used.
         keyring: the keys that the house itself holds.
         clients: programs that ask for tokens, and devices that ask to be let in.
+        providers: by whom people come in besides the house itself, and who of their people is who here.
         directory, reviews: who belongs and what gives them rights, and whether they still need it.
     """
 
@@ -297,6 +299,7 @@ class ControlClient:
         self.directory = DirectoryCalls(calls)
         self.reviews = ReviewCalls(calls)
         self.clients = ClientCalls(calls)
+        self.providers = ProviderCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

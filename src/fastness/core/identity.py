@@ -141,6 +141,7 @@ class Action(StrEnum):
     SESSION_REVOKE = "session.revoke"
     CREDENTIAL_RESET = "credential.reset"
     CLIENT_CHANGE = "client.change"
+    PROVIDER_CHANGE = "provider.change"
     TOKEN_DELEGATE = "token.delegate"  # noqa: S105 - a name, no password
     POLICY_READ = "policy.read"
     POLICY_CHANGE = "policy.change"

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastness.access import federation
-from fastness.access.federation import Admitted, Begun, Federation, Fetcher, Known, Proven, Provider, Resumed
+from fastness.access.federation import Federation, Fetcher, Proven, Provider
+from fastness.access.federation.logins import Begun
+from fastness.access.federation.mapping import Admitted
+from fastness.access.federation.parts import NOBODY, Asker, Resumed
+from fastness.access.federation.providers import Known
 from fastness.core.clock import SECOND, SystemClock
 from fastness.core.identity import PrincipalId, Role
 from fastness.core.secrets import SecretBytes
 from fastness.foundation.crypto import Purpose, SealedKeyRing
 from tests.unit.access.house import ADMIN, House
 
-REDIRECT = "https://fastness.example/login/callback"
+REDIRECT = "https://fastness.example/console/login/oidc"
 SECRET = b"a secret of 32 characters or more"
 
 
@@ -48,20 +52,23 @@ class Gate(House):
 
     def settle(self, issuer: str, **changes: Any) -> Provider:
         provider = settled(issuer, **changes)
-        secret = None if provider.authentication is federation.Authentication.NONE else SecretBytes(SECRET)
+        public = provider.authentication is federation.Authentication.NONE
+        secret = None if public or provider.secret_ref else SecretBytes(SECRET)
         with self.begin() as tx:
-            federation.set_provider(tx, self.ring, provider, secret)
+            federation.providers.set_provider(tx, self.ring, provider, secret)
         return provider
 
     def known(self, name: str = "acme") -> Known:
         with self.records.read(ADMIN) as reading:
             return self.federation.known(reading, name)
 
-    def begun(self, name: str = "acme", return_to: str = "/models", *, fresh: bool = False) -> Begun:
+    def begun(
+        self, name: str = "acme", return_to: str = "/models", *, fresh: bool = False, asker: Asker = NOBODY
+    ) -> Begun:
         known = self.known(name)
         endpoints = self.federation.endpoints(known, self.clock.now())
         with self.begin() as tx:
-            return self.federation.begin(tx, known, endpoints, return_to, fresh=fresh)
+            return self.federation.begin(tx, known, endpoints, return_to, fresh=fresh, asker=asker)
 
     def resumed(self, parameters: dict[str, str], browser: str, name: str = "acme") -> Resumed | None:
         with self.begin() as tx:

@@ -54,6 +54,7 @@ STEPPED_UP = {
     Action.KEYRING_ROTATE,
     Action.POLICY_CHANGE,
     Action.CREDENTIAL_RESET,
+    Action.PROVIDER_CHANGE,
     Action.AUDIT_EXPORT,
 }
 BY_TWO = {Action.MODEL_DELETE, Action.KEYRING_ROTATE, Action.POLICY_CHANGE}
@@ -136,6 +137,7 @@ ROLES = {
         Action.SESSION_REVOKE,
         Action.CREDENTIAL_RESET,
         Action.CLIENT_CHANGE,
+        Action.PROVIDER_CHANGE,
         Action.DIRECTORY_PROVISION,
         Action.QUOTA_CHANGE,
         Action.REVIEW_DECIDE,
@@ -499,7 +501,7 @@ def test_a_delegate_decides_and_issues_nothing_in_the_name_of_another(policies: 
         Action.MODEL_APPROVE, Action.APPROVAL_GIVE, Action.ALLOWANCE_GRANT, Action.REVIEW_DECIDE, Action.REVIEW_MANAGE,
         Action.POLICY_CHANGE, Action.RESTRICTION_CHANGE, Action.QUOTA_CHANGE, Action.ROLE_GRANT, Action.GROUP_CHANGE,
         Action.PRINCIPAL_CREATE, Action.TENANT_CREATE, Action.KEY_CREATE, Action.CREDENTIAL_RESET,
-        Action.CLIENT_CHANGE, Action.DIRECTORY_PROVISION, Action.KEYRING_ROTATE,
+        Action.CLIENT_CHANGE, Action.PROVIDER_CHANGE, Action.DIRECTORY_PROVISION, Action.KEYRING_ROTATE,
     }  # fmt: skip
     assert narrowed < direct
 

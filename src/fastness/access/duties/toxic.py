@@ -47,5 +47,6 @@ ACTS = (
     ToxicActs(Action.ROLE_GRANT, Action.POLICY_CHANGE, "who sets the rules does not choose whom they bind"),
     ToxicActs(Action.PRINCIPAL_CREATE, Action.MODEL_APPROVE, "who makes people does not judge in their name"),
     ToxicActs(Action.CREDENTIAL_RESET, Action.APPROVAL_GIVE, "who can take over accounts gives no approvals"),
+    ToxicActs(Action.PROVIDER_CHANGE, Action.APPROVAL_GIVE, "who says whom to believe about people gives no approvals"),
     ToxicActs(Action.KEYRING_ROTATE, Action.AUDIT_EXPORT, "who holds the keys does not vouch for the record"),
 )

@@ -35,12 +35,14 @@ class Endpoints:
 
     Attributes:
         names_itself: whether it says who it is in its replies (RFC 9207); then it must.
+        end_session: where a browser is sent to log out there as well; empty where the provider has no such place.
     """
 
     authorization: str
     token: str
     keys: str
     names_itself: bool
+    end_session: str = ""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Discovery:
         """
         with self._lock(known):
             found = self._found(known, now)
-            missing = kid not in found.keys and now - found.tried_at >= AGAIN_S * SECOND
+            missing = not (isinstance(kid, str) and kid in found.keys) and now - found.tried_at >= AGAIN_S * SECOND
             if missing or now - found.keys_at >= KEPT_S * SECOND:
                 found.tried_at = now
                 fresh = read_keys(known.provider, self._fetcher.get(found.endpoints.keys))
@@ -125,12 +127,20 @@ def read_document(provider: Provider, data: bytes, *, loopback: bool) -> Endpoin
         for name in ("authorization", "token")
     }
     keys = _endpoint(provider, document, "jwks_uri", loopback=loopback)
-    if "code" not in document.get("response_types_supported", ["code"]):
+    if "code" not in listed(document, "response_types_supported", "code"):
         raise Corrupt("provider-document", "the provider gives no codes")
-    if "S256" not in document.get("code_challenge_methods_supported", ["S256"]):
+    if "S256" not in listed(document, "code_challenge_methods_supported", "S256"):
         raise Corrupt("provider-document", "the provider knows no PKCE with S256")
     names_itself = document.get("authorization_response_iss_parameter_supported") is True
-    return Endpoints(found["authorization"], found["token"], keys, names_itself)
+    ending = "end_session_endpoint" in document
+    end_session = _endpoint(provider, document, "end_session_endpoint", loopback=loopback) if ending else ""
+    return Endpoints(found["authorization"], found["token"], keys, names_itself, end_session)
+
+
+def listed(document: Mapping[str, Any], name: str, default: str) -> list[object]:
+    """What a document lists under a name; the default where it does not say, nothing where that is no list."""
+    found = document.get(name, [default])
+    return found if isinstance(found, list) else []
 
 
 def read_keys(provider: Provider, data: bytes) -> dict[str, VerifyingKey]:

@@ -19,6 +19,10 @@ OLDEST_S: Final = 600
 """Seconds since an id token was made, at most: it is fetched at once."""
 
 
+STALE_S: Final = 3600
+"""How long ago a login is taken to be whose time the provider does not say: too long to count as just made."""
+
+
 def verify(token: bytes, keys: Mapping[str, VerifyingKey], provider: Provider, now: Instant) -> dict[str, Any]:
     """The claims of an id token of this provider, for this house, good now.
 
@@ -26,20 +30,29 @@ def verify(token: bytes, keys: Mapping[str, VerifyingKey], provider: Provider, n
         Unauthenticated: with an `audit_code` that says why.
     """
     claims = open_jws(token, (None, "JWT"), keys)
+    require_addressed(claims, provider, now)
+    if claims.get("azp", provider.client_id) != provider.client_id:
+        refuse("party-other")
+    return claims
+
+
+def require_addressed(claims: Mapping[str, Any], provider: Provider, now: Instant) -> None:
+    """Return if a token is of this provider, for this house, and good now.
+
+    Raises:
+        Unauthenticated: with an `audit_code` that says why.
+    """
     if claims.get("iss") != provider.issuer:
         refuse("issuer-other")
     audience = claims.get("aud")
     if audience not in (provider.client_id, [provider.client_id]):
         refuse("audience-other")  # several audiences would have to be trusted one by one; none is
-    if claims.get("azp", provider.client_id) != provider.client_id:
-        refuse("party-other")
     now_s = now // SECOND
     issued, expires = seconds(claims, "iat"), seconds(claims, "exp")
     if now_s >= expires + SKEW_S or issued < now_s - OLDEST_S:
         refuse("id-token-expired")
     if issued > now_s + SKEW_S or ("nbf" in claims and seconds(claims, "nbf") > now_s + SKEW_S):
         refuse("id-token-early")
-    return claims
 
 
 def judged(claims: Mapping[str, Any], resumed: Resumed, access_token: str, age_s: int, now: Instant) -> Proven:
@@ -56,14 +69,17 @@ def judged(claims: Mapping[str, Any], resumed: Resumed, access_token: str, age_s
         refuse("access-token-other")
     try:
         subject = text(claims, "sub", 255)
-        logged_in = seconds(claims, "auth_time")
+        unknown = not age_s and "auth_time" not in claims
+        logged_in = now // SECOND - STALE_S if unknown else seconds(claims, "auth_time")
     except Unauthenticated:
         refuse("id-token-claims")
     now_s = now // SECOND
-    if logged_in > now_s + SKEW_S or logged_in < now_s - age_s - SKEW_S:
+    if logged_in > now_s + SKEW_S or (age_s and logged_in < now_s - age_s - SKEW_S):
         refuse("login-old")
     at = Instant(min(logged_in, now_s) * SECOND)
-    return Proven(resumed.known, subject, _strength(claims, provider), at, resumed.return_to, claims)
+    return Proven(
+        resumed.known, subject, _strength(claims, provider), at, resumed.return_to, claims, asker=resumed.asker
+    )  # fmt: skip
 
 
 def _strength(claims: Mapping[str, Any], provider: Provider) -> Strength:

@@ -59,6 +59,15 @@ class Step:
     session: NewSession | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """How and when somebody proved who they are; by which `method`, for the record."""
+
+    method: str
+    strength: Strength
+    at: Instant
+
+
 def give_password(tx: Transaction, desk: Desk, account: Account, proof: Proof, client: Client) -> Outcome[Step]:
     """The first step, in the scope of the account.
 
@@ -79,16 +88,20 @@ def give_password(tx: Transaction, desk: Desk, account: Account, proof: Proof, c
     lockout.forgive(tx, where)
     if proof.renewed and account.stored is not None:
         records.renew_password(tx, account.principal, account.stored, proof.renewed)
-    found = factors.methods(tx, account.principal)
-    if not found:
-        return Outcome(_done(tx, desk, account.principal, ("password", Strength.PASSWORD), client))
-    ticket, expires_at = opaque("fsl", tx.events.entropy), later(tx.now, desk.settings.ticket_s)
-    row = TicketRow(account.tenant, account.principal, desk.agent(client), desk.network(client), 0, expires_at)
-    records.add_ticket(tx, desk.known(Use.TICKET, ticket), row)
-    details = {"method": "password", "network": row.network}
-    event = EventKind.AUTHENTICATION_SUCCEEDED
-    note(tx, event, f"principal:{account.principal}", account.principal, "second-factor-awaited", details)
-    return Outcome(Step(Stage.SECOND, expires_at, ticket, found))
+    return Outcome(_first(tx, desk, account.principal, Vouched("password", Strength.PASSWORD, tx.now), client))
+
+
+def vouched_for(tx: Transaction, desk: Desk, principal: PrincipalId, vouched: Vouched, client: Client) -> Step:
+    """The first step where somebody else has found out who that is, such as an external provider.
+
+    A second factor of the house is asked for as after a password, unless the provider's counts as one.
+
+    Raises:
+        NotFound, Conflict: there is no such principal, or it is not active.
+    """
+    if vouched.strength is Strength.MFA:
+        return _done(tx, desk, principal, vouched, client)
+    return _first(tx, desk, principal, vouched, client)
 
 
 def ticket_scope(reading: Reading, desk: Desk, ticket: str) -> Scope:
@@ -133,7 +146,7 @@ def give_second(tx: Transaction, desk: Desk, ticket: str, answer: Answer, client
     why = why or _kept_out(tx, me, client)
     if not why:
         lockout.forgive(tx, where)
-        return Outcome(_done(tx, desk, me, (answer.method.value, Strength.MFA), client))
+        return Outcome(_done(tx, desk, me, Vouched(answer.method.value, Strength.MFA, tx.now), client))
     details: dict[str, Detail] = {"method": answer.method.value, "network": row.network}
     note(tx, EventKind.AUTHENTICATION_FAILED, f"principal:{me}", reason=why, details=details)
     if not slowed:
@@ -159,7 +172,7 @@ def give_passkey(tx: Transaction, desk: Desk, response: Json, client: Client) ->
     me, why = passkeys.use(tx, desk, passkeys.anybody(desk, client), response)
     why = why or _kept_out(tx, me, client)
     if not why:
-        return Outcome(_done(tx, desk, me, (Method.PASSKEY.value, Strength.MFA), client))
+        return Outcome(_done(tx, desk, me, Vouched(Method.PASSKEY.value, Strength.MFA, tx.now), client))
     resource = f"principal:{me}" if me else "principal:unknown"
     details: dict[str, Detail] = {"method": Method.PASSKEY.value, "network": desk.network(client)}
     note(tx, EventKind.AUTHENTICATION_FAILED, resource, reason=why, details=details)
@@ -195,11 +208,24 @@ def _kept_out(tx: Transaction, principal: PrincipalId, client: Client) -> str:
     return "principal-restricted" if barred(tx, principal, client.address, tx.now) else ""
 
 
-def _done(tx: Transaction, desk: Desk, principal: PrincipalId, proven: tuple[str, Strength], client: Client) -> Step:
-    method, strength = proven
-    details: dict[str, Detail] = {"method": method, "network": desk.network(client)}
+def _first(tx: Transaction, desk: Desk, principal: PrincipalId, proven: Vouched, client: Client) -> Step:
+    """What follows after the first factor: the second one, where there is one."""
+    found = factors.methods(tx, principal)
+    if not found:
+        return _done(tx, desk, principal, proven, client)
+    ticket, expires_at = opaque("fsl", tx.events.entropy), later(tx.now, desk.settings.ticket_s)
+    row = TicketRow(tx.scope.tenant, principal, desk.agent(client), desk.network(client), 0, expires_at)
+    records.add_ticket(tx, desk.known(Use.TICKET, ticket), row)
+    details: dict[str, Detail] = {"method": proven.method, "network": row.network}
+    event = EventKind.AUTHENTICATION_SUCCEEDED
+    note(tx, event, f"principal:{principal}", principal, "second-factor-awaited", details)
+    return Step(Stage.SECOND, expires_at, ticket, found)
+
+
+def _done(tx: Transaction, desk: Desk, principal: PrincipalId, proven: Vouched, client: Client) -> Step:
+    details: dict[str, Detail] = {"method": proven.method, "network": desk.network(client)}
     note(tx, EventKind.AUTHENTICATION_SUCCEEDED, f"principal:{principal}", principal, details=details)
-    made = sessions.start(tx, desk, principal, strength, client)
+    made = sessions.start(tx, desk, principal, proven.strength, client, proven.at)
     password = records.find_password(tx, principal)
     made = accounts.with_device(tx, desk, made, 0 if password is None else password.generation)
     return Step(Stage.DONE, made.expires_at, session=made)

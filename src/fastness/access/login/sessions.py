@@ -78,8 +78,13 @@ class Session:
         return f"session:{self.row.id}"
 
 
-def start(tx: Transaction, desk: Desk, principal: PrincipalId, strength: Strength, client: Client) -> NewSession:
+def start(
+    tx: Transaction, desk: Desk, principal: PrincipalId, strength: Strength, client: Client, at: Instant | None = None
+) -> NewSession:
     """A new session of an active principal, under an id that nobody had before. The oldest end where there are too many.
+
+    Args:
+        at: when the principal proved who it is, where that was elsewhere and before; None for now.
 
     Raises:
         NotFound: no such principal.
@@ -97,6 +102,7 @@ def start(tx: Transaction, desk: Desk, principal: PrincipalId, strength: Strengt
     for old in open_ones[: max(0, len(open_ones) + 1 - desk.settings.sessions_max)]:
         _end(tx, old, "too-many")
     cookie, network = opaque("fss", tx.events.entropy), desk.network(client)
+    proved_at = tx.now if at is None else at
     row = SessionRow(
         uuid7(tx.now, tx.events.entropy),
         desk.known(Use.SESSION, cookie),
@@ -108,8 +114,8 @@ def start(tx: Transaction, desk: Desk, principal: PrincipalId, strength: Strengt
         network,
         desk.settings.bind_network,
         tx.now,
-        tx.now,
-        tx.now if strength is Strength.MFA else None,
+        proved_at,
+        proved_at if strength is Strength.MFA else None,
         tx.now,
         later(tx.now, desk.settings.absolute_s),
         None,

@@ -18,6 +18,7 @@ from fastness.core.identity import SYSTEM_SCOPE
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.access import AccessRoutes
 from fastness.interfaces.api.approvals import ApprovalRoutes
+from fastness.interfaces.api.arriving import Arriving
 from fastness.interfaces.api.audit import AuditRoutes
 from fastness.interfaces.api.conditions import Conditions
 from fastness.interfaces.api.directory import DIRECTORY
@@ -26,6 +27,7 @@ from fastness.interfaces.api.doors import FRESH_S, STEP_UP, Caller, Doors
 from fastness.interfaces.api.entering import Entering
 from fastness.interfaces.api.explanations import ExplanationRoutes
 from fastness.interfaces.api.factors import FactorRoutes, StepUpRoutes
+from fastness.interfaces.api.federation import FEDERATION
 from fastness.interfaces.api.gate import LARGEST_BODY, Gate
 from fastness.interfaces.api.headers import AsgiApp, with_headers
 from fastness.interfaces.api.keyring import KeyRingRoutes
@@ -65,6 +67,7 @@ ROUTES = (
     QuotaRoutes,
     KeyRingRoutes,
     *DIRECTORY,
+    *FEDERATION,
     ClientRoutes,
     DeviceRoutes,
     ReviewRoutes,
@@ -144,7 +147,7 @@ def control_plane(house: House) -> Litestar:
         request_class=_JsonRequest,
         request_max_body_size=LARGEST_BODY,
         logging_config=None,
-        signature_types=[House, Doors, Caller, Entering, Page],
+        signature_types=[House, Doors, Caller, Entering, Arriving, Page],
     )
 
 
@@ -164,10 +167,14 @@ def _provided(house: House, doors: Doors) -> dict[str, Provide]:
     def provide_entering(request: Request[Any, Any, Any]) -> Entering:
         return Entering(house, doors, request.state.caller)
 
+    def provide_arriving(request: Request[Any, Any, Any]) -> Arriving:
+        return Arriving(house, doors, request.state.caller)
+
     return {
         "house": Provide(provide_house, sync_to_thread=False),
         "doors": Provide(provide_doors, sync_to_thread=False),
         "entering": Provide(provide_entering, sync_to_thread=False),
+        "arriving": Provide(provide_arriving, sync_to_thread=False),
         "caller": Provide(provide_caller, sync_to_thread=False),
         "page": Provide(provide_page, sync_to_thread=False),
     }

@@ -15,6 +15,9 @@ from fastness.core.errors import Unauthenticated
 
 SESSION: Final = "__Host-fastness"
 DEVICE: Final = "__Host-fastness-device"
+FEDERATED: Final = "__Host-fastness-oidc"
+"""By this a browser is known that comes back from a provider: it is sent along when another site leads here (Lax)."""
+FEDERATED_OVER: Final = f"{FEDERATED}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
 FORGOTTEN: Final = f"{SESSION}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Strict"
 _LONGEST = 512
 _DAY_S = 86_400

@@ -14,11 +14,11 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness.interfaces.api.conditions import plain
 from fastness.interfaces.api.routes import conditional_routes, control_routes
-from fastness.wire import control, directory, oauth, problems, rules
+from fastness.wire import control, directory, federation, oauth, problems, rules
 from fastness.wire.control import Proof, RouteView
 
 Document = dict[str, Any]
-MODULES = (control, directory, oauth, rules)
+MODULES = (control, directory, federation, oauth, rules)
 """Where the messages stand; no two of them have one name."""
 
 _PROBLEM: Document = {

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from fastness.access.federation import logouts
 from fastness.access.login import Answer, Method, accounts, flow, sessions, stepup
 from fastness.app import House
 from fastness.core.clock import later, rfc3339
@@ -68,6 +69,9 @@ class Entering:
                 scope = flow.ticket_scope(reading, desk, ticket)
             with house.records.begin(scope, house.clock.now()) as tx:
                 outcome = flow.give_second(tx, desk, ticket, given, self._caller.client)
+                if outcome.value is not None and outcome.value.session is not None:
+                    made = outcome.value.session
+                    logouts.follow(tx, ticket, made.id, made.expires_at)
         return self._come_so_far(outcome.settled())
 
     def passkey_options(self, tenant: str) -> dict[str, Any]:

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from fastness.interfaces.cli import approvals, clients, directory, factors, keyring, limits, policies, reviews, sessions
+from fastness.interfaces.cli import (
+    approvals,
+    clients,
+    directory,
+    factors,
+    keyring,
+    limits,
+    policies,
+    providers,
+    reviews,
+    sessions,
+)
 from fastness.interfaces.cli.context import Format, Identity, Options
 from fastness.interfaces.cli.output import print_json, say, show
 
@@ -39,6 +50,8 @@ app.add_typer(directory.grant, name="grant")
 app.add_typer(reviews.review, name="review")
 app.add_typer(clients.client, name="client")
 app.add_typer(clients.device, name="device")
+app.add_typer(providers.provider, name="provider")
+app.add_typer(providers.identity, name="identity")
 
 
 @user.command("create")

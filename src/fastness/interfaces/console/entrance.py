@@ -11,9 +11,12 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect
 
+from fastness.access.federation import place_of
 from fastness.access.login import Answer, Method, flow
 from fastness.app import House
 from fastness.core.errors import FastnessError, Invalid
+from fastness.core.identity import TenantId
+from fastness.interfaces.api.arriving import offered
 from fastness.interfaces.api.doors import Caller
 from fastness.interfaces.api.entering import Entering
 from fastness.interfaces.api.routes import READ, entry, in_form
@@ -34,11 +37,11 @@ class EntrancePages(Controller):
         origin, path = house.desk.settings.origin, parse_page(request.query_params.get("next", HOME))
         if request.scope["scheme"] == "https" and request.headers.get("host", "") != urlsplit(origin).netloc:
             return go(f"{origin}{LOGIN}" + (f"?next={quote(path)}" if path != HOME else ""))
-        return _login(path)
+        return login_page(house, path, tenant=request.query_params.get("tenant", "default"))
 
     @post("/login", status_code=200, sync_to_thread=True, opt=_PROVE)
     def password(
-        self, entering: NamedDependency[Entering], caller: NamedDependency[Caller]
+        self, house: NamedDependency[House], entering: NamedDependency[Entering], caller: NamedDependency[Caller]
     ) -> Response[str] | Redirect:
         """The first step."""
         form = caller.form
@@ -46,11 +49,13 @@ class EntrancePages(Controller):
         try:
             step = entering.by_password(tenant, name, form.get("password", ""))
         except FastnessError as error:
-            return _login(path, error, name, tenant)
-        return go(path) if step.stage is flow.Stage.DONE else _second(path, step.ticket, step.methods)
+            return login_page(house, path, error, name, tenant)
+        return go(path) if step.stage is flow.Stage.DONE else second_page(path, step.ticket, step.methods)
 
     @post("/login/second", status_code=200, sync_to_thread=True, opt=_PROVE)
-    def second(self, entering: NamedDependency[Entering], caller: NamedDependency[Caller]) -> Response[str] | Redirect:
+    def second(
+        self, house: NamedDependency[House], entering: NamedDependency[Entering], caller: NamedDependency[Caller]
+    ) -> Response[str] | Redirect:
         """The second step."""
         form = caller.form
         path, ticket = parse_page(form.get("next", "")), form.get("ticket", "")
@@ -58,20 +63,22 @@ class EntrancePages(Controller):
             entering.by_second(ticket, given_factor(form))
         except FastnessError as error:
             if error.code == "ticket-refused":
-                return _login(path, error)
+                return login_page(house, path, error)
             methods = tuple(method for method in Method if method.value in form.get("methods", "").split())
-            return _second(path, ticket, methods, error)
+            return second_page(path, ticket, methods, error)
         return go(path)
 
     @post("/login/passkey", status_code=200, sync_to_thread=True, opt=_PROVE)
-    def passkey(self, entering: NamedDependency[Entering], caller: NamedDependency[Caller]) -> Response[str] | Redirect:
+    def passkey(
+        self, house: NamedDependency[House], entering: NamedDependency[Entering], caller: NamedDependency[Caller]
+    ) -> Response[str] | Redirect:
         """Both factors at once."""
         form = caller.form
         path, tenant = parse_page(form.get("next", "")), form.get("tenant", "default")
         try:
             entering.by_passkey(tenant, read_response(form))
         except FastnessError as error:
-            return _login(path, error, tenant=tenant)
+            return login_page(house, path, error, tenant=tenant)
         return go(path)
 
     @get("/invitation", sync_to_thread=False, opt=_BEGIN)
@@ -115,11 +122,35 @@ def new_password(form: dict[str, str]) -> str:
     return form.get("password", "")
 
 
-def _login(path: str, error: FastnessError | None = None, name: str = "", tenant: str = "default") -> Response[str]:
-    status = error.status if error else 200
-    return render("login", status=status, problem=error, passkeys=True, next=path, name=name[:80], tenant=tenant[:64])
+def login_page(
+    house: House, path: str, error: FastnessError | None = None, name: str = "", tenant: str = "default"
+) -> Response[str]:
+    """Where one logs in to a tenant.
+
+    Args:
+        path: to go to afterwards.
+        error: of what was tried.
+    """
+    return render(
+        "login",
+        status=error.status if error else 200,
+        problem=error,
+        passkeys=True,
+        next=path,
+        name=name[:80],
+        tenant=tenant[:64],
+        providers=shown_providers(house, tenant[:64]),
+    )
 
 
-def _second(path: str, ticket: str, methods: tuple[Method, ...], error: FastnessError | None = None) -> Response[str]:
+def shown_providers(house: House, tenant: str) -> list[dict[str, str]]:
+    """The providers by which people may come in to a tenant."""
+    return [{"name": name, "place": place_of(TenantId(tenant), name)} for name in offered(house, tenant)]
+
+
+def second_page(
+    path: str, ticket: str, methods: tuple[Method, ...], error: FastnessError | None = None
+) -> Response[str]:
+    """Where the second factor is given."""
     status, shown = error.status if error else 200, [method.value for method in methods]
     return render("second", status=status, problem=error, passkeys=True, next=path, ticket=ticket, methods=shown)

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from fastness.access.login import factors
 from fastness.app import House
 from fastness.core.errors import FastnessError, Unauthenticated
+from fastness.interfaces.api.arriving import Arriving
 from fastness.interfaces.api.doors import Caller
 from fastness.interfaces.api.entering import Entering, fresh_until
 from fastness.interfaces.api.logins import open_sessions
@@ -68,10 +69,20 @@ class OwnPages(Controller):
         return go(path)
 
     @post("/logout", status_code=200, sync_to_thread=True, opt=in_form(own(WRITE, steps=True)))
-    def log_out(self, entering: NamedDependency[Entering]) -> Redirect:
-        """End this session."""
-        entering.out()
-        return go(LOGIN)
+    def log_out(self, house: NamedDependency[House], arriving: NamedDependency[Arriving]) -> Response[str] | Redirect:
+        """End this session; who came by a provider may log out there too."""
+        farewell = arriving.farewell(f"{house.desk.settings.origin}{LOGIN}")
+        if not farewell:
+            return go(LOGIN)
+        return render(
+            "leaving",
+            heading="You are logged out here",
+            text="At the provider by which you came in you are logged in still.",
+            location=farewell,
+            act="Log out there too",
+            back=LOGIN,
+            otherwise="Log in again",
+        )
 
 
 def _step_up(house: House, caller: Caller, path: str, error: FastnessError | None = None) -> Response[str]:

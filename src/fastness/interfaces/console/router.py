@@ -18,6 +18,7 @@ from fastness.interfaces.console.entrance import EntrancePages
 from fastness.interfaces.console.own import OwnPages
 from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, STEP_UP_PAGE, go, parse_page, read_asset, refused
 from fastness.interfaces.console.security import SecurityPages
+from fastness.interfaces.console.sign_on import IdentityPages, SignOnPages
 from fastness.wire.control import Proof
 
 _NOBODY = frozenset({"key-missing", "session-refused"})
@@ -66,7 +67,7 @@ def _page_of(request: Request[Any, Any, Any], caller: Caller | None) -> str:
 
 CONSOLE = Router(
     HOME,
-    route_handlers=[EntrancePages, OwnPages, SecurityPages, asset],
+    route_handlers=[EntrancePages, OwnPages, SecurityPages, SignOnPages, IdentityPages, asset],
     exception_handlers={FastnessError: on_refusal},
     include_in_schema=False,
 )

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 from markupsafe import Markup
 
+from fastness.access.federation import identities
 from fastness.access.login import factors
 from fastness.app import House
 from fastness.core.clock import rfc3339
@@ -19,7 +20,7 @@ from fastness.interfaces.api.doors import STEP_UP, Caller, Doors
 from fastness.interfaces.api.entering import Entering
 from fastness.interfaces.api.logins import open_sessions, revoke_session
 from fastness.interfaces.api.routes import WRITE, guarded, in_form, own
-from fastness.interfaces.console.entrance import new_password, read_response
+from fastness.interfaces.console.entrance import new_password, read_response, shown_providers
 from fastness.interfaces.console.pages import SECURITY, go, render
 
 _CHANGE = in_form(own(WRITE, shown_once=True))
@@ -35,7 +36,7 @@ class SecurityPages(Controller):
     @get("/", sync_to_thread=True, opt=own(steps=True))
     def overview(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Response[str]:
         """All of it on one page."""
-        return _page(house, caller)
+        return security_page(house, caller)
 
     @post("/apps", status_code=200, sync_to_thread=True, opt=_ENROL)
     def start_app(self, house: NamedDependency[House], caller: NamedDependency[Caller]) -> Answered:
@@ -139,17 +140,19 @@ def _tried(house: House, caller: Caller, act: Callable[[], Answered]) -> Answere
     except FastnessError as error:
         if error.code in {STEP_UP, "session-refused"} or error.status >= FastnessError.status:
             raise
-        return _page(house, caller, error)
+        return security_page(house, caller, error)
 
 
 def _enrolled(caller: Caller, made: factors.Enrolled) -> Answered:
     return render("recovery", caller, codes=made.recovery) if made.recovery else go(SECURITY)
 
 
-def _page(house: House, caller: Caller, error: FastnessError | None = None) -> Response[str]:
+def security_page(house: House, caller: Caller, error: FastnessError | None = None) -> Response[str]:
+    """All of it, and what went wrong."""
     with house.records.read(caller.scope) as reading:
         found = factors.factors(reading, caller.principal.id)
         left = factors.recovery_left(reading, caller.principal.id)
+        linked = identities.identities(reading, caller.principal.id)
     shown = [{"id": f.id, "method": f.method.value, "label": f.label, "since": rfc3339(f.created_at)} for f in found]
     return render(
         "security",
@@ -161,4 +164,13 @@ def _page(house: House, caller: Caller, error: FastnessError | None = None) -> R
         factors=shown,
         left=left,
         sessions=open_sessions(house, caller),
+        identities=[
+            {"provider": one.provider, "issuer": one.issuer, "subject": one.subject, "since": rfc3339(one.linked_at)}
+            for one in linked
+        ],
+        providers=[
+            one
+            for one in shown_providers(house, caller.scope.tenant)
+            if one["name"] not in {identity.provider for identity in linked}
+        ],
     )

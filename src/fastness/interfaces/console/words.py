@@ -28,6 +28,7 @@ WORDS: Final = {
     Action.SESSION_REVOKE: "end sessions",
     Action.CREDENTIAL_RESET: "take away others' passwords and second factors",
     Action.CLIENT_CHANGE: "add and end programs that ask for tokens",
+    Action.PROVIDER_CHANGE: "say by whom people come in besides the house itself",
     Action.TOKEN_DELEGATE: "let others act on your behalf",
     Action.POLICY_READ: "see rules, approvals, restrictions and quotas",
     Action.POLICY_CHANGE: "change rules",

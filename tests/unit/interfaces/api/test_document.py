@@ -34,6 +34,8 @@ MEANING = {
     "POST /approvals",
     "POST /keyring/{key}/rotation",
     "POST /clients",
+    "POST /providers",
+    "PUT /providers/{provider}",
     "POST /policies",
     "POST /policies/tests",
     "GET /access/explanations",

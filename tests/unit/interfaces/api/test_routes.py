@@ -20,6 +20,7 @@ from fastness.wire import control
 from tests.unit.interfaces.api.rows import Route, encoded
 from tests.unit.interfaces.api.rows_clients import CLIENT_OWN, CLIENT_ROUTES
 from tests.unit.interfaces.api.rows_directory import DIRECTORY_ROUTES
+from tests.unit.interfaces.api.rows_federation import FEDERATION_OWN, FEDERATION_ROUTES
 from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
@@ -346,6 +347,7 @@ ROUTES = {
     **RULE_ROUTES,
     **DIRECTORY_ROUTES,
     **CLIENT_ROUTES,
+    **FEDERATION_ROUTES,
 }  # fmt: skip
 OWN = {
     "DELETE /logins": None,
@@ -363,6 +365,7 @@ OWN = {
     "POST /step-ups": encoded(control.StepUpRequest("totp", "123456")),
     **RULE_OWN,
     **CLIENT_OWN,
+    **FEDERATION_OWN,
 }
 """For everybody who is known, about themselves alone: path and body; `test_factors` says what they do."""
 OPEN = {
