@@ -81,6 +81,7 @@ ASKED_BY = {
     Action.REVIEW_MANAGE: "`access review start`",
     Action.REVIEW_DECIDE: "`access review decide`",
     Action.CLIENT_CHANGE: "`access client create`, `renew`, `disable`",
+    Action.PROVIDER_CHANGE: "`access provider add`, `disable`, `enable`, `remove`, `test`, `unlink`",
     Action.TOKEN_DELEGATE: "`POST /oauth/token`, by exchange",
     Action.DIRECTORY_PROVISION: "`/scim/v2/…`",
     Action.AUDIT_READ: "`audit tail`, `audit prove`, `audit verify --record`",

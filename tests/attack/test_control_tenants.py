@@ -27,7 +27,7 @@ from fastness.access.login import Client, factors, sessions
 from fastness.client import ControlClient
 from fastness.core.identity import DEFAULT_TENANT, SYSTEM, PrincipalId, PrincipalKind, Role, Scope, Strength, TenantId
 from fastness.foundation.crypto import SoftwareSigner
-from fastness.wire import control, directory, oauth, rules
+from fastness.wire import control, directory, federation, oauth, rules
 from tests.unit.interfaces.api.rows_rules import OFFICER, propose
 from tests.unit.interfaces.api.test_routes import OPEN, OWN, ROUTES
 from tests.unit.interfaces.api.town import Answer, Second, Town, founded
@@ -181,6 +181,8 @@ def stolen() -> Iterator[Stolen]:
         started = directory.ReviewRequest(f"{MARK}-review", ("user:admin", f"user:{OFFICER}"))
         wanted = oauth.ClientRequest(f"{MARK}-client", "model.read", ("device_code",), confidential=True)
         client = town.client("admin").clients.create(wanted).client
+        known = federation.ProviderSettings(issuer=f"https://{MARK}.example", client_id="x", authentication="none")
+        town.client("admin").providers.add(f"{MARK}-provider", known)
         review = town.client(OFFICER).reviews.start(started).review
         block = rules.RestrictionRequest("block", "model", f"{MARK}-model", f"{MARK}-reason", 60)
         restriction = town.client(OFFICER).restrictions.impose(block)
@@ -195,6 +197,7 @@ def stolen() -> Iterator[Stolen]:
             "action": "model.read", "resource": f"model:{MARK}-model/1", "body:principal": f"user:{MARK}-person",
             "body:request": proposal.request, "body:target": f"user:{MARK}-person",
             "tenant": f"{MARK}-tenant", "group": group, "client": client, "review": review, "role": "operator", "key": "data",
+            "provider": f"{MARK}-provider",
         }  # fmt: skip
         stranger(town)
         town.house.settle()

@@ -12,38 +12,31 @@ Source: OpenID Connect Core 1.0, sections 3.1.2 and 3.1.3.7; RFC 9700, sections 
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import hashlib
 import hmac
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from urllib.parse import quote, urlencode
+from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 
-from fastness.access.federation import idtokens, logouts, records, trial
-from fastness.access.federation.discovery import Discovery, Endpoints
+from fastness.access.federation import idtokens, records
+from fastness.access.federation.discovery import Endpoints
 from fastness.access.federation.fetching import Fetcher
-from fastness.access.federation.logouts import Ordered
+from fastness.access.federation.logouts import Leaving
 from fastness.access.federation.parts import NOBODY, Asker, Proven, Resumed, refuse
-from fastness.access.federation.providers import Authentication, Known, provider_of, providers
-from fastness.access.federation.records import LoginRow, SessionRow
-from fastness.access.federation.settings import FederationSettings
-from fastness.access.federation.trial import Check
+from fastness.access.federation.providers import Known, provider_of, providers
+from fastness.access.federation.records import LoginRow
+from fastness.access.federation.talks import NO_REFERENCES, References, Talks
 from fastness.access.oauth.parts import Hash
-from fastness.access.tokens.jose import base64url, read_header, strict_object
+from fastness.access.tokens.jose import base64url, read_header
 from fastness.access.tokens.keys import Wrapping
 from fastness.core.clock import Instant, later
-from fastness.core.digests import BlobId
-from fastness.core.errors import Corrupt, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from fastness.core.errors import Invalid, Unauthenticated
 from fastness.core.events import EventKind
 from fastness.core.identity import DEFAULT_TENANT, PrincipalId, Scope, TenantId
-from fastness.core.secrets import SecretBytes, SecretRef
-from fastness.foundation.crypto import KeyContext
 from fastness.foundation.storage import Reading, Transaction
 
 LOGIN_LIFE_S: Final = 600.0
@@ -65,31 +58,6 @@ class Begun:
     browser: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class References:
-    """The secrets that providers may be shown although the key ring does not keep them.
-
-    Attributes:
-        reveal: the secret behind a reference.
-    """
-
-    settings: FederationSettings
-    reveal: Callable[[SecretRef, Instant], SecretBytes]
-
-    def require(self, tenant: TenantId, reference: str) -> None:
-        """Return if a provider of the tenant may have this one. Raises Forbidden, `provider-secret-reference`."""
-        if not self.settings.permits(tenant, reference):
-            hint = "Name it in federation.secrets of the settings, for providers of the house's own tenant, or give the secret."
-            raise Forbidden("provider-secret-reference", "this reference may not be shown to providers", hint)
-
-
-def _nothing(reference: SecretRef, _: Instant) -> SecretBytes:
-    raise NotFound("secret-missing", f"there is no {reference}")
-
-
-NO_REFERENCES: Final = References(FederationSettings(), _nothing)
-
-
 class Federation:
     """Logs people in by external providers. Share one; it is safe between threads.
 
@@ -98,6 +66,10 @@ class Federation:
         ring: unwraps the secrets that this house has with providers.
         redirect: where providers send browsers back to: one address for each provider, of which this is the part before
             its place (RFC 9700, section 4.4: mix-up).
+
+    Attributes:
+        talks: by which providers are asked, `leaving` by which people leave who came by one.
+        references: the secrets that may be shown to providers.
     """
 
     def __init__(
@@ -105,10 +77,9 @@ class Federation:
     ) -> None:
         self._hash = keyed
         self._ring = ring
-        self._fetcher = fetcher
         self._redirect = redirect.rstrip("/")
-        self._discovery = Discovery(fetcher)
-        self._talks = threading.BoundedSemaphore(references.settings.at_once)
+        self.talks = Talks(fetcher, references)
+        self.leaving = Leaving(self.talks, ring)
         self.references = references
 
     def redirect_for(self, tenant: TenantId, name: str) -> str:
@@ -125,8 +96,8 @@ class Federation:
 
     def endpoints(self, known: Known, now: Instant) -> Endpoints:
         """Step 1: where the provider is. Raises Invalid, Unavailable, Corrupt."""
-        with self._talking():
-            return self._discovery.endpoints(known, now)
+        with self.talks.one():
+            return self.talks.discovery.endpoints(known, now)
 
     def begin(
         self,
@@ -218,90 +189,24 @@ class Federation:
             Forbidden, NotFound: the secret with it may not be used, or is not there.
         """
         known, provider = resumed.known, resumed.known.provider
-        with self._talking():
-            endpoints = self._discovery.endpoints(known, now)
+        with self.talks.one():
+            endpoints = self.talks.discovery.endpoints(known, now)
             if resumed.said_issuer not in ({provider.issuer} if endpoints.names_itself else {"", provider.issuer}):
                 refuse("issuer-other")
-            answer = self._redeemed(resumed, endpoints, self._secret(known, now))
+            answer = self.talks.redeem(resumed, endpoints, self.redirect_for(known.tenant, provider.name), now)
             id_token, access_token = answer.get("id_token"), answer.get("access_token")
             if not isinstance(id_token, str) or not isinstance(access_token, str):
                 refuse("id-token-missing")
             data = id_token.encode("utf-8", "replace")
             try:
                 header = read_header(data)
-                keys = self._discovery.keys(known, header.get("kid"), now)
+                keys = self.talks.discovery.keys(known, header.get("kid"), now)
                 claims = idtokens.verify(data, keys, provider, now)
             except Unauthenticated as error:
                 refuse(error.audit_code)
         age_s = FRESH_S if resumed.fresh else provider.max_age_s
         proven = idtokens.judged(claims, replace(resumed, alg=str(header["alg"])), access_token, age_s, now)
         return replace(proven, token=id_token)
-
-    def ordered(self, known: Known, token: str, now: Instant) -> Ordered:
-        """What a logout token of the provider orders.
-
-        Raises:
-            Unauthenticated: `federation-refused`; `audit_code` says why.
-            Unavailable, Invalid, Corrupt: as `prove`.
-        """
-        data = token.encode("utf-8", "replace")
-        try:
-            header = read_header(data)
-            with self._talking():
-                keys = self._discovery.keys(known, header.get("kid"), now)
-            return logouts.read(data, keys, known, now)
-        except Unauthenticated as error:
-            refuse(error.audit_code)
-
-    def remember(self, tx: Transaction, proven: Proven, handle: str, expires_at: Instant) -> None:
-        """Take down by which provider the session or ticket of this handle began."""
-        provider, sid = proven.known.provider, proven.claims.get("sid", "")
-        sid = sid if isinstance(sid, str) and len(sid) <= 255 else ""
-        wrapped = self._ring.wrap(SecretBytes(proven.token.encode()), _token_context(tx.scope.tenant, provider.name))
-        row = SessionRow(handle, provider.name, provider.issuer, proven.subject, sid, expires_at, wrapped)
-        records.add_session(tx, row)
-
-    def farewell(self, known: Known, row: SessionRow, return_to: str, now: Instant) -> str:
-        """Where a browser goes to log out at the provider too; empty where the provider has no such place.
-
-        Args:
-            row: of the session that ended, from `logouts.leave`.
-            return_to: an address of this house that is registered there.
-
-        Raises:
-            Unavailable, Invalid, Corrupt: as `prove`.
-        """
-        address = self.endpoints(known, now).end_session
-        if not address or row.issuer != known.provider.issuer:
-            return ""
-        asked = {"client_id": known.provider.client_id, "post_logout_redirect_uri": return_to}
-        if row.token is not None:
-            token = self._ring.unwrap(row.token, _token_context(known.tenant, row.provider))
-            asked["id_token_hint"] = bytes(token.reveal()).decode("ascii")
-        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
-
-    def tried(self, known: Known, now: Instant) -> list[Check]:
-        """Whether the provider does what is settled with it, asked anew; in words for who set it."""
-        with self._talking():
-            return trial.run(known, self._fetcher, lambda: self._secret(known, now))
-
-    def _secret(self, known: Known, now: Instant) -> str:
-        """The secret of this house with the provider. Raises Forbidden, NotFound, Unavailable, Invalid."""
-        reference, secret = known.provider.secret_ref, known.secret
-        if reference:
-            self.references.require(known.tenant, reference)
-            secret = self.references.reveal(SecretRef.parse(reference), now)
-        return bytes(secret.reveal()).decode("utf-8", "replace").rstrip("\r\n" if reference else "")
-
-    @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        """One of few conversations at a time: a provider that is slow keeps only so many threads busy."""
-        if not self._talks.acquire(blocking=False):
-            raise Unavailable("federation-busy", "too many logins are waiting for a provider", "Try again in a moment.")
-        try:
-            yield
-        finally:
-            self._talks.release()
 
     def _resumed(self, tx: Transaction, row: LoginRow, parameters: Mapping[str, str]) -> Resumed:
         state = parameters["state"]
@@ -316,31 +221,6 @@ class Federation:
             parameters.get("iss", ""),
             asker=Asker(PrincipalId(row.principal), row.session),
         )
-
-    def _redeemed(self, resumed: Resumed, endpoints: Endpoints, secret: str) -> dict[str, Any]:
-        known, provider = resumed.known, resumed.known.provider
-        form = {
-            "grant_type": "authorization_code",
-            "code": resumed.code,
-            "redirect_uri": self.redirect_for(known.tenant, provider.name),
-            "code_verifier": resumed.verifier,
-        }
-        authorization = ""
-        if provider.authentication is Authentication.BASIC:
-            pair = f"{quote(provider.client_id, safe='')}:{quote(secret, safe='')}"
-            authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
-        else:
-            form["client_id"] = provider.client_id
-        if provider.authentication is Authentication.POST:
-            form["client_secret"] = secret
-        status, body = self._fetcher.post(endpoints.token, form, authorization)
-        try:
-            answer = strict_object(body)
-        except ValueError as error:
-            raise Corrupt("provider-answer", "the provider's answer cannot be read") from error
-        if status != 200:
-            refuse("code-refused")
-        return answer
 
     def _digest(self, use: str, text: str) -> bytes:
         return self._hash.digest(msgspec.json.encode([f"federation-{use}", text.encode("utf-8", "surrogatepass")]))
@@ -361,10 +241,6 @@ def read_place(place: str) -> tuple[TenantId, str]:
     """Tenant and name of the provider that an address stands for, whether there is one or not."""
     tenant, joined, name = place.rpartition(":")
     return (TenantId(tenant), name) if joined else (DEFAULT_TENANT, name)
-
-
-def _token_context(tenant: TenantId, name: str) -> KeyContext:
-    return KeyContext(tenant, BlobId(f"provider-token:{name}"), 0)
 
 
 def note_failure(tx: Transaction, provider: str, reason: str) -> None:

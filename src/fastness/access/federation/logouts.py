@@ -14,16 +14,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastness.access.federation import idtokens, records
-from fastness.access.federation.parts import refuse
+from fastness.access.federation.parts import Proven, refuse
 from fastness.access.federation.providers import Known, Provider
 from fastness.access.federation.records import SessionRow
+from fastness.access.federation.talks import Talks
 from fastness.access.login import sessions
-from fastness.access.tokens.jose import VerifyingKey, open_jws, text
+from fastness.access.tokens.jose import VerifyingKey, open_jws, read_header, text
+from fastness.access.tokens.keys import Wrapping
 from fastness.core.clock import Instant
+from fastness.core.digests import BlobId
 from fastness.core.errors import NotFound, Unauthenticated
 from fastness.core.events import Detail, EventKind
+from fastness.core.identity import TenantId
+from fastness.core.secrets import SecretBytes
+from fastness.foundation.crypto import KeyContext
 from fastness.foundation.storage import Transaction, counters
 
 _EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -42,6 +49,61 @@ class Ordered:
     subject: str
     sid: str
     jti: str
+
+
+class Leaving:
+    """How people who came by a provider leave by it. Share one; it is safe between threads."""
+
+    def __init__(self, talks: Talks, ring: Wrapping) -> None:
+        self._talks = talks
+        self._ring = ring
+
+    def ordered(self, known: Known, token: str, now: Instant) -> Ordered:
+        """What a logout token of the provider orders.
+
+        Raises:
+            Unauthenticated: `federation-refused`; `audit_code` says why.
+            Unavailable, Invalid, Corrupt: as `prove`.
+        """
+        data = token.encode("utf-8", "replace")
+        try:
+            header = read_header(data)
+            with self._talks.one():
+                keys = self._talks.discovery.keys(known, header.get("kid"), now)
+            return read(data, keys, known, now)
+        except Unauthenticated as error:
+            refuse(error.audit_code)
+
+    def remember(self, tx: Transaction, proven: Proven, handle: str, expires_at: Instant) -> None:
+        """Take down by which provider the session or ticket of this handle began."""
+        provider, sid = proven.known.provider, proven.claims.get("sid", "")
+        sid = sid if isinstance(sid, str) and len(sid) <= 255 else ""
+        wrapped = self._ring.wrap(SecretBytes(proven.token.encode()), _token_context(tx.scope.tenant, provider.name))
+        row = SessionRow(handle, provider.name, provider.issuer, proven.subject, sid, expires_at, wrapped)
+        records.add_session(tx, row)
+
+    def farewell(self, known: Known, row: SessionRow, return_to: str, now: Instant) -> str:
+        """Where a browser goes to log out at the provider too; empty where the provider has no such place.
+
+        Args:
+            row: of the session that ended, from `logouts.leave`.
+            return_to: an address of this house that is registered there.
+
+        Raises:
+            Unavailable, Invalid, Corrupt: as `prove`.
+        """
+        address = self._ended_at(known, now)
+        if not address or row.issuer != known.provider.issuer:
+            return ""
+        asked = {"client_id": known.provider.client_id, "post_logout_redirect_uri": return_to}
+        if row.token is not None:
+            token = self._ring.unwrap(row.token, _token_context(known.tenant, row.provider))
+            asked["id_token_hint"] = bytes(token.reveal()).decode("ascii")
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
+
+    def _ended_at(self, known: Known, now: Instant) -> str:
+        with self._talks.one():
+            return self._talks.discovery.endpoints(known, now).end_session
 
 
 def read(token: bytes, keys: Mapping[str, VerifyingKey], known: Known, now: Instant) -> Ordered:
@@ -130,3 +192,7 @@ def _optional(claims: Mapping[str, Any], name: str) -> str:
         return text(claims, name, 255)
     except Unauthenticated:
         refuse("logout-claims")
+
+
+def _token_context(tenant: TenantId, name: str) -> KeyContext:
+    return KeyContext(tenant, BlobId(f"provider-token:{name}"), 0)

@@ -14,7 +14,6 @@ from typing import Any, Final
 from fastness.access import KeysProjection
 from fastness.access.federation import Asker, Proven, admit, identities, logouts, note_failure, providers, read_place
 from fastness.access.login import factors, flow
-from fastness.access.login.flow import Step, Vouched
 from fastness.app import House
 from fastness.core.errors import Conflict, Corrupt, FastnessError, Invalid, NotFound, Unauthenticated, Unavailable
 from fastness.core.identity import SYSTEM_SCOPE, PrincipalId, Scope, TenantId
@@ -35,7 +34,7 @@ class Arrived:
     """
 
     return_to: str
-    step: Step | None = None
+    step: flow.Step | None = None
 
 
 class Arriving:
@@ -127,7 +126,7 @@ class Arriving:
         try:
             with house.records.read(caller.scope) as reading:
                 known = house.federation.known(reading, row.provider)
-            return house.federation.farewell(known, row, return_to, house.clock.now())
+            return house.federation.leaving.farewell(known, row, return_to, house.clock.now())
         except (NotFound, Unavailable, Invalid, Corrupt):  # one is out here in any case
             return ""
 
@@ -147,7 +146,7 @@ class Arriving:
             except NotFound as error:
                 raise Unauthenticated("federation-refused", "this is no logout token", "", error.code) from error
         with self._told(scope, name):
-            ordered = house.federation.ordered(known, token, house.clock.now())
+            ordered = house.federation.leaving.ordered(known, token, house.clock.now())
         with self._told(scope, name), house.records.begin(scope, house.clock.now()) as tx:
             return logouts.obey(tx, ordered)
 
@@ -162,10 +161,10 @@ class Arriving:
         before = house.records.epoch(KeysProjection.topic)
         with house.records.begin(scope, house.clock.now()) as tx:
             who = admit(tx, proven).principal
-            vouched = Vouched(f"provider:{proven.known.provider.name}", proven.strength, proven.authenticated_at)
+            vouched = flow.Vouched(f"provider:{proven.known.provider.name}", proven.strength, proven.authenticated_at)
             step = flow.vouched_for(tx, house.desk, who.id, vouched, caller.client)
             started = logouts.session_handle(step.session.id) if step.session else logouts.ticket_handle(step.ticket)
-            house.federation.remember(tx, proven, started, step.expires_at)
+            house.federation.leaving.remember(tx, proven, started, step.expires_at)
         if house.records.epoch(KeysProjection.topic) != before:
             house.published(KeysProjection.topic)  # roles that the provider took away count nowhere from here on
         if step.session is not None:

@@ -149,7 +149,7 @@ class ProviderRoutes(Controller):
         doors.allow(caller, Action.PROVIDER_CHANGE, Resource("provider", provider))
         with house.records.read(caller.scope) as reading:
             known = house.federation.known(reading, provider, unused=True)
-        found = house.federation.tried(known, house.clock.now())
+        found = house.federation.talks.tried(known, house.clock.now())
         checks = tuple(wire.ProviderCheck(one.name, one.passed, one.message, one.hint) for one in found)
         return wire.ProviderTrial(all(one.passed for one in found), checks)
 
