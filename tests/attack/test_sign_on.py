@@ -795,7 +795,7 @@ def test_a_row_that_somebody_else_wrote_logs_nobody_in(liar: Liar, table: Any, v
             tx.emit(tx.events.make(EventKind.ACCESS_ALLOWED, "test:forged"))
         with town.house.records.read(SYSTEM_SCOPE) as reading:
             found = findings(reading)
-        assert [finding.where for finding in found] == [f"table:{table.name}"]
+        assert f"table:{table.name}" in {finding.where for finding in found}
         page = visit.back()
         if table is not FEDERATION_SESSION:  # gives no way in, only out
             assert page.status >= 500, page.text

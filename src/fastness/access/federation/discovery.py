@@ -137,7 +137,7 @@ def read_document(provider: Provider, data: bytes, *, loopback: bool) -> Endpoin
     return Endpoints(found["authorization"], found["token"], keys, names_itself, end_session)
 
 
-def listed(document: Mapping[str, Any], name: str, default: str) -> list[object]:
+def listed(document: Mapping[str, object], name: str, default: str) -> list[object]:
     """What a document lists under a name; the default where it does not say, nothing where that is no list."""
     found = document.get(name, [default])
     return found if isinstance(found, list) else []

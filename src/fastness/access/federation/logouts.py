@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from fastness.access.federation import idtokens, records
@@ -185,7 +185,7 @@ def ticket_handle(ticket: str) -> str:
     return f"ticket:{hashlib.sha256(ticket.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _optional(claims: Mapping[str, Any], name: str) -> str:
+def _optional(claims: Mapping[str, object], name: str) -> str:
     if name not in claims:
         return ""
     try:

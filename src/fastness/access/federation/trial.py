@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fastness.access.federation.discovery import listed, read_document, read_keys
 from fastness.access.federation.fetching import Fetcher
@@ -79,13 +79,13 @@ def _secret(known: Known, secret: Callable[[], str]) -> Check:
     return Check("secret", passed=True, message="it is there")
 
 
-def _pkce(document: dict[str, Any]) -> Check:
+def _pkce(document: dict[str, object]) -> Check:
     if "S256" in listed(document, "code_challenge_methods_supported", ""):
         return Check("pkce", passed=True, message="the provider holds PKCE (S256)")
     return Check("pkce", passed=True, message="the provider does not say whether it holds PKCE; it is sent in any case")
 
 
-def _authentication(known: Known, document: dict[str, Any]) -> Check:
+def _authentication(known: Known, document: dict[str, object]) -> Check:
     way = known.provider.authentication.value
     known_ways = listed(document, "token_endpoint_auth_methods_supported", _BY_DEFAULT)
     if way in known_ways or way == Authentication.NONE:
@@ -101,7 +101,7 @@ def _named(names_itself: bool) -> Check:  # noqa: FBT001 - the one thing that it
     return Check("issuer", passed=True, message=f"the provider {told}")
 
 
-def _logout(document: dict[str, Any]) -> Check:
+def _logout(document: dict[str, object]) -> Check:
     there = "end_session_endpoint" in document
     back = document.get("backchannel_logout_supported") is True
     told = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fastness.access import KeysProjection
 from fastness.access.federation import Asker, Proven, admit, identities, logouts, note_failure, providers, read_place
@@ -17,7 +17,7 @@ from fastness.access.login import factors, flow
 from fastness.app import House
 from fastness.core.errors import Conflict, Corrupt, FastnessError, Invalid, NotFound, Unauthenticated, Unavailable
 from fastness.core.identity import SYSTEM_SCOPE, PrincipalId, Scope, TenantId
-from fastness.interfaces.api.cookies import FEDERATED, FEDERATED_OVER, read_cookie
+from fastness.interfaces.api.cookies import FEDERATED, FEDERATED_OVER
 from fastness.interfaces.api.doors import Caller, Doors
 
 _LIFE_S: Final = 600
@@ -79,11 +79,11 @@ class Arriving:
         caller.cookies.append(kept)
         return begun.location
 
-    def come_back(self, place: str, scope: Any, parameters: list[tuple[str, str]]) -> Arrived:
+    def come_back(self, place: str, browser: str, parameters: list[tuple[str, str]]) -> Arrived:
         """What came of a login, now that the browser is back.
 
         Args:
-            scope: of ASGI.
+            browser: the cookie that it got when the login began.
             parameters: of the query.
 
         Raises:
@@ -95,7 +95,6 @@ class Arriving:
         caller.cookies[:] = [FEDERATED_OVER]
         once = dict(parameters)
         given: Mapping[str, str] = once if len(once) == len(parameters) <= _MOST_PARAMETERS else {}
-        browser = read_cookie(scope, FEDERATED)
         with house.records.read(SYSTEM_SCOPE) as reading:
             whose = house.federation.scope_of(reading, given)
         with house.records.begin(whose, house.clock.now()) as tx:

@@ -20,6 +20,7 @@ from fastness.access.login import flow
 from fastness.app import House
 from fastness.core.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from fastness.interfaces.api.arriving import Arriving
+from fastness.interfaces.api.cookies import FEDERATED, read_cookie
 from fastness.interfaces.api.doors import Caller
 from fastness.interfaces.api.federation import unlink_own
 from fastness.interfaces.api.routes import KNOCK, WRITE, entry, in_form, own
@@ -29,6 +30,7 @@ from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, go, parse_p
 from fastness.interfaces.console.security import Answered, security_page
 from fastness.wire.control import Proof
 
+Asking = Request[Any, Any, Any]
 _GOES: Final = entry(Proof.STEP, KNOCK)
 _COMES: Final = entry(Proof.BODY, KNOCK)
 _LINKS: Final = in_form(own(WRITE, shown_once=True))
@@ -43,7 +45,7 @@ class SignOnPages(Controller):
     @get("/", sync_to_thread=True, opt=_GOES)
     def begin(
         self,
-        request: Request[Any, Any, Any],
+        request: Asking,
         house: NamedDependency[House],
         arriving: NamedDependency[Arriving],
         place: FromPath[str],
@@ -60,7 +62,7 @@ class SignOnPages(Controller):
     @get("/callback", sync_to_thread=True, opt=_COMES)
     def come_back(
         self,
-        request: Request[Any, Any, Any],
+        request: Asking,
         house: NamedDependency[House],
         arriving: NamedDependency[Arriving],
         place: FromPath[str],
@@ -72,7 +74,7 @@ class SignOnPages(Controller):
         except ValueError:
             parameters = []
         try:
-            arrived = arriving.come_back(place, request.scope, parameters)
+            arrived = arriving.come_back(place, read_cookie(request.scope, FEDERATED), parameters)
         except (Unauthenticated, Unavailable, Conflict) as error:
             return login_page(house, HOME, error)
         path, step = parse_page(arrived.return_to), arrived.step
@@ -83,7 +85,7 @@ class SignOnPages(Controller):
     @post("/logout", status_code=200, sync_to_thread=True, opt=_COMES)
     def ordered_out(
         self,
-        request: Request[Any, Any, Any],
+        request: Asking,
         arriving: NamedDependency[Arriving],
         place: FromPath[str],
         body: RawBody,
