@@ -176,3 +176,26 @@ def test_records_that_lost_their_events_are_not_called_whole(home: Home) -> None
     except FastnessError as error:
         seen = {type(error).__name__}
     assert seen & {"failed", "Corrupt"}
+
+
+def test_rows_that_somebody_else_removed_are_named_until_they_are_accepted(house: House, home: Home) -> None:
+    with sqlite3.connect(home.records) as behind:
+        assert behind.execute("DELETE FROM token_key WHERE state = 'next'").rowcount == 1
+        assert behind.execute("UPDATE principal SET kind = 'service'").rowcount == 1
+    checks = [check for check in examine(NO_BUBBLEWRAP, house, repair=False) if check.name == "rows of access"]
+    assert {check.state for check in checks} == {"failed"}
+    assert {check.seen for check in checks} == {
+        "1 rows of principal were forged",
+        "rows of principal were put back or removed in default",
+        "rows of token_key were put back or removed in default",
+    }
+    assert all(check.hint for check in checks)
+    accepted = [
+        check
+        for check in examine(NO_BUBBLEWRAP, house, repair=False, accept_rows=True)
+        if check.name == "rows of access"
+    ]
+    assert [(check.state, check.seen.partition(":")[0]) for check in accepted] == [
+        ("failed", "1 rows of principal were forged"),  # it stays refused
+        ("repaired", "accepted as they stand"),
+    ]
