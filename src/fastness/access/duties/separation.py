@@ -30,7 +30,7 @@ CONFLICT = Rule(
     {"cwe": "CWE-1317"},
 )
 RULES = (CONFLICT,)
-_KEPT_NS = 30 * 86_400 * SECOND
+_KEPT_NS = 12 * 3_600 * SECOND  # as long as a session lives
 _TOXIC = {frozenset[str]({pair.one, pair.two}): pair for pair in ACTS}
 
 

@@ -19,7 +19,7 @@ from fastness.foundation.storage import Reading
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.factors import FIRST_FACTOR, shown_app
 from fastness.interfaces.api.paging import Page, find_one
-from fastness.interfaces.api.routes import WRITE, entry, guarded
+from fastness.interfaces.api.routes import WRITE, entry, guarded, personal
 from fastness.models.release import ReleaseParts, allowances, grant_allowance
 from fastness.wire import control
 
@@ -128,7 +128,7 @@ class AccessRoutes(Controller):
         house.published(KeysProjection.topic)
         return control.KeyReply(key.key_id, key.text, rfc3339(key.expires_at))
 
-    @get("/keys", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    @get("/keys", sync_to_thread=True, opt=personal(guarded(Action.ACCESS_READ), "name", "networks"))
     def keys(
         self,
         house: NamedDependency[House],
@@ -142,7 +142,7 @@ class AccessRoutes(Controller):
             found = _keys(reading)
         return page.of(found, lambda view: f"{view.created_at}.{view.key_id}")
 
-    @get("/keys/{key_id:str}", sync_to_thread=True, opt=guarded(Action.ACCESS_READ))
+    @get("/keys/{key_id:str}", sync_to_thread=True, opt=personal(guarded(Action.ACCESS_READ), "name", "networks"))
     def key(
         self,
         house: NamedDependency[House],

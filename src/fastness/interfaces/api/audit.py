@@ -16,7 +16,7 @@ from fastness.core.errors import Conflict, Invalid, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import DEFAULT_TENANT, Action, Resource, Role
 from fastness.interfaces.api.doors import Caller, Doors
-from fastness.interfaces.api.routes import WRITE, guarded
+from fastness.interfaces.api.routes import WRITE, guarded, personal
 from fastness.wire import control
 
 LARGEST_PAGE = 1000
@@ -28,7 +28,7 @@ class AuditRoutes(Controller):
 
     tags = ("audit",)
 
-    @get("/audit/entries", sync_to_thread=True, opt=guarded(Action.AUDIT_READ))
+    @get("/audit/entries", sync_to_thread=True, opt=personal(guarded(Action.AUDIT_READ), "from", "network", "why"))
     def entries(  # noqa: PLR0913 - one parameter a field of the query
         self,
         house: NamedDependency[House],

@@ -32,6 +32,7 @@ from fastness.interfaces.api.approving import REQUIRED, Approvable, Approvals, r
 from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_cookie, session_cookies
 from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
 from fastness.interfaces.api.routes import Door, Pace
+from fastness.interfaces.api.separating import record_act, require_apart
 from fastness.wire.control import Proof
 
 HERE: Final = "local"
@@ -56,6 +57,8 @@ class Caller:
         decided: the permissions that were asked for and given.
         session: None with a key.
         form: the fields that a page of the console sent.
+        personal: the fields of the answer that a mask hides.
+        masked: whether a rule obliges to hide them.
         approvable: what is asked, where others can approve it.
         cookies: what its browser is to keep from now on, whatever the answer is.
     """
@@ -69,6 +72,8 @@ class Caller:
     session: sessions.Session | None = None
     form: dict[str, str] = field(default_factory=dict, repr=False)
     cookies: list[str] = field(default_factory=list, repr=False)
+    personal: frozenset[str] = frozenset()
+    masked: bool = False
     approvable: Approvable | None = field(default=None, repr=False)
 
 
@@ -98,6 +103,7 @@ class Doors:
             Limited: too many requests; recorded.
         """
         caller = _stranger(scope, self.clock.now())
+        caller.personal = door.personal
         caller.form = form or {}
         scope.setdefault("state", {})["caller"] = caller
         address = caller.client.address
@@ -153,6 +159,8 @@ class Doors:
         rules = self._house.book.of(caller.principal.tenant)
         decision = decide(caller.principal, action, resource, asked, rules, self.clock.now())
         decision = decision.carrying(Obligation.LOG, *carries)  # both answers are recorded
+        if Obligation.MASK in decision.open and caller.personal:
+            caller.masked, decision = True, decision.carrying(Obligation.MASK)
         if Obligation.TWO_PERSONS not in carries:
             decision = self.approvals.settle(caller.approvable, action, decision)
         reason = ",".join(decision.rules) or decision.reason
@@ -169,7 +177,9 @@ class Doors:
                 f"{caller.principal.id} may not {action} {str(resource)[:_LONGEST_RESOURCE]}",
                 decision.message,
             )
-        self._record(caller, EventKind.ACCESS_ALLOWED, str(resource), reason, action)
+        with self.noting(caller):
+            require_apart(self._house, caller.scope, caller.credential, action, resource)
+        self._record(caller, EventKind.ACCESS_ALLOWED, str(resource), reason, action, resource)
         caller.decided.add(action)
         return decision
 
@@ -260,7 +270,15 @@ class Doors:
     def _refused(self, caller: Caller, reason: str) -> None:
         self._record(caller, EventKind.ACCESS_DENIED, f"route:{caller.route.partition(' ')[2]}", reason)
 
-    def _record(self, caller: Caller, kind: EventKind, resource: str, reason: str, action: str = "") -> None:
+    def _record(
+        self,
+        caller: Caller,
+        kind: EventKind,
+        resource: str,
+        reason: str,
+        action: Action | str = "",
+        act: Resource | None = None,
+    ) -> None:
         allowed = kind is EventKind.ACCESS_ALLOWED
         details: dict[str, Detail] = {"from": caller.client.address or HERE, "route": caller.route[:_LONGEST_RESOURCE]}
         if caller.credential:
@@ -278,7 +296,10 @@ class Doors:
                 details=details,
             )
 
-        self._house.record(caller.scope, make)
+        if isinstance(action, Action) and act is not None:
+            record_act(self._house, caller.scope, caller.credential, (action, act), make)
+        else:
+            self._house.record(caller.scope, make)
 
 
 def _stranger(scope: Any, now: Instant) -> Caller:

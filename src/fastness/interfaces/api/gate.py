@@ -21,6 +21,7 @@ from fastness.interfaces.api.approving import Approvable
 from fastness.interfaces.api.conditions import PROBE, Conditions, entity_tag, meets
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.headers import CHANGING, AsgiApp, header_of
+from fastness.interfaces.api.masking import masked
 from fastness.interfaces.api.routes import Door, door_of
 from fastness.wire import problems
 from fastness.wire.control import Proof
@@ -81,11 +82,16 @@ class Gate:
     async def _probe(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer what the house asks itself in the name of a caller that it knows: what stands now."""
         known: Caller = scope[PROBE]
-        caller = replace(known, route=f"GET {scope['path']}", decided=set(), approvable=None, cookies=[])
+        door = door_of(scope["route_handler"])
+        caller = replace(
+            known, route=f"GET {scope['path']}", decided=set(), approvable=None, cookies=[], personal=door.personal,
+            masked=False,
+        )  # fmt: skip
         scope.setdefault("state", {})["caller"] = caller
         answer = _Held()
         await self._app(scope, receive, answer)
-        if _is_undecided(answer.status, door_of(scope["route_handler"]), caller):
+        answer.mask(caller)
+        if _is_undecided(answer.status, door, caller):
             answer.fault()
         await answer.leave(scope, send)
 
@@ -97,6 +103,7 @@ class Gate:
             await self._once(scope, receive, answer, key.decode("latin-1"))
         else:
             await self._app(scope, receive, answer)
+            answer.mask(scope["state"]["caller"])
 
     async def _settle(self, caller: Caller, status: int) -> None:
         """Give back the approvals that were taken for what was then refused. After a fault nobody knows: they stay used."""
@@ -124,6 +131,7 @@ class Gate:
         except Exception:
             await asyncio.to_thread(self._replies.forget, caller.scope, key, clock.now())
             raise
+        answer.mask(caller)
         if answer.status >= _GOOD:
             await asyncio.to_thread(self._replies.forget, caller.scope, key, clock.now())
         elif (
@@ -152,6 +160,11 @@ class _Held:
     def media_type(self) -> str:
         """The content type, or empty."""
         return next((value.decode("latin-1") for name, value in self._headers if name == b"content-type"), "")
+
+    def mask(self, caller: Caller) -> None:
+        """Hide what is personal, where a rule obliges to it."""
+        if caller.masked and self.status < _GOOD and self.body:
+            self.body = masked(self.body, caller.personal)
 
     def take(self, kept: replies.KeptReply) -> None:
         """Answer as before."""

@@ -17,7 +17,7 @@ from fastness.core.identity import Action, PrincipalId, Resource
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.entering import Entering, fresh_until, parse_answer
 from fastness.interfaces.api.paging import Page
-from fastness.interfaces.api.routes import WRITE, entry, guarded, own
+from fastness.interfaces.api.routes import WRITE, entry, guarded, own, personal
 from fastness.wire import control
 
 
@@ -98,7 +98,7 @@ class SessionRoutes(Controller):
     path = "/sessions"
     tags = ("login",)
 
-    @get("/", sync_to_thread=True, opt=own(also=(Action.ACCESS_READ,)))
+    @get("/", sync_to_thread=True, opt=personal(own(also=(Action.ACCESS_READ,)), "network"))
     def sessions(  # what every list takes, and whose
         self,
         house: NamedDependency[House],

@@ -50,6 +50,7 @@ class Door:
         streams: the body or the answer flows, and is not held.
         replaces: the handler itself holds If-Match; everywhere else the gate does.
         steps: on the way to a second factor: where one is forced, this stays open.
+        personal: the fields of its answer that a mask hides; without any, what obliges to a mask is refused.
         form: a page of the console: what it changes comes as a form of its own pages, with the session's token in it.
     """
 
@@ -62,6 +63,7 @@ class Door:
     replaces: bool = False
     form: bool = False
     steps: bool = False
+    personal: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> str:
@@ -96,6 +98,11 @@ def own(
 def entry(proof: Proof = Proof.BODY, pace: Pace = KNOCK) -> dict[str, Any]:
     """`opt` of a route that is a step of proving who one is, or that asks for another proof than a credential."""
     return {DOOR: Door(pace, proof, shown_once=True)}
+
+
+def personal(opt: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """`opt` of a route whose answer can be masked in these fields."""
+    return {DOOR: replace(opt[DOOR], personal=frozenset(fields))}
 
 
 def in_form(opt: dict[str, Any]) -> dict[str, Any]:

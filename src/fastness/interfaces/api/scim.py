@@ -20,13 +20,14 @@ from fastness.app import House
 from fastness.core.errors import FastnessError, Invalid, Limited, Unauthenticated
 from fastness.core.identity import Action, Resource
 from fastness.interfaces.api.doors import Caller, Doors
-from fastness.interfaces.api.routes import WRITE, guarded
+from fastness.interfaces.api.routes import WRITE, guarded, personal
 
 BASE: Final = "/scim/v2"
+PERSONAL: Final = ("userName", "displayName", "name", "emails", "phoneNumbers", "addresses", "externalId")
 _RESOURCE = Resource("directory", "scim")
 
 
-@get("/{path:path}", sync_to_thread=True, opt=guarded(Action.DIRECTORY_PROVISION))
+@get("/{path:path}", sync_to_thread=True, opt=personal(guarded(Action.DIRECTORY_PROVISION), *PERSONAL))
 def read(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
@@ -42,7 +43,7 @@ def read(
     http_method=[HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE],
     sync_to_thread=True,
     status_code=200,
-    opt=guarded(Action.DIRECTORY_PROVISION, WRITE, replaces=True),
+    opt=personal(guarded(Action.DIRECTORY_PROVISION, WRITE, replaces=True), *PERSONAL),
 )
 def write(
     request: Request[Any, Any, Any],
