@@ -201,10 +201,12 @@ class _Index:
         always: list[Rule] = []
         groups: dict[Atom, list[Rule]] = {}
         for rule in rules:
-            if not told[rule.id]:
+            guard = min(told[rule.id], key=asked_with, default=None)
+            known = sum(sizes[atom] * share(atom) for atom in guard or () if share(atom) < 1)
+            if guard is None or 2 * known > len(rules):  # nearly all would be asked with it
                 always.append(rule)
                 continue
-            for atom in min(told[rule.id], key=asked_with):
+            for atom in guard:
                 groups.setdefault(atom, []).append(rule)
         self._always = _Group(always, undivided, lot)
         self._groups = {atom: _Group(group, undivided, lot) for atom, group in groups.items()}
