@@ -34,7 +34,7 @@ PASSES = 4
 _SNAPSHOT = 8 << 20
 _SNAPSHOTS = 48
 _STATE = 64 << 10
-_PIECES = 8
+_PIECES, _PIECES_SLOW = 8, 64
 _BLOCK = 1 << 16
 
 
@@ -403,6 +403,7 @@ class _Place:
     base: int = 0
     pieces: deque[bytes] = field(default_factory=deque)
     end: int = -1
+    most: int = _PIECES
 
     def __post_init__(self) -> None:
         self.end = self.base
@@ -412,7 +413,7 @@ class _Place:
         piece = self.flow.next()
         self.pieces.append(piece)
         self.end += len(piece)
-        if len(self.pieces) > _PIECES:
+        if len(self.pieces) > self.most:
             self.base += len(self.pieces.popleft())
         return bool(piece)
 
@@ -557,7 +558,7 @@ class Inflated:
         place = self._budget.kept.get((self._ticket, "place"), _Place)
         if place is None or offset < place.base or offset - place.end > 2 * _SNAPSHOT:
             place = self._nearest(offset, place)
-            self._budget.kept.put((self._ticket, "place"), place, self._codec.weight + _PIECES * STEP)
+            self._budget.kept.put((self._ticket, "place"), place, self._codec.weight + place.most * STEP)
         parts = []
         while length > 0:
             part = place.taken(offset, length)
@@ -577,7 +578,7 @@ class Inflated:
                 return _Place(flow, before[-1].base)
         if current is not None and current.base <= offset:
             return current
-        return _Place(self._begin())
+        return _Place(self._begin(), most=_PIECES if self._codec.rewinds else _PIECES_SLOW)
 
 
 def allowance(source: RandomAccess, compressed: int) -> int:

@@ -179,3 +179,14 @@ def test_three_dimensions_and_one_in_archives_pass() -> None:
         target = io.BytesIO()
         sparse.save_npz(target, matrix)
         assert rules_of(report_of(target.getvalue(), "m.npz")) == set()
+
+
+def test_a_stream_that_cannot_be_rewound_is_not_read_again_for_each_array() -> None:
+    """xz goes on from nowhere but its beginning; what was read last is kept, so that looking back at an array is cheap."""
+    matrices = [sparse.csr_matrix(sparse.eye_array(400_000 + i)) for i in range(6)]
+    target = io.BytesIO()
+    joblib.dump(matrices, target, compress=("xz", 1))
+    size = sum(one.data.nbytes + one.indices.nbytes + one.indptr.nbytes for one in matrices)
+    assert size > 24 << 20  # what is shorter is kept whole
+    report = report_of(target.getvalue(), inflated_bytes=6 * size)
+    assert report.outcome is Outcome.PASS, report.verdict
