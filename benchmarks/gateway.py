@@ -68,6 +68,13 @@ def digits_model() -> bytes:
     return data
 
 
+class _NoNonces:
+    """Nothing that is measured here is signed; `benchmarks/possession.py` measures that."""
+
+    async def once(self, *_: object) -> bool:
+        return False
+
+
 def serve(folder: Path, port: int, *, tls: bool) -> None:
     """Start the worker, then serve until the parent goes away."""
     import uvicorn
@@ -76,6 +83,8 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
     from fastness.access.apikeys import format_key
     from fastness.access.credentials import KeyRecord
     from fastness.access.policysets import PolicyBook
+    from fastness.access.possession import PossessionKeys, SignatureSettings
+    from fastness.access.possession.signatures import Rule
     from fastness.access.quotas import QuotaBook, QuotaSettings
     from fastness.access.restrictions import Restrictions
     from fastness.access.tokens import TokenKeys
@@ -110,7 +119,9 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
     restrictions.publish(Restrictions(()), 1)
     quotas: Live[QuotaBook] = Live(1e6)
     quotas.publish(QuotaBook({}, QuotaSettings(*[1_000_000] * 4).defaults), 1)
-    for live in (credentials, routes, tokens, restrictions, quotas):
+    possession: Live[PossessionKeys] = Live(1e6)
+    possession.publish(PossessionKeys(), 1)
+    for live in (credentials, routes, tokens, restrictions, quotas, possession):
         live.confirm(time.monotonic_ns())
     house = Desk(MemoryCounters())
 
@@ -132,6 +143,9 @@ def serve(folder: Path, port: int, *, tls: bool) -> None:
         metrics=Metrics(),
         clock=SystemClock(),
         entropy=system_entropy,
+        possession=possession,
+        nonces=_NoNonces(),
+        signed=Rule(SignatureSettings(), frozenset()),
     )
     config = uvicorn.Config(
         create_app(parts, GatewaySettings()),

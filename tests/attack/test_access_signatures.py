@@ -13,29 +13,44 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from http_message_signatures import ContentDigest, HTTPMessageSigner
-from http_message_signatures.algorithms import ED25519, HMAC_SHA256
+from http_message_signatures.algorithms import ECDSA_P256_SHA256, ED25519, HMAC_SHA256
 
-from fastness.access.signatures import (
+from fastness.access.members import UNBOUND, KeyTerms
+from fastness.access.possession import (
+    Kind,
+    Nonce,
+    Nonces,
+    PossessionKeys,
+    PossessionProjection,
+    SignatureSettings,
+    add_signing_key,
+    revoke_possession,
+)
+from fastness.access.possession.signatures import (
     Head,
-    RequestKeys,
-    RequestKeysProjection,
+    Rule,
     SignedRequest,
     _Message,
-    content_digest,
     is_signed,
     open_request,
-    sign_request,
+    refuse_replay,
 )
-from fastness.access.standing import deactivate, revoke_public_key
-from fastness.core.errors import Unauthenticated
-from fastness.core.identity import Role, Strength
+from fastness.access.standing import deactivate
+from fastness.client import RequestSigner, SignedTransport
+from fastness.client.signing import content_digest
+from fastness.core.clock import SECOND, later
+from fastness.core.errors import Conflict, Invalid, Unauthenticated, Unavailable
+from fastness.core.identity import PrincipalId, Role, Strength
+from fastness.core.limits import Limit
 from fastness.foundation.crypto import SoftwareSigner
+from fastness.foundation.crypto.certificates import new_private_key
 from fastness.foundation.storage.seen import MemorySeen
 from tests.unit.access.house import ADMIN, House, Person
 
 HOST = "fastness.example"
-OURS = frozenset({HOST, "fastness.example:8443"})
+RULE = Rule(SignatureSettings(max_age_s=60), frozenset({HOST, "fastness.example:8443"}))
 BODY = b'{"inputs": []}'
 FIELDS = (
     ("host", HOST),
@@ -56,25 +71,42 @@ class Unchecked(ContentDigest):
 
 
 class Door:
-    """A house, somebody with a key, and a server that remembers nonces."""
+    """A house, somebody with a signing key, and a server that remembers nonces."""
 
     def __init__(self) -> None:
         self.house = House()
         self.alice: Person = self.house.person("alice", Role.DEVELOPER)
         self.seen = MemorySeen()
+        self.nonces = Nonces(self.seen, None, 5)
+        self.signer = SoftwareSigner.create(os.urandom)
+        self.keyid = self.register(self.alice.id, self.signer.public_pem)
+
+    def register(self, principal: PrincipalId, pem: bytes, days: float = 30, **more: Any) -> str:
+        terms = KeyTerms(Limit(10, 10), later(self.house.clock.now(), days * 86_400), **more)
+        with self.house.begin() as tx:
+            row = add_signing_key(tx, principal, pem, terms, UNBOUND)
+        return f"{row.tenant}/{row.id}"
+
+    def keys(self) -> PossessionKeys:
         with self.house.records.read(ADMIN) as reading:
-            self.keyid = next(iter(RequestKeysProjection().load(reading).keys))
+            return PossessionProjection().load(reading)
 
-    def keys(self) -> RequestKeys:
-        with self.house.records.read(ADMIN) as reading:
-            return RequestKeysProjection().load(reading)
+    def signed(self, head: Head = HEAD, signer: SoftwareSigner | bytes | None = None, keyid: str = "") -> Head:
+        """By the SDK."""
+        private = signer if isinstance(signer, bytes) else (signer or self.signer).private_pem()
+        own = RequestSigner(private)
+        own.keyid = keyid or own.keyid
+        path = f"{head.path}?{head.query}" if head.query else head.path
+        work = SignedTransport(None, own, f"{head.scheme}://{head.authority}", self.house.clock)  # type: ignore[arg-type]
+        added = work.signed(head.method, path, dict(head.fields))
+        return replace(head, fields=(*head.fields, *added.items()))
 
-    def signed(self, head: Head = HEAD, signer: SoftwareSigner | None = None, keyid: str = "") -> Head:
-        added = sign_request(head, signer or self.alice.signer, keyid or self.keyid, self.house.clock.now(), os.urandom)
-        return replace(head, fields=(*head.fields, *added))
-
-    def open(self, head: Head) -> SignedRequest:
-        return open_request(head, self.keys(), self.seen, OURS, self.house.clock.now())
+    def open(self, head: Head, address: str = "192.0.2.1") -> SignedRequest:
+        now = self.house.clock.now()
+        signed = open_request(head, self.keys(), RULE, now, address)
+        if not self.nonces.once(signed.nonce, now):
+            refuse_replay()
+        return signed
 
     def why(self, head: Head) -> str:
         with pytest.raises(Unauthenticated) as caught:
@@ -90,7 +122,7 @@ class Door:
         signer = HTTPMessageSigner(signature_algorithm=ED25519)
         signer.content_digest_class = Unchecked
         prepared = signer.prepare(message, covered_component_ids=covered, created=_at(created), **values)
-        signer.apply(message, prepared, self.alice.signer.sign(prepared.signature_base))
+        signer.apply(message, prepared, self.signer.sign(prepared.signature_base))
         added = [(n, v) for n, v in message.headers.items() if n in {"Signature", "Signature-Input"}]
         return replace(head, fields=(*head.fields, *added))
 
@@ -121,12 +153,16 @@ def test_the_good_request_is_taken_so_the_others_are_not_refused_for_another_rea
     assert is_signed(head)
     assert not is_signed(HEAD)
     signed = door.open(head)
-    assert (signed.principal.id, signed.principal.strength) == (door.alice.id, Strength.SIGNED)
-    assert signed.principal.roles == {Role.DEVELOPER}
+    who = signed.key.owner(door.house.clock.now(), signed=True).principal
+    assert (who.id, who.strength, who.signed) == (door.alice.id, Strength.SIGNED, True)
+    assert who.roles == {Role.DEVELOPER}
     for place in range(0, len(BODY), 3):
         signed.body.update(BODY[place : place + 3])
     signed.body.finish()
-    assert door.open(door.crafted(ALL, nonce="m" * 20)).principal.id == door.alice.id
+    assert door.open(door.crafted(ALL, nonce="m" * 20)).key.principal == door.alice.id
+    assert door.open(door.crafted(["@method", "@target-uri", *ALL[4:]], nonce="o" * 20)).key.principal == door.alice.id
+    digested = door.crafted(ALL, nonce="p" * 20)
+    assert door.open(replace(digested, authority=HOST.upper())).keyid == door.keyid
 
 
 CHANGED = {
@@ -152,7 +188,19 @@ def test_nothing_that_was_signed_can_be_changed(door: Door, change: Any) -> None
     assert door.why(change(door.signed())) in {"signature-forged", "signature-malformed"}
 
 
-@pytest.mark.parametrize("name", ["authorization", "content-type", "content-digest", "fastness-elevation"])
+def test_a_target_that_was_signed_whole_is_of_one_scheme(door: Door) -> None:
+    covered = ["@method", "@target-uri", *ALL[4:]]
+    door.open(door.crafted(covered))
+    assert door.why(replace(door.crafted(covered, nonce="m" * 20), scheme="http")) == "signature-forged"
+
+
+COUNTS = [
+    "authorization", "content-type", "content-digest", "content-encoding", "fastness-elevation", "fastness-anything",
+    "idempotency-key", "if-match", "inference-header-content-length",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
 def test_nothing_that_counts_can_be_added(door: Door, name: str) -> None:
     """A field that was not there when the request was signed, or a second one beside the signed one."""
     bare = replace(HEAD, fields=(("host", HOST),))
@@ -173,7 +221,8 @@ def test_a_signature_that_covers_less(door: Door, left_out: str) -> None:
         [*ALL[:-1], '"content-digest";key="sha-256"'],
         [*ALL[:-1], '"content-digest";sf'],
         [*ALL[:-1], '"content-digest";bs'],
-        ["@method", "@authority", "@target-uri", *ALL[4:]],
+        ["@authority", "@target-uri", *ALL[4:]],
+        ["@method", "@authority", "@path", *ALL[4:]],
         ["@method", "@authority", "@path", '"@query-param";name="trace"', *ALL[4:]],
         ["@request-target", *ALL[4:]],
         [],
@@ -227,33 +276,79 @@ def test_a_request_to_another_house_is_none_to_this_one(door: Door) -> None:
     assert door.why(door.signed(other)) == "signature-authority"
 
 
-def test_only_enrolled_keys_of_those_in_good_standing(door: Door) -> None:
+def test_only_registered_keys_of_those_in_good_standing(door: Door) -> None:
     own = SoftwareSigner.create(os.urandom)
-    assert door.why(door.signed(signer=own)) == "signature-forged"
+    assert door.why(door.signed(signer=own, keyid=door.keyid)) == "signature-forged"
+    enrolled = door.alice.signer  # signs approvals, and nothing else
     for keyid in (
-        "default/" + own.keyid,
+        "",
+        "default/" + enrolled.keyid,
         door.keyid.removeprefix("default/"),
-        "other/" + door.keyid.split("/")[1],
         "../x",
+        "other/" + door.keyid[8:],
     ):
-        assert door.why(door.signed(keyid=keyid)) == "signature-key-unknown"
-    bob = door.house.person("bob")
-    head, mine = door.signed(signer=bob.signer, keyid="default/" + bob.signer.keyid), door.signed()
-    door.open(head)
+        assert door.why(door.signed(signer=enrolled, keyid=keyid)) == "signature-key-unknown"
+    bob, his = door.house.person("bob"), SoftwareSigner.create(os.urandom)
+    registered = door.register(bob.id, his.public_pem)
+    head, mine = door.signed(signer=his), door.signed()
+    assert door.open(head).keyid == registered
     with door.house.begin() as tx:
         deactivate(tx, bob.id)
-        revoke_public_key(tx, door.alice.signer.keyid)
-    assert door.why(door.signed(signer=bob.signer, keyid="default/" + bob.signer.keyid)) == "signature-key-revoked"
+        revoke_possession(tx, Kind.SIGNING_KEY, door.keyid[8:])
+    assert door.why(door.signed(signer=his)) == "signature-key-revoked"
     assert door.why(mine) == "signature-key-revoked"
+
+
+def test_a_key_ends_and_is_good_from_its_addresses_alone(door: Door) -> None:
+    short = SoftwareSigner.create(os.urandom)
+    door.register(door.alice.id, short.public_pem, days=1, networks=("192.0.2.0/24",))
+    door.open(door.signed(signer=short))
+    with pytest.raises(Unauthenticated) as caught:
+        door.open(door.signed(signer=short), "198.51.100.1")
+    assert caught.value.audit_code == "signature-key-address"
+    door.house.clock.advance(86_400)
+    assert door.why(door.signed(signer=short)) == "signature-key-expired"
+
+
+def test_a_key_is_registered_once_and_not_by_everybody(door: Door) -> None:
+    with pytest.raises(Conflict, match="signing-key-taken"):
+        door.register(door.house.person("carol").id, door.signer.public_pem)
+    spki = bytes.fromhex("302a300506032b6570032100") + bytes(32)
+    weak = b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(spki) + b"\n-----END PUBLIC KEY-----\n"
+    for pem in (weak, b"", b"x", door.signer.private_pem()):
+        with pytest.raises(Invalid):
+            door.register(door.alice.id, pem)
+
+
+def test_keys_of_p256(door: Door) -> None:
+    """Signed as RFC 9421, section 3.3.4 says; the key alone says by which algorithm."""
+    private = new_private_key()
+    key = load_pem_private_key(private, None).public_key()
+    door.register(door.alice.id, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    head = door.signed(signer=private)
+    assert door.open(head).key.principal == door.alice.id
+    described = door.signed(signer=private).all("signature-input")[0]
+    assert door.why(with_field(head, "signature-input", described + ';alg="ed25519"')) == "signature-forged"
+    assert ECDSA_P256_SHA256.algorithm_id == "ecdsa-p256-sha256"
+
+
+def test_a_memory_that_began_anew_lets_nothing_through_that_it_cannot_know() -> None:
+    """After a restart a request of before would be taken again: what was signed by then waits until it is too old."""
+    now = House().clock.now()
+    again = Nonces(MemorySeen(), now, 5)
+    now_s = now // SECOND
+    for created_s in (now_s - 299, now_s, now_s + 5):
+        with pytest.raises(Unavailable, match="nonces-young"):
+            again.once(Nonce("default/k:n", created_s, 306.0), now)
+    assert again.once(Nonce("default/k:n", now_s + 6, 306.0), now)
+    assert not again.once(Nonce("default/k:n", now_s + 6, 306.0), now)
 
 
 @pytest.mark.parametrize("alg", ["hmac-sha256", "rsa-v1_5-sha256", "ecdsa-p256-sha256", "none", "ED25519"])
 def test_the_request_does_not_choose_the_algorithm(door: Door, alg: str) -> None:
     head = door.signed()
     described = head.all("signature-input")[0]
-    changed = described.replace('alg="ed25519"', f'alg="{alg}"')
-    assert changed != described
-    assert door.why(with_field(head, "signature-input", changed)) == "signature-forged"
+    assert door.why(with_field(head, "signature-input", f'{described};alg="{alg}"')) == "signature-forged"
 
 
 def test_an_hmac_under_the_public_key(door: Door) -> None:
@@ -262,7 +357,7 @@ def test_an_hmac_under_the_public_key(door: Door) -> None:
     class Resolver:
         def resolve_private_key(self, key_id: str) -> bytes:
             del key_id
-            return door.alice.signer.public_pem
+            return door.signer.public_pem
 
     signer = HTTPMessageSigner(signature_algorithm=HMAC_SHA256, key_resolver=Resolver())  # type: ignore[arg-type]
     for include in (True, False):
@@ -389,5 +484,5 @@ def test_two_digests_must_both_be_right(door: Door) -> None:
 
 def test_only_the_owner_of_a_key_fills_the_memory_of_nonces(door: Door) -> None:
     for _ in range(50):
-        door.why(door.signed(signer=SoftwareSigner.create(os.urandom)))
+        door.why(door.signed(signer=SoftwareSigner.create(os.urandom), keyid=door.keyid))
     assert not door.seen._until

@@ -15,7 +15,7 @@ from fastness.core.events import EventKind
 from fastness.interfaces.api.app import control_plane
 from fastness.interfaces.api.cookies import DEVICE, SESSION
 from fastness.interfaces.api.routes import control_routes
-from fastness.wire import control
+from fastness.wire import control, overview
 from tests.unit.interfaces.api.town import Town, founded
 from tests.unit.interfaces.console.browser import ORIGIN, OTHER_PASSWORD, PASSWORD, Browser, Page
 from tests.unit.interfaces.console.visit import Visitor, arrive
@@ -82,7 +82,7 @@ def test_the_lists_above_are_all_there_is(town: Town) -> None:
     assert found == expected | SIGN_ON
     for view in views:
         entered = view.path in PUBLIC + ENTRIES or view.path.startswith(("/console/static", "/console/login/oidc/"))
-        assert (view.proof in {control.Proof.STEP, control.Proof.BODY}) == entered, view
+        assert (view.proof in {overview.Proof.STEP, overview.Proof.BODY}) == entered, view
 
 
 @pytest.mark.parametrize("path", OWN)

@@ -27,7 +27,8 @@ from fastness.access.login import Client, factors, sessions
 from fastness.client import ControlClient
 from fastness.core.identity import DEFAULT_TENANT, SYSTEM, PrincipalId, PrincipalKind, Role, Scope, Strength, TenantId
 from fastness.foundation.crypto import SoftwareSigner
-from fastness.wire import control, directory, federation, oauth, rules
+from fastness.foundation.crypto.certificates import certificate_request, new_private_key
+from fastness.wire import control, directory, federation, oauth, possession, rules
 from tests.unit.interfaces.api.rows_rules import OFFICER, propose
 from tests.unit.interfaces.api.test_routes import OPEN, OWN, ROUTES
 from tests.unit.interfaces.api.town import Answer, Second, Town, founded
@@ -187,6 +188,12 @@ def stolen() -> Iterator[Stolen]:
         block = rules.RestrictionRequest("block", "model", f"{MARK}-model", f"{MARK}-reason", 60)
         restriction = town.client(OFFICER).restrictions.impose(block)
         town.client("admin").quotas.set("model", f"{MARK}-model", "requests", "day", rules.QuotaRequest(10))
+        proof = certificate_request(new_private_key(), "x").decode()
+        asked = possession.CertificateRequest(f"user:{MARK}-person", f"{MARK}-certificate", proof)
+        public = SoftwareSigner.create(os.urandom).public_pem.decode()
+        wanted_key = possession.SigningKeyRequest(f"user:{MARK}-person", f"{MARK}-signing", public)
+        certificate = town.client(f"{MARK}-person").certificates.create(asked)
+        signing_key = town.client(f"{MARK}-person").signing_keys.add(wanted_key)
         document = msgspec.json.decode(town.ask("viewer", "GET", DOCUMENT).body)
         found = Stolen(town, document)
         found.ids = {
@@ -196,6 +203,7 @@ def stolen() -> Iterator[Stolen]:
             "subject": f"{MARK}-model", "unit": "requests", "window": "day", "session": _session(town), "file": "m.onnx",
             "action": "model.read", "resource": f"model:{MARK}-model/1", "body:principal": f"user:{MARK}-person",
             "body:request": proposal.request, "body:target": f"user:{MARK}-person",
+            "certificate_id": certificate.certificate_id, "signing_key_id": signing_key.signing_key_id,
             "tenant": f"{MARK}-tenant", "group": group, "client": client, "review": review, "role": "operator", "key": "data",
             "provider": f"{MARK}-provider",
         }  # fmt: skip

@@ -75,7 +75,8 @@ class Live:
                 credentials=held.credentials, tokens=held.tokens, policies=held.policies,
                 restrictions=held.restrictions, quotas=held.quotas, routes=_Fixed(routes),  # type: ignore[arg-type]
                 predictor_for=lambda _: made.predictor, counters=MemoryCounters(), shared=shared, journal=made.journal,
-                metrics=Metrics(), clock=SystemClock(), entropy=system_entropy,
+                metrics=Metrics(), clock=SystemClock(), entropy=system_entropy, possession=held.possession,
+                nonces=subscription, signed=made.parts.signed,
             )  # fmt: skip
             self.app, self.doll = create_app(parts, made.settings), made
             self.ready.set()

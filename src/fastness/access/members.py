@@ -14,7 +14,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol
 
 from fastness.access import records
@@ -236,8 +236,29 @@ def issue_key(tx: Transaction, principal: PrincipalId, terms: KeyTerms, maker: B
         Invalid: it would have expired already, its name is too long, or a term is out of range.
         Unavailable: the source of randomness is broken.
     """
-    owner = active_principal(tx, principal)
-    if terms.expires_at <= tx.now:
+    owner, terms = active_principal(tx, principal), settled(terms, maker, tx.now)
+    key_id, text = mint(tx.events.entropy)
+    row = KeyRow(
+        key_id, tx.scope.tenant, owner.id, terms.name, pepper.digest(text.encode("ascii")), terms.limit, terms.actions,
+        tx.now, terms.expires_at, revoked=False, models=terms.models, networks=terms.networks,
+    )  # fmt: skip
+    records.add_key(tx, row)
+    tx.emit(tx.events.make(EventKind.KEY_CREATED, f"key:{key_id}", details=_told(row)))
+    tx.touch(TOPIC)
+    return ApiKey(key_id, owner.id, terms.expires_at, text)
+
+
+def settled(terms: KeyTerms, maker: Bounds, now: Instant) -> KeyTerms:
+    """`terms` in their one way of being written, if a credential can be made on them.
+
+    Args:
+        maker: as in `issue_key`.
+
+    Raises:
+        Invalid: it would have expired already, its name is too long, or a term is out of range.
+        Forbidden: `key-wider`.
+    """
+    if terms.expires_at <= now:
         raise Invalid("key-lifetime", "the key would have expired already", "Give a later time.")
     if len(terms.name) > 64 or not terms.name.isprintable():
         raise Invalid("key-name", "a key's name is up to 64 printable characters")
@@ -248,15 +269,7 @@ def issue_key(tx: Transaction, principal: PrincipalId, terms: KeyTerms, maker: B
     models = None if terms.models is None else frozenset(map(parse_name, terms.models))
     networks = parse_networks(terms.networks)
     _require_within(Bounds(terms.actions, models, networks), maker)
-    key_id, text = mint(tx.events.entropy)
-    row = KeyRow(
-        key_id, tx.scope.tenant, owner.id, terms.name, pepper.digest(text.encode("ascii")), terms.limit, terms.actions,
-        tx.now, terms.expires_at, revoked=False, models=models, networks=networks,
-    )  # fmt: skip
-    records.add_key(tx, row)
-    tx.emit(tx.events.make(EventKind.KEY_CREATED, f"key:{key_id}", details=_told(row)))
-    tx.touch(TOPIC)
-    return ApiKey(key_id, owner.id, terms.expires_at, text)
+    return replace(terms, models=models, networks=networks)
 
 
 def rotate_key(tx: Transaction, key_id: str, overlap_s: float, maker: Bounds, pepper: Pepper) -> ApiKey:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Row, Table, insert, select
 
@@ -252,12 +252,8 @@ def void_enrolments(tx: Transaction, principal: PrincipalId) -> None:
 def add_key(tx: Transaction, row: KeyRow) -> None:
     """Write a new API key."""
     values = row._asdict()
-    limit: Limit = values.pop("limit")
-    del values["revoked"]
-    values |= {"per_s": float(limit.per_s), "burst": float(limit.burst)}
-    values |= {"actions": _written(row.actions), "models": _written(row.models)}
-    values |= {"networks": " ".join(row.networks) or None, "successor": row.successor or None}
-    put(tx, API_KEY, values)
+    del values["revoked"], values["limit"]
+    put(tx, API_KEY, values | bounds_values(row) | {"successor": row.successor or None})
 
 
 def find_keys(reading: Reading, key_id: str | None = None) -> list[KeyRow]:
@@ -437,21 +433,53 @@ def find_approvals(reading: Reading, subject: Digest, purpose: str) -> list[Appr
 
 
 def _key_row(row: Row[Any]) -> KeyRow:
-    actions, models, networks = row.actions, row.models, row.networks
+    limit, actions, models, networks = bounds_row(row)
     return KeyRow(
         row.key_id,
         TenantId(row.tenant),
         PrincipalId(row.principal),
         row.name,
         bytes(row.digest),
-        _limit(row.per_s, row.burst),
-        None if actions is None else frozenset(_one_of(Action, name) for name in actions.split()),
+        limit,
+        actions,
         Instant(row.created_at),
         Instant(row.expires_at),
         revoked=row.revoked_at is not None,
-        models=None if models is None else frozenset(models.split()),
-        networks=() if networks is None else _networks(networks),
+        models=models,
+        networks=networks,
         successor=row.successor or "",
+    )
+
+
+class Bounded(Protocol):
+    """What is narrowed: an API key, or a proof of possession."""
+
+    @property
+    def limit(self) -> Limit: ...
+    @property
+    def actions(self) -> frozenset[Action] | None: ...
+    @property
+    def models(self) -> frozenset[str] | None: ...
+    @property
+    def networks(self) -> tuple[str, ...]: ...
+
+
+def bounds_values(row: Bounded) -> dict[str, Any]:
+    """The columns that say how often, for what and whence a credential may be used."""
+    return {
+        "per_s": float(row.limit.per_s), "burst": float(row.limit.burst), "actions": _written(row.actions),
+        "models": _written(row.models), "networks": " ".join(row.networks) or None,
+    }  # fmt: skip
+
+
+def bounds_row(row: Row[Any]) -> tuple[Limit, frozenset[Action] | None, frozenset[str] | None, tuple[str, ...]]:
+    """What those columns say. Raises Corrupt where they hold what is none."""
+    actions, models, networks = row.actions, row.models, row.networks
+    return (
+        _limit(row.per_s, row.burst),
+        None if actions is None else frozenset(_one_of(Action, name) for name in actions.split()),
+        None if models is None else frozenset(models.split()),
+        () if networks is None else _networks(networks),
     )
 
 

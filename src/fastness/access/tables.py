@@ -89,6 +89,28 @@ PUBLIC_KEY = Table(
     ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
 )
 
+POSSESSION_KEY = Table(
+    "possession_key",
+    METADATA,
+    Column("handle", String(160), primary_key=True),  # certificate/ID or signing-key/TENANT/ID, never given out again
+    Column("tenant", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("id", String(43), nullable=False),
+    Column("principal", String(80), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("public", LargeBinary, nullable=False),  # a certificate in DER, or a public key in PEM
+    Column("per_s", Float, nullable=False),
+    Column("burst", Float, nullable=False),
+    Column("actions", String(1024)),  # as of an API key, these three
+    Column("models", String(4224)),
+    Column("networks", String(2048)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    seal_column(since=0),
+    ForeignKeyConstraint(["tenant", "principal"], ["principal.tenant", "principal.id"]),
+)
+
 GROUP = Table(
     "access_group",
     METADATA,

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from fastness.app.home import Home, write_private
     from fastness.app.house import House, create_home, open_house
     from fastness.app.lifeline import lifeline
-    from fastness.app.settings import Settings, load_settings
+    from fastness.app.settings import ClientCertificates, Settings, load_settings
     from fastness.app.supervisor import listen, python_argv, supervise
 
 __all__ = [
+    "ClientCertificates",
     "ControlProcess",
     "Home",
     "House",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ClientCertificates": "settings",
     "ControlProcess": "control",
     "Home": "home",
     "House": "house",

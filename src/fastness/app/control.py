@@ -15,7 +15,7 @@ from fastness.access.integrity import refuse_default_credentials
 from fastness.app.feed import Feed, Source
 from fastness.app.house import House
 from fastness.app.keeper import Keeper
-from fastness.app.leaf import Leaf, load_leaf, strict_context
+from fastness.app.leaf import Leaf, client_authorities, load_leaf, strict_context
 from fastness.app.settings import shared_counters
 from fastness.app.snapshots import Rules
 from fastness.app.upkeep import Upkeep
@@ -77,6 +77,7 @@ class _Leaves:
     def __init__(self, house: House) -> None:
         self._house = house
         self._authority = CertificateAuthority.open(house.keyring)
+        self._clients = client_authorities(house.settings.server, self._authority.ca_pem)
 
     def epoch(self) -> int:
         return int(self._house.clock.now() / SECOND / _RENEW_S)
@@ -84,7 +85,8 @@ class _Leaves:
     def load(self) -> Leaf:
         server = self._house.settings.server
         names = tuple(dict.fromkeys((*server.names, server.host, server.admin_host)))
-        return Leaf(*self._authority.issue(names, LEAF_DAYS, self._house.clock.now()))
+        chain, key = self._authority.issue(names, LEAF_DAYS, self._house.clock.now())
+        return Leaf(chain, key, server.client_certificates, self._clients)
 
 
 class ControlProcess:
@@ -106,7 +108,7 @@ class ControlProcess:
             **house.snapshots.topics, "policies": _Ruled(house), "routes": _Routed(house, self.keeper),
             "tls": self._leaves,
         }  # fmt: skip
-        self.feed = Feed(sources, desk, house.clock)
+        self.feed = Feed(sources, desk, house.clock, None if house.settings.redis.url else house.nonces)
         self._stop = threading.Event()
         self._sequencing = threading.Thread(target=self._sequence, name="sequencer", daemon=True)
 

@@ -3,7 +3,8 @@
 The control side looks at the epochs ten times a second, loads what moved, pushes it, and confirms what did not move.
 A projection that cannot be loaded is not confirmed: the workers then refuse within a second, which is the safe side.
 
-By the same socket a worker asks for units of limits, which the control side counts; see `foundation.storage.leases`.
+By the same socket a worker asks for units of limits, which the control side counts (`foundation.storage.leases`), and whether
+a signed request comes for the first time (`access.possession.nonces`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from fastness.core.clock import Clock, SystemClock
+from fastness.access.possession import Nonce, Nonces
+from fastness.core.clock import Clock, Instant, SystemClock
 from fastness.core.errors import FastnessError, Unavailable
 from fastness.foundation.storage import Live, counters
 from fastness.wire import frames
@@ -30,10 +32,11 @@ _HURRY_S = 0.005
 _LONGEST_QUESTION = 4 << 20
 _ANSWER_S = 1.0
 _MAX_BACKLOG_BYTES = 64 << 20
+_NONCE = "nonce"
 
 _log = logging.getLogger(__name__)
 
-
+T = TypeVar("T")
 Topics = Mapping[str, tuple[type[msgspec.Struct], "Live[Any]"]]
 """For each topic the type of its snapshot, and the value that readers hold."""
 
@@ -57,13 +60,19 @@ class Feed:
         sources: topics by name.
         desk: gives units of limits to the workers that ask; without one, none are given.
         clock: by which it counts.
+        nonces: which signed requests came before; without it, the workers ask elsewhere.
     """
 
     def __init__(
-        self, sources: Mapping[str, Source], desk: counters.Desk | None = None, clock: Clock | None = None
+        self,
+        sources: Mapping[str, Source],
+        desk: counters.Desk | None = None,
+        clock: Clock | None = None,
+        nonces: Nonces | None = None,
     ) -> None:
         self._sources = sources
         self._desk = desk
+        self._nonces = nonces
         self._clock = clock or SystemClock()
         self._sent: dict[str, frames.Snapshot] = {}
         self._sent_in: dict[str, int] = {}
@@ -122,16 +131,24 @@ class Feed:
             writer.write(frames.encode(self._answer(frame)))
 
     def _answer(self, question: frames.Question) -> frames.Reply:
-        if self._desk is None:
-            return frames.Reply(question.number, b"", "counters-elsewhere")
+        given: object
         try:
-            asked = msgspec.msgpack.decode(question.body, type=counters.LeaseRequest)
-            given = self._desk.serve(asked, self._clock.now())
+            given = self._is_new(question.body) if question.about == _NONCE else self._leased(question.body)
         except FastnessError as error:
             return frames.Reply(question.number, b"", error.code)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return frames.Reply(question.number, b"", "lease-malformed")
         return frames.Reply(question.number, msgspec.msgpack.encode(given))
+
+    def _leased(self, body: bytes) -> counters.LeaseReply:
+        if self._desk is None:
+            raise Unavailable("counters-elsewhere", "the limits are counted elsewhere")
+        return self._desk.serve(msgspec.msgpack.decode(body, type=counters.LeaseRequest), self._clock.now())
+
+    def _is_new(self, body: bytes) -> bool:
+        if self._nonces is None:
+            raise Unavailable("nonces-elsewhere", "nonces are remembered elsewhere")
+        return self._nonces.once(msgspec.msgpack.decode(body, type=Nonce), self._clock.now())
 
     async def _push_forever(self) -> None:
         confirmed = 0.0
@@ -217,28 +234,40 @@ class Subscription:
         Raises:
             Unavailable: it does not answer, or refuses.
         """
+        return await self._ask("limits", request, counters.LeaseReply)
+
+    async def once(self, nonce: Nonce, now: Instant) -> bool:
+        """Whether a signed request comes for the first time, by the clock of the control process.
+
+        Raises:
+            Unavailable: it does not answer, or cannot tell.
+        """
+        del now
+        return await self._ask(_NONCE, nonce, bool)
+
+    async def _ask(self, about: str, request: msgspec.Struct, answer: type[T]) -> T:
         writer = self._writer
         if writer is None:
-            raise _unanswered("the control process is not there")
+            raise _unanswered(about, "the control process is not there")
         self._number += 1
         number = self._number
         answered = self._asked[number] = asyncio.get_running_loop().create_future()
-        writer.write(frames.encode(frames.Question(number, msgspec.msgpack.encode(request))))
+        writer.write(frames.encode(frames.Question(number, msgspec.msgpack.encode(request), about)))
         try:
             async with asyncio.timeout(_ANSWER_S):
                 reply = await answered
             if reply.problem:
-                raise _unanswered(reply.problem)
-            return msgspec.msgpack.decode(reply.body, type=counters.LeaseReply)
+                raise _unanswered(about, reply.problem)
+            return msgspec.msgpack.decode(reply.body, type=answer)
         except (TimeoutError, msgspec.MsgspecError) as error:
-            raise _unanswered("the control process does not answer") from error
+            raise _unanswered(about, "the control process does not answer") from error
         finally:
             self._asked.pop(number, None)
 
     def _give_up(self) -> None:
         for answered in self._asked.values():
             if not answered.done():
-                answered.set_exception(_unanswered("the control process went away"))
+                answered.set_exception(_unanswered("limits", "the control process went away"))
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cutter = frames.FrameReader()
@@ -270,5 +299,8 @@ class Subscription:
         self.complete.set()
 
 
-def _unanswered(why: str) -> Unavailable:
+def _unanswered(about: str, why: str) -> Unavailable:
+    if about == _NONCE:
+        text = f"it cannot be told whether this request came before: {why}"
+        return Unavailable("nonces-unreachable", text, "Sign it again in some seconds.")
     return Unavailable("counters-unreachable", f"the limits cannot be counted: {why}", "Try again in a moment.")

@@ -17,19 +17,21 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
+from fastness.access.possession import Nonce, Nonces
+from fastness.access.possession.signatures import Rule
 from fastness.app.feed import Subscription
 from fastness.app.held import Held, Told
 from fastness.app.home import Home
 from fastness.app.leaf import Leaf, load_leaf, strict_context
 from fastness.app.lifeline import lifeline
-from fastness.app.settings import Settings, load_settings, shared_counters
+from fastness.app.settings import ClientCertificates, Settings, load_settings, open_nonces, shared_counters
 from fastness.app.snapshots import Rules
-from fastness.core.clock import SystemClock, system_entropy
+from fastness.core.clock import Instant, SystemClock, system_entropy
 from fastness.core.errors import FastnessError
 from fastness.foundation.crypto import references
 from fastness.foundation.storage import FileJournal, MemoryCounters, counters
 from fastness.foundation.telemetry import Metrics
-from fastness.gateway import EdgeProtocol, GatewayParts, create_app
+from fastness.gateway import EdgeProtocol, GatewayParts, SharedNonces, create_app
 from fastness.models.release import Route, Routes
 from fastness.models.runtime import Predictor, WorkerPredictor
 
@@ -55,6 +57,16 @@ class _Predictors:
         needed = {route.socket for route in routes.by_key.values()}
         for path in self._known.keys() - needed:
             self._known.pop(path).close()
+
+
+class _InThread:
+    """A memory of nonces that waits for its server, asked from the event loop."""
+
+    def __init__(self, nonces: Nonces) -> None:
+        self._nonces = nonces
+
+    async def once(self, nonce: Nonce, now: Instant) -> bool:
+        return await asyncio.to_thread(self._nonces.once, nonce, now)
 
 
 def main() -> None:
@@ -102,14 +114,18 @@ async def _serve(home: Home, settings: Settings, listener: socket.socket, worker
     if ending.done():
         return
     shared: counters.RedisCounters | counters.LeasedCounters = counters.LeasedCounters(subscription.ask)
+    nonces: SharedNonces = subscription
     if settings.redis.url:
         secrets = references.open_secrets(settings.secrets, os.environ)
         shared = shared_counters(settings, secrets, SystemClock(), told.counters)
+        nonces = _InThread(open_nonces(settings, secrets, SystemClock()))
     parts = GatewayParts(
         credentials=held.credentials, tokens=held.tokens, policies=held.policies, restrictions=held.restrictions,
         quotas=held.quotas, routes=held.routes, predictor_for=predictors, shared=shared,
         counters=MemoryCounters(1 / settings.server.gateways), journal=journal, metrics=metrics, clock=SystemClock(),
-        entropy=system_entropy,
+        entropy=system_entropy, possession=held.possession, nonces=nonces,
+        signed=Rule(settings.signatures, settings.server.authorities(listener.getsockname()[1])),
+        certified=settings.server.client_certificates == ClientCertificates.REQUIRED,
     )  # fmt: skip
     config = uvicorn.Config(
         create_app(parts, settings.gateway), http=EdgeProtocol, ws="none", lifespan="off", access_log=False,

@@ -6,6 +6,7 @@ import logging
 
 from fastness.access import Credentials, Policies
 from fastness.access.policysets import PolicyBook
+from fastness.access.possession import PossessionKeys
 from fastness.access.quotas import QuotaBook
 from fastness.access.restrictions import Restrictions
 from fastness.access.tokens import TokenKeys
@@ -73,6 +74,7 @@ class Held:
     def __init__(self, told: Told) -> None:
         self.credentials: Live[Credentials] = Live()
         self.tokens: Live[TokenKeys] = Live()
+        self.possession: Live[PossessionKeys] = Live()
         self.restrictions: Live[Restrictions] = Live()
         self.quotas: Live[QuotaBook] = Live()
         self.routes: Live[Routes] = Live()
@@ -88,7 +90,7 @@ class Held:
         return {
             "keys": (Credentials, self.credentials), "policies": (Rules, self._rules), "tokens": (TokenKeys, self.tokens),
             "restrictions": (Restrictions, self.restrictions), "quotas": (QuotaBook, self.quotas),
-            "routes": (Routes, self.routes), "tls": (Leaf, self._leaf),
+            "routes": (Routes, self.routes), "tls": (Leaf, self._leaf), "possession": (PossessionKeys, self.possession),
         }  # fmt: skip
 
     @property

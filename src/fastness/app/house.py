@@ -18,7 +18,7 @@ from fastness.access.restrictions import Asking
 from fastness.access.tokens import Issuer, Signers, rotate_keys
 from fastness.app.home import Home, write_private
 from fastness.app.migrate import upgrade
-from fastness.app.settings import FILE, Settings
+from fastness.app.settings import FILE, Settings, open_nonces
 from fastness.app.snapshots import Snapshots
 from fastness.core.clock import Clock, Entropy, SystemClock, later, system_entropy
 from fastness.core.errors import Corrupt, FastnessError, Invalid
@@ -90,12 +90,13 @@ class House:
         pepper: secret of the API keys' digests.
         desk: where people log in.
         policies: the rules shipped with the house; what holds for a tenant is `book.of(tenant)`.
-        snapshots: keys, rules, restrictions, quotas and token keys as they stand, loaded anew when they moved.
+        snapshots: keys, rules, restrictions, quotas, token keys, certificates and signing keys as they stand, loaded anew when they moved.
         issuer: of access tokens; `signers` opens the keys that sign them, `oauth` is the authorization server.
         federation: logs people in by external providers.
         seals: signs rules that were approved.
         secrets: what the settings refer to.
         watch: looks through the seals.
+        nonces: which signed requests came before.
         mended: what was wrong with the log and is mended; None where nothing was.
     """
 
@@ -140,6 +141,7 @@ class House:
         self.issuer = Issuer(address.rstrip("/"), tokens.audience or address.rstrip("/"), self.signers, tokens.life_s)
         self.seals = keyring.signer(Purpose.POLICIES)
         self.secrets = references.open_secrets(settings.secrets, os.environ)
+        self.nonces = open_nonces(settings, self.secrets, self.clock)
         damage = _Damage(self.record_damage)
         self.snapshots = Snapshots(self.records, keyring, self.issuer, settings.quotas, damage)
         self.oauth = _oauth(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastness.core.errors import Conflict, Corrupt
 
-HEAD = "0010"
+HEAD = "0011"
 _FOLDER = Path(__file__).parent / "migrations"
 
 

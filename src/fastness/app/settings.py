@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Self
 
 from fastness.access.approvals import ApprovalSettings
 from fastness.access.federation import FederationSettings
 from fastness.access.login import LoginSettings
+from fastness.access.possession import Nonces, SignatureSettings
 from fastness.access.quotas import QuotaSettings
 from fastness.access.scim import ScimSettings
 from fastness.app.home import OPTIONS, Home
@@ -27,6 +30,7 @@ from fastness.models.scan import RunSettings, ScanSettings
 _MOST_GATEWAYS = 64
 _PORTS = range(65536)
 _LONGEST_TOKEN_S = 600
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?", re.ASCII)
 
 FILE = """\
 # Settings of this house. An unknown key, a wrong type or a value out of range stops the start.
@@ -43,6 +47,14 @@ serving = "development" # the environment that the gateway serves
 """
 
 
+class ClientCertificates(StrEnum):
+    """Whether the listeners ask their callers for a certificate, and end the handshake without one."""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 @dataclass(frozen=True)
 class ServerSettings:
     """Where the gateway listens.
@@ -55,7 +67,10 @@ class ServerSettings:
         admin_host, admin_port: where the control plane and the console listen, over TLS, besides the Unix socket; 0 takes
             a free port.
         require_if_match: whether PUT and PATCH have to say by If-Match what they replace.
-        names: DNS names and addresses in the certificate, besides `host`.
+        names: DNS names and addresses in the certificate, besides `host`; signed requests name one of them as authority.
+        client_certificates: whether callers prove themselves by certificates: off, optional or required.
+        client_ca: PEM file of authorities whose certificates can be bound to principals, besides the house's own.
+        trust_domain: of the SPIFFE names in the certificates that the house issues.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +82,9 @@ class ServerSettings:
     max_key_rate: float = 10_000.0
     max_key_burst: float = 20_000.0
     require_if_match: bool = False
+    client_certificates: str = ClientCertificates.OFF.value
+    client_ca: str = ""
+    trust_domain: str = "fastness.internal"
 
     def __post_init__(self) -> None:
         if self.port not in _PORTS or self.admin_port not in _PORTS:
@@ -75,6 +93,18 @@ class ServerSettings:
             raise InvalidSetting("server.gateways", f"is 1 to {_MOST_GATEWAYS}")
         if not (self.max_key_rate > 0 and self.max_key_burst >= 1):
             raise InvalidSetting("server.max_key_rate", "is above 0, and max_key_burst at least 1")
+        if self.client_certificates not in set(ClientCertificates):
+            raise InvalidSetting("server.client_certificates", f"is one of {', '.join(ClientCertificates)}")
+        if self.client_ca and self.client_certificates == ClientCertificates.OFF:
+            raise InvalidSetting("server.client_ca", "is not used while server.client_certificates is off")
+        if not _DOMAIN.fullmatch(self.trust_domain):
+            raise InvalidSetting("server.trust_domain", "is a lower-case DNS name")
+
+    def authorities(self, port: int) -> frozenset[str]:
+        """What signed requests may name as `@authority` at the listener of this port."""
+        names = {name.lower() for name in (*self.names, self.host, self.admin_host, "localhost")}
+        hosts = {f"[{name}]" if ":" in name else name for name in names}
+        return frozenset(hosts | {f"{host}:{port}" for host in hosts})
 
     @property
     def local_url(self) -> str:
@@ -147,6 +177,7 @@ class Settings:
     federation: FederationSettings = field(default_factory=FederationSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    signatures: SignatureSettings = field(default_factory=SignatureSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     secrets: references.SecretsSettings = field(default_factory=references.SecretsSettings)
@@ -172,6 +203,15 @@ def shared_counters(
     redis = settings.redis
     password = None if redis.password is None else secrets.bound(redis.password, clock)
     return counters.RedisCounters(redis, password, MemoryCounters(1 / settings.server.gateways), changed)
+
+
+def open_nonces(settings: Settings, secrets: references.Secrets, clock: Clock) -> Nonces:
+    """Which signed requests came before: in Redis where the settings name one, else in this process, from now on."""
+    redis, skew_s = settings.redis, settings.signatures.skew_s
+    if not redis.url:
+        return Nonces(counters.MemorySeen(), clock.now(), skew_s)
+    password = None if redis.password is None else secrets.bound(redis.password, clock)
+    return Nonces(counters.RedisSeen(redis, password), None, skew_s)
 
 
 def load_settings(home: Home, flags: Mapping[str, str]) -> Settings:

@@ -14,6 +14,7 @@ import msgspec
 
 from fastness.access import Credentials, KeysProjection, Policies
 from fastness.access.policysets import PoliciesProjection, PolicyBook, PolicySnapshot
+from fastness.access.possession import PossessionKeys, PossessionProjection
 from fastness.access.quotas import QuotaBook, QuotaSettings, QuotasProjection
 from fastness.access.restrictions import Fence, Restrictions, RestrictionsProjection
 from fastness.access.tokens import Issuer, TokenKeys, TokenKeysProjection, Verifier
@@ -74,7 +75,7 @@ class Snapshots:
         damaged: told, with tenant and resource, of what is not as the house wrote it.
 
     Attributes:
-        keys, policies, restrictions, quotas, tokens: the parts.
+        keys, policies, restrictions, quotas, tokens, possession: the parts.
     """
 
     def __init__(
@@ -102,12 +103,16 @@ class Snapshots:
         self.tokens: Topic[TokenKeys] = Topic(
             records, self._tokens.load, TokenKeysProjection.topic, KeysProjection.topic
         )
+        self._possession = PossessionProjection(self._refused.append)
+        self.possession: Topic[PossessionKeys] = Topic(
+            records, self._load_possession, PossessionProjection.topic, KeysProjection.topic
+        )
 
     @property
     def topics(self) -> Mapping[str, Topic[msgspec.Struct]]:
         """The parts by name, as they are pushed."""
         parts: dict[str, Topic[msgspec.Struct]] = {}
-        for name in ("keys", "policies", "restrictions", "quotas", "tokens"):
+        for name in ("keys", "policies", "restrictions", "quotas", "tokens", "possession"):
             parts[name] = getattr(self, name)
         return parts
 
@@ -142,8 +147,8 @@ class Snapshots:
     def doubt(self, tenants: frozenset[str]) -> None:
         """Refuse these tenants everything from now on, for somebody else changed their rows; and no others."""
         fresh, self._doubted = tenants != self._doubted, tenants
-        if fresh or not (self._keys.doubted | self._tokens.doubted) <= tenants:
-            for part in (self.restrictions, self.keys, self.tokens):
+        if fresh or not (self._keys.doubted | self._tokens.doubted | self._possession.doubted) <= tenants:
+            for part in (self.restrictions, self.keys, self.tokens, self.possession):
                 part.stir()
 
     def _load_restrictions(self, reading: Reading) -> Restrictions:
@@ -151,7 +156,12 @@ class Snapshots:
         return Restrictions(found.standing, found.doubted | self._doubted)
 
     def _load_keys(self, reading: Reading) -> Credentials:
-        found = self._keys.load(reading)
+        return self._told(self._keys.load(reading))
+
+    def _load_possession(self, reading: Reading) -> PossessionKeys:
+        return self._told(self._possession.load(reading))
+
+    def _told(self, found: T) -> T:
         refused, self._refused[:] = list(self._refused), []
         for error in refused:
             self._damaged(DEFAULT_TENANT, "system:access", error)

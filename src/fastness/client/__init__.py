@@ -12,18 +12,34 @@ if TYPE_CHECKING:
     from fastness.client.calls import SecondFactor
     from fastness.client.control import ControlClient
     from fastness.client.inference import Client, InferResult
-    from fastness.client.transport import Body, HttpTransport, Reply, Transport
+    from fastness.client.signing import RequestSigner, SignedTransport
+    from fastness.client.transport import Body, ClientCertificate, HttpTransport, Reply, Transport
 
-__all__ = ["Body", "Client", "ControlClient", "HttpTransport", "InferResult", "Reply", "SecondFactor", "Transport"]
+__all__ = [
+    "Body",
+    "Client",
+    "ClientCertificate",
+    "ControlClient",
+    "HttpTransport",
+    "InferResult",
+    "Reply",
+    "RequestSigner",
+    "SecondFactor",
+    "SignedTransport",
+    "Transport",
+]
 
 _MODULES = {
     "Body": "transport",
     "Client": "inference",
+    "ClientCertificate": "transport",
     "ControlClient": "control",
     "HttpTransport": "transport",
     "InferResult": "inference",
     "Reply": "transport",
+    "RequestSigner": "signing",
     "SecondFactor": "calls",
+    "SignedTransport": "signing",
     "Transport": "transport",
 }
 

@@ -12,10 +12,11 @@ from fastness.client.calls import Calls, SecondFactor
 from fastness.client.directory import DirectoryCalls, ReviewCalls
 from fastness.client.federation import ProviderCalls
 from fastness.client.oauth import ClientCalls
+from fastness.client.possession import CertificateCalls, SigningKeyCalls
 from fastness.client.rules import ApprovalCalls, KeyRingCalls, PolicyCalls, QuotaCalls, RestrictionCalls
 from fastness.client.transport import Reply, Transport
 from fastness.core.errors import Unavailable
-from fastness.wire import control, problems
+from fastness.wire import control, overview, problems
 
 
 class AccessCalls:
@@ -67,9 +68,9 @@ class AccessCalls:
         """Revoke a key; in force in every worker within a second."""
         self._calls.send("DELETE", f"/keys/{quote(key_id, safe='')}", None).read()
 
-    def routes(self) -> control.RoutesView:
+    def routes(self) -> overview.RoutesView:
         """Every route of the control plane and the gateway, and what stands before it."""
-        return self._calls.call("GET", "/access/routes", control.RoutesView)
+        return self._calls.call("GET", "/access/routes", overview.RoutesView)
 
     def grant_allowance(self, environment: str, request: control.AllowanceRequest) -> control.AllowanceView:
         """Let measures that were not run pass in an environment for a while."""
@@ -300,6 +301,8 @@ class ControlClient:
         self.reviews = ReviewCalls(calls)
         self.clients = ClientCalls(calls)
         self.providers = ProviderCalls(calls)
+        self.certificates = CertificateCalls(calls)
+        self.signing_keys = SigningKeyCalls(calls)
         self._transport = transport
 
     def close(self) -> None:

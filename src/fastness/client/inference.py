@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from fastness.client.transport import HttpTransport, Reply, Transport
+from fastness.client.transport import ClientCertificate, HttpTransport, Reply, Transport
 from fastness.core.errors import Unavailable
 from fastness.wire import oip, problems
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from fastness.client.signing import RequestSigner
 
 
 _WAIT_S, _LONGEST_WAIT_S = 0.2, 2.0
@@ -36,7 +38,7 @@ class Client:
 
     Args:
         url: `https://HOST:PORT` of a gateway.
-        key: an API key, `fst_…`.
+        key: an API key, `fst_…`; or a certificate, or a key to sign requests with, which send no secret.
         ca: PEM file of the house's certificate authority, `tls/ca.pem` in its home folder.
         timeout_s: for connecting and for each read.
         transport: instead of `url`, for tests and other carriers.
@@ -45,21 +47,28 @@ class Client:
     Example:
         >>> client = Client("https://127.0.0.1:8443", key, ca="ca.pem")   # doctest: +SKIP
         >>> client.infer("digits", {"X": pixels}).outputs["label"]        # doctest: +SKIP
+        >>> Client(url, ClientCertificate(Path("web.pem"), Path("web.key")), ca="ca.pem")   # doctest: +SKIP
+        >>> Client(url, RequestSigner.from_file("web.key"), ca="ca.pem")                     # doctest: +SKIP
     """
 
     def __init__(
         self,
         url: str,
-        key: str,
+        key: str | ClientCertificate | RequestSigner,
         ca: str | Path | None = None,
         timeout_s: float = 30.0,
         transport: Transport | None = None,
         *,
         retries: int = 2,
     ) -> None:
-        self._transport = transport or HttpTransport(url, Path(ca) if ca else None, timeout_s)
+        certificate = key if isinstance(key, ClientCertificate) else None
+        self._transport = transport or HttpTransport(url, Path(ca) if ca else None, timeout_s, certificate)
         self._retries = retries
-        self._authorization = {"authorization": f"Bearer {key}"}
+        self._authorization = {"authorization": f"Bearer {key}"} if isinstance(key, str) else {}
+        if not isinstance(key, str | ClientCertificate):
+            from fastness.client.signing import SignedTransport  # which needs a library that callers by key do not
+
+            self._transport = SignedTransport(self._transport, key, url)
 
     def infer(
         self,

@@ -10,6 +10,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -93,6 +94,19 @@ class HttpReply:
             raise Unavailable("connection-broken", "the connection broke while the answer was read") from error
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """By which a client shows who it is to TLS.
+
+    Attributes:
+        certificate: PEM file of the certificate, and of authorities between it and one that the house trusts.
+        key: PEM file of its private key, unencrypted.
+    """
+
+    certificate: Path
+    key: Path
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
@@ -111,14 +125,21 @@ class HttpTransport:
         target: a URL, or the path of a socket.
         ca: PEM file of the certificate authority; None takes those of the machine.
         timeout_s: for connecting and for each read.
+        certificate: by which the client shows who it is; with `https://…` only.
 
     Raises:
-        Invalid: the target is not understood, or plain http to another machine.
+        Invalid: the target is not understood, or plain http to another machine; or the certificate cannot be used.
     """
 
-    def __init__(self, target: str | Path, ca: Path | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        target: str | Path,
+        ca: Path | None = None,
+        timeout_s: float = 30.0,
+        certificate: ClientCertificate | None = None,
+    ) -> None:
         self.target = str(target)
-        self._connection = _connection(target, ca, timeout_s)
+        self._connection = _connection(target, ca, timeout_s, certificate)
         self._used = False
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> HttpReply:
@@ -159,6 +180,12 @@ class HttpTransport:
                 f"the certificate of {self.target} is not trusted: {error.verify_message}",
                 "Pass the house's tls/ca.pem as `ca`.",
             )
+        if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+            return Unavailable(
+                "certificate-refused",
+                f"{self.target} ended the connection: {error.reason}",
+                "It asks for a certificate of a caller that it knows, or the one that was sent is none.",
+            )
         return Unavailable(
             "unreachable", f"nobody answers at {self.target}: {error}", "Is `fastness up` running there?"
         )
@@ -174,14 +201,34 @@ class HttpTransport:
         self.close()
 
 
-def _connection(target: str | Path, ca: Path | None, timeout_s: float) -> http.client.HTTPConnection:
+def _connection(
+    target: str | Path, ca: Path | None, timeout_s: float, certificate: ClientCertificate | None
+) -> http.client.HTTPConnection:
+    if certificate is not None and not str(target).startswith("https://"):
+        raise Invalid("target-malformed", "a certificate is shown over TLS alone", "Give https://HOST:PORT.")
     if isinstance(target, Path) or "://" not in target:
         return _UnixConnection(Path(target), timeout_s)
     url = urlsplit(target)
     if url.scheme == "https" and url.hostname:
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context = _context(ca, certificate)
         return http.client.HTTPSConnection(url.hostname, url.port or 443, timeout=timeout_s, context=context)
     if url.scheme == "http" and url.hostname in ("127.0.0.1", "::1", "localhost"):
         return http.client.HTTPConnection(url.hostname, url.port or 80, timeout=timeout_s)
     raise Invalid("target-malformed", f"{target} is not a target", "Give https://HOST:PORT or the path of a socket.")
+
+
+def _context(ca: Path | None, certificate: ClientCertificate | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if certificate is None:
+        return context
+
+    def no_password() -> str:
+        raise Invalid("certificate-unusable", "the key of the certificate is encrypted", "Give an unencrypted one.")
+
+    try:
+        context.load_cert_chain(certificate.certificate, certificate.key, no_password)
+    except OSError as error:
+        text = f"the certificate and its key cannot be used: {error}"
+        raise Invalid("certificate-unusable", text, "Give PEM files that belong together.") from error
+    return context

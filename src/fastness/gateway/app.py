@@ -18,13 +18,14 @@ from typing import Any
 from fastness.core.errors import FastnessError, Invalid, Unavailable
 from fastness.core.identity import Action
 from fastness.gateway.answers import BINARY_HEADERS, JSON_HEADERS, TEXT_HEADERS, Answer, refusal, status_of
-from fastness.gateway.connection import SCOPE_KEY, Exchange
+from fastness.gateway.connection import PEER_KEY, SCOPE_KEY, Exchange
 from fastness.gateway.doors import Doors, Granted, action_of
 from fastness.gateway.edge import Edge
 from fastness.gateway.head import PROBES, Head, Paths, Target, read_head, too_large
 from fastness.gateway.parts import GatewayParts
 from fastness.gateway.record import Recorder, Request
 from fastness.gateway.settings import GatewaySettings
+from fastness.gateway.signed import verify
 from fastness.gateway.verdicts import Verdicts
 from fastness.guard import Message
 from fastness.wire import oip
@@ -87,13 +88,16 @@ class Gateway:
     async def _answer(self, request: Request, scope: Scope, receive: Receive, exchange: Exchange | None) -> Answer:
         client = scope.get("client")
         request.address = client[0] if client else ""
-        if "extensions" in scope:
-            request.chain = scope["extensions"].get("tls", {}).get("client_cert_chain", [])
+        request.peer = scope.get(PEER_KEY, "")
         self._doors.at_edge(request)
         target = self._paths.find(scope["raw_path"])
         request.name = target.name
         head = read_head(scope, target, self._settings)
         request.read = target.method == "GET" or head.content_length == 0
+        if head.signed:
+            request.signed = signed = await verify(self._parts, request, scope)
+            if target.method == "GET":
+                signed.check(b"")
         if target.name == "infer":
             return await self._infer(request, target, head, receive, exchange)
         return await self._look(request, target, head)
@@ -104,7 +108,7 @@ class Gateway:
         """The request path of DESIGN section 3."""
         doors, ended = self._doors, request.marks.append
         # 1 edge: deadlines, sizes and strictness stand in `protocol`; blocked addresses, path, method and headers in `_answer`
-        # 2 authenticate: by API key, or by access token
+        # 2 authenticate: by API key, access token or certificate; a signature was verified in `_answer`, but for the body
         who = doors.authenticate(request, head.authorization)
         # 3 restrictions: blocks, throttles, and second factors where they are asked for at the moment
         doors.restrict(request, who, Action.MODEL_INFER, target.model)
@@ -114,6 +118,8 @@ class Gateway:
         await doors.take(request, who, target.model, head.content_length)
         ended(perf_counter())
         body = await self._read(request, head, receive, exchange)
+        if request.signed is not None:
+            request.signed.check(body)
         ended(perf_counter())
         # 6 input stages
         asked = oip.decode_request(body, head.json_length)

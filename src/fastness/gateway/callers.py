@@ -1,4 +1,5 @@
-"""Step 2 of the request path: who asks, by an API key or by an access token of this house. On snapshots; no SQL, no waiting.
+"""Step 2 of the request path: who asks, by an API key, an access token of this house, a signature of the request, or the certificate
+of the connection. On snapshots; no SQL, no waiting.
 
 Who was recognised by a key is remembered for a second, so that an expiry counts within a second, and only while the snapshot of the
 keys stays the same object, so that a revocation counts at once. Tokens are remembered by their verifier, which looks at each
@@ -7,13 +8,14 @@ again with each new snapshot.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import ssl
 from hashlib import blake2b
 from typing import Final
 
-from fastness.access import Credentials, authenticate
+import msgspec
+
+from fastness.access import Authenticated, Credentials, authenticate
+from fastness.access.possession import Kind, PossessionKey, Shown, proofs
+from fastness.access.possession.certificates import by_certificate
 from fastness.access.tokens import Bearer, TokenKeys, Verifier
 from fastness.core.clock import SECOND, Instant
 from fastness.core.events import Detail
@@ -32,7 +34,7 @@ class Caller:
     """Who asks.
 
     Attributes:
-        credential: id of the key, or `token:ID`.
+        credential: id of the key, or `token:ID`, `signing-key:ID` or `certificate:ID`.
         key_id: empty for a token.
         limit: rate of the key; a token has none of its own.
         bound: good from some addresses only.
@@ -61,6 +63,62 @@ class Callers:
         self._bearers: dict[str, tuple[Bearer, Caller]] = {}
         self._verifier: Verifier | None = None
         self._verified_by: TokenKeys | None = None
+        self._holders: dict[str, tuple[PossessionKey, Caller]] = {}
+        self._proved: dict[tuple[str, bool, bool], tuple[Caller, Caller]] = {}
+        self.demanding = parts.certified
+
+    def prove(self, request: Request, authorization: bytes | None) -> Caller:
+        """Who sent `request`, which shows a signature or a certificate, or has to.
+
+        Raises:
+            Unauthenticated: no valid credential, or those that it shows are not of one principal.
+            Unavailable: a snapshot is stale.
+        """
+        live, signed = self._parts.possession, request.signed
+        keys = live.current
+        shown = Shown(request.peer, None if signed is None else signed.key, request.address)
+        if authorization is not None:
+            who = self.find(request, authorization)
+        elif signed is not None:
+            request.epoch = live.epoch
+            who = self._holder(Kind.SIGNING_KEY, signed.key, signed.key.owner(request.now))
+        elif request.peer:
+            request.epoch = live.epoch
+            found = by_certificate(request.peer, keys, request.now, request.address)
+            who = self._holder(Kind.CERTIFICATE, keys.certificates[request.peer], found)
+        else:
+            who = self.find(request, None)
+        is_signed, certified = proofs(who.principal, shown, keys, request.now, demanded=self.demanding)
+        return self._with(who, signed=is_signed, certified=certified)
+
+    def _holder(self, kind: Kind, key: PossessionKey, found: Authenticated) -> Caller:
+        """The same object for as long as the key stays the same, as what was granted is remembered by it."""
+        credential = f"{kind}:{key.id}"
+        known = self._holders.get(credential)
+        if known is not None and known[0] is key:
+            return known[1]
+        caller = Caller(found.principal, credential, key.id, key.limit)
+        caller.details = {kind.value: key.id}
+        if len(self._holders) >= _KEPT:
+            self._holders.clear()
+        self._holders[credential] = (key, caller)
+        return caller
+
+    def _with(self, who: Caller, *, signed: bool, certified: bool) -> Caller:
+        """The caller, known to have signed the request, and to hold the certificate."""
+        if (who.principal.signed, who.principal.certified) == (signed, certified):
+            return who
+        place = (who.credential, signed, certified)
+        known = self._proved.get(place)
+        if known is not None and known[0] is who:
+            return known[1]
+        principal = msgspec.structs.replace(who.principal, signed=signed, certified=certified)
+        caller = Caller(principal, who.credential, who.key_id, who.limit)
+        caller.details = {**who.details, "signed": signed, "certified": certified}
+        if len(self._proved) >= _KEPT:
+            self._proved.clear()
+        self._proved[place] = (who, caller)
+        return caller
 
     def find(self, request: Request, authorization: bytes | None) -> Caller:
         """Who sent `request`.
@@ -104,7 +162,7 @@ class Callers:
             self._verified_by = keys
         verifier = self._verifier
         assert verifier is not None
-        bearer = verifier.verify(authorization[_SCHEME:], request.now, thumbprint(request.chain))
+        bearer = verifier.verify(authorization[_SCHEME:], request.now, request.peer)
         known = self._bearers.get(bearer.token_id)
         if known is not None and known[0] is bearer:
             return known[1]
@@ -116,11 +174,3 @@ class Callers:
             self._bearers.clear()
         self._bearers[bearer.token_id] = (bearer, caller)
         return caller
-
-
-def thumbprint(chain: list[str]) -> str:
-    """What tokens are bound to: base64url SHA-256 of the client's certificate; empty where it sent none. RFC 8705, section 3.1."""
-    if not chain:
-        return ""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(chain[0])).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

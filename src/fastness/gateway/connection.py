@@ -21,11 +21,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fastness.core.errors import FastnessError, Invalid, Unavailable
+from fastness.foundation.crypto.certificates import thumbprint
 from fastness.gateway.answers import Answer
 from fastness.gateway.edge import Edge, render
 
 MAX_LINGER_BYTES = 64 << 20
 SCOPE_KEY = "fastness.exchange"
+PEER_KEY = "fastness.peer"
+"""Where a scope has the thumbprint of the client's certificate. No header comes near it."""
 
 
 class Wait(Enum):
@@ -163,7 +166,7 @@ class Connection(HttpToolsProtocol):
     """A connection with deadlines, refusals that are recorded, and an end that loses no answer.
 
     Attributes:
-        tls: version and client certificate (PEM chain); None without TLS.
+        peer: thumbprint of the client's certificate, which TLS has verified; empty without one.
         receiving: a request has begun and not ended.
         headers_done: of the request that is received.
         dead: nothing that comes is read any more.
@@ -186,7 +189,7 @@ class Connection(HttpToolsProtocol):
         self.most_header_bytes = self.settings.max_header_bytes
         self.most_headers = self.settings.max_headers
         self.parser = httptools.HttpRequestParser(self)  # the inherited one accepts data after "connection: close"
-        self.tls: dict[str, Any] | None = None
+        self.peer = ""
         self.wait = Wait.OPENING
         self.due = math.inf
         self.receiving = False
@@ -201,10 +204,8 @@ class Connection(HttpToolsProtocol):
         """Read the peer's certificate, once, and join the others."""
         super().connection_made(transport)
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        if secured is not None:
-            der = secured.getpeercert(binary_form=True)
-            chain = [ssl.DER_cert_to_PEM_cert(der)] if der else []
-            self.tls = {"tls_version": secured.version(), "client_cert_chain": chain}
+        if secured is not None and (der := secured.getpeercert(binary_form=True)):
+            self.peer = thumbprint(der)
         if self.edge.join(self):
             self.wait_for(Wait.OPENING, self.settings.header_deadline_s)
             return

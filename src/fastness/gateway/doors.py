@@ -73,7 +73,7 @@ class Doors:
         """
         parts = self._parts
         _ = parts.credentials.current, parts.tokens.current, parts.routes.current
-        _ = parts.restrictions.current, parts.quotas.current
+        _ = parts.restrictions.current, parts.quotas.current, parts.possession.current
 
     def at_edge(self, request: Request) -> None:
         """Step 1, before anything else is looked at. Where the snapshot is stale the last one counts, for what lies behind
@@ -116,10 +116,13 @@ class Doors:
         """Step 2.
 
         Raises:
-            Unauthenticated: no valid key or token.
-            Unavailable: the snapshot of the keys is stale.
+            Unauthenticated: no valid credential.
+            Unavailable: a snapshot is stale.
         """
-        who = self._callers.find(request, authorization)
+        if request.peer or request.signed is not None or self._callers.demanding:
+            who = self._callers.prove(request, authorization)
+        else:
+            who = self._callers.find(request, authorization)
         request.principal = who.principal
         request.details = who.details
         return who

@@ -23,6 +23,8 @@ _ONCE = frozenset(
         b"content-encoding",
         b"transfer-encoding",
         b"inference-header-content-length",
+        b"signature",
+        b"signature-input",
     }
 )
 _NAME = rb"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
@@ -67,12 +69,19 @@ class Target:
 
 
 class Head:
-    """The headers that matter, each at most once."""
+    """The headers that matter, each at most once.
 
-    __slots__ = ("authorization", "content_length", "json_length")
+    Attributes:
+        signed: the request says that it is signed.
+    """
 
-    def __init__(self, authorization: bytes | None, content_length: int | None, json_length: int | None) -> None:
-        self.authorization = authorization
+    __slots__ = ("authorization", "content_length", "json_length", "signed")
+
+    def __init__(
+        self, found: Mapping[bytes, bytes], content_length: int | None = None, json_length: int | None = None
+    ) -> None:
+        self.authorization = found.get(b"authorization")
+        self.signed = b"signature-input" in found or b"signature" in found
         self.content_length = content_length
         self.json_length = json_length
 
@@ -133,13 +142,13 @@ def read_head(scope: Mapping[str, Any], target: Target, settings: GatewaySetting
     if target.method == "GET":
         if length or b"transfer-encoding" in found:
             raise Invalid("body-unexpected", f"{target.name} takes no body", "Send none.")
-        return Head(found.get(b"authorization"), None, None)
+        return Head(found)
     json_length = oip.parse_length(found.get(b"inference-header-content-length"))
     _check_type(found, json_length)
     limit = settings.max_json_bytes if json_length is None else settings.max_body_bytes
     if length is not None and length > limit:
         raise too_large(limit)
-    return Head(found.get(b"authorization"), length, json_length)
+    return Head(found, length, json_length)
 
 
 def _once(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

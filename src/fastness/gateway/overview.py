@@ -8,7 +8,7 @@ from fastness.core.identity import Action
 from fastness.core.limits import Limit
 from fastness.gateway.doors import PROBE_LIMIT
 from fastness.gateway.head import FIXED, MODEL_PATHS, PROBES, Paths
-from fastness.wire.control import Proof, RouteView
+from fastness.wire.overview import Proof, RouteView
 
 _USUAL_LIMIT = Limit(per_s=100.0, burst=200.0)
 PERMISSIONS = {"infer": Action.MODEL_INFER, "metrics": Action.METRICS_READ}

@@ -17,7 +17,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from fastness.core.errors import Invalid
-from fastness.gateway.connection import SCOPE_KEY, Connection, Exchange, Wait
+from fastness.gateway.connection import PEER_KEY, SCOPE_KEY, Connection, Exchange, Wait
 
 MAX_PIPELINED = 16
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -126,8 +126,8 @@ class EdgeProtocol(Connection):
         scope["path"] = path.decode("latin-1")  # what is served needs no escapes, so nothing is decoded
         scope["raw_path"] = path
         scope["query_string"] = query
-        if self.tls is not None:
-            scope["extensions"] = {"tls": self.tls}
+        if self.peer:
+            scope[PEER_KEY] = self.peer
         self._begin(keep_alive=version == "1.1" and parser.should_keep_alive())
 
     def _begin(self, *, keep_alive: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from fastness.access.possession.signatures import SignedRequest
 from fastness.access.quotas import Asker, Plan
 from fastness.core.clock import Clock, Entropy, Instant, uuid7
 from fastness.core.errors import FastnessError, Unauthenticated
@@ -25,7 +26,6 @@ _CLIENT_GONE = 499
 
 
 _NO_DETAILS: dict[str, Detail] = {}
-_NO_CHAIN: list[str] = []
 
 
 class Request:
@@ -37,14 +37,16 @@ class Request:
         name: of the gateway's route, such as `infer`.
         read: nothing of the body is left to be read.
         address: where it comes from; empty for a Unix socket.
-        chain: the certificates of the client, PEM.
+        peer: thumbprint of the client's certificate; empty without one.
+        signed: the signature that it carries, where that counts.
         held: bytes of its body that count among all that are held.
         charged: what it was charged, where what it used is still to be settled.
     """
 
     name = "unknown"
     address = ""
-    chain: list[str] = _NO_CHAIN
+    peer = ""
+    signed: SignedRequest | None = None
     principal: Principal | None = None
     charged: tuple[Asker, Plan, Charged] | None = None
     action = ""

@@ -49,10 +49,11 @@ class Stats(Frame, frozen=True):
 
 
 class Question(Frame, frozen=True):
-    """A worker asks; `body` is the msgpack of what it asks."""
+    """A worker asks; `body` is the msgpack of what it asks: units of limits, or whether a nonce is new."""
 
     number: int
     body: bytes
+    about: str = "limits"
 
 
 class Reply(Frame, frozen=True):

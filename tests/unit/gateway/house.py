@@ -31,17 +31,20 @@ from fastness.access import Credentials, Policies
 from fastness.access.apikeys import format_key
 from fastness.access.credentials import KeyRecord
 from fastness.access.policysets import PolicyBook
+from fastness.access.possession import Nonce, Nonces, PossessionKeys, SignatureSettings
+from fastness.access.possession.signatures import Rule
 from fastness.access.quotas import Quota, QuotaBook, QuotaSettings
 from fastness.access.restrictions import Restrictions
 from fastness.access.restrictions.fence import Standing
 from fastness.access.tokens import TokenKeys
-from fastness.core.clock import SystemClock, system_entropy
+from fastness.app.leaf import Leaf, load_leaf, strict_context
+from fastness.core.clock import Instant, SystemClock, system_entropy
 from fastness.core.errors import Unavailable
 from fastness.core.events import Event, decode_event
 from fastness.core.identity import PrincipalId, PrincipalKind, Role, TenantId
 from fastness.core.limits import Limit
 from fastness.core.signature import Datatype, ModelSignature, TensorSpec
-from fastness.foundation.storage import FileJournal, Live, MemoryCounters
+from fastness.foundation.storage import FileJournal, Live, MemoryCounters, counters
 from fastness.foundation.storage.journal import read_journal
 from fastness.foundation.telemetry import Metrics
 from fastness.gateway import EdgeProtocol, Gateway, GatewayParts, GatewaySettings, create_app
@@ -119,6 +122,16 @@ class FullJournal(FileJournal):
         super().flush()
 
 
+class MemoryNonces:
+    """The memory of nonces of a whole house, as the workers reach it."""
+
+    def __init__(self) -> None:
+        self._nonces = Nonces(counters.MemorySeen(), None, 5)
+
+    async def once(self, nonce: Nonce, now: Instant) -> bool:
+        return self._nonces.once(nonce, now)
+
+
 @dataclass
 class House:
     """The parts, within a test's reach.
@@ -134,6 +147,8 @@ class House:
     now_ns: int = 0
     guard: GuardSettings = field(default_factory=GuardSettings)
     guard_for: Callable[[GuardSettings], Guard] = build_guard
+    certified: bool = False
+    rules: Policies = field(default_factory=Policies.shipped)
 
     def __post_init__(self) -> None:
         self.pepper = bytes(range(32))
@@ -143,7 +158,8 @@ class House:
         self.tokens: Live[TokenKeys] = Live(1.0, lambda: self.now_ns)
         self.restrictions: Live[Restrictions] = Live(1.0, lambda: self.now_ns)
         self.quotas: Live[QuotaBook] = Live(1.0, lambda: self.now_ns)
-        self.policies = PolicyBook(Policies.shipped(), {})
+        self.possession: Live[PossessionKeys] = Live(1.0, lambda: self.now_ns)
+        self.policies = PolicyBook(self.rules, {})
         self.shared = MemoryCounters()
         self.predictor = OnnxPredictor()
         self.journal = FullJournal(self.folder / "journal", "gateway-0")
@@ -153,6 +169,8 @@ class House:
         self.publish(self.tokens, TokenKeys("https://house", "https://house", {}, {}, frozenset()))
         self.restrict()
         self.limit()
+        self.publish(self.possession, PossessionKeys())
+        self.nonces = MemoryNonces()
         self.parts = GatewayParts(
             credentials=self.credentials,
             tokens=self.tokens,
@@ -167,6 +185,10 @@ class House:
             metrics=self.metrics,
             clock=SystemClock(),
             entropy=system_entropy,
+            possession=self.possession,
+            nonces=self.nonces,
+            signed=Rule(SignatureSettings(), frozenset({"gateway"})),
+            certified=self.certified,
             guard_for=self.guard_for,
         )
         self.app: Gateway = create_app(self.parts, self.settings)
@@ -177,7 +199,7 @@ class House:
 
     def confirm(self) -> None:
         """Say that all snapshots are the newest."""
-        for live in (self.credentials, self.routes, self.tokens, self.restrictions, self.quotas):
+        for live in (self.credentials, self.routes, self.tokens, self.restrictions, self.quotas, self.possession):
             live.confirm(self.now_ns)
 
     def restrict(self, *standing: Standing) -> None:
@@ -353,8 +375,8 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def serving(house: House, *, tls: bool = True) -> Iterator[Served]:
-    """Serve `house` by uvicorn, as `fastness up` does, in a thread of its own."""
+def serving(house: House, *, tls: bool = True, leaf: Leaf | None = None) -> Iterator[Served]:
+    """Serve `house` by uvicorn, as `fastness up` does, in a thread of its own; with `leaf` just as that does."""
     context = None
     config = uvicorn.Config(
         house.app,
@@ -370,7 +392,11 @@ def serving(house: House, *, tls: bool = True) -> Iterator[Served]:
         timeout_graceful_shutdown=5,
     )
     config.load()
-    if tls:
+    if leaf is not None:
+        config.ssl = strict_context()
+        load_leaf(config.ssl, leaf)
+        context = ssl.create_default_context(cadata=leaf.clients_pem)
+    elif tls:
         chain, secret = certificate(house.folder)
         config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -1,4 +1,4 @@
-"""The end of membership, everywhere at once: sessions, tokens, API keys, public keys, codes.
+"""The end of membership, everywhere at once: sessions, tokens, API keys, certificates, signing keys, public keys, codes.
 
 Deactivating alone makes all of them void, for each is judged by how its owner stands. They are ended besides, so that none
 of them comes back to life should the principal be taken back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastness.access import members, oauth, records, standing
 from fastness.access.login import sessions
 from fastness.access.members import TOPIC
+from fastness.access.possession import Kind, found_keys, revoke_possession
 from fastness.core.errors import Conflict, NotFound
 from fastness.core.events import Detail, EventKind
 from fastness.core.identity import PrincipalId
@@ -27,10 +28,14 @@ def leave(tx: Transaction, principal: PrincipalId, reason: str) -> None:
 
 
 def end_credentials(tx: Transaction, principal: PrincipalId, reason: str) -> None:
-    """End the sessions, tokens, API keys and public keys of a principal."""
+    """End the sessions, tokens, API keys, certificates, signing keys and public keys of a principal."""
     for key in records.find_keys(tx):
         if key.principal == principal and not key.revoked:
             members.revoke_key(tx, key.key_id)
+    for kind in Kind:
+        for held in found_keys(tx, kind):
+            if held.principal == principal and not held.revoked:
+                revoke_possession(tx, kind, held.id)
     for public in records.find_public_keys(tx):
         if public.principal == principal and not public.revoked:
             standing.revoke_public_key(tx, public.keyid)

@@ -9,16 +9,12 @@ Source: RFC 5280; RFC 9618 checks as OpenSSL's VERIFY_X509_STRICT makes them; SP
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -48,21 +44,6 @@ _USES = (
     "encipher_only",
     "decipher_only",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ClientIdentity:
-    """What a client's certificate says, once it was verified.
-
-    Attributes:
-        uri: whom it names.
-        thumbprint: base64url SHA-256 of the certificate, as `x5t#S256` (RFC 8705).
-    """
-
-    uri: str
-    thumbprint: str
-    issued_at: Instant
-    expires_at: Instant
 
 
 class CertificateAuthority:
@@ -188,49 +169,6 @@ class CertificateAuthority:
         )
         return leaf.public_bytes(Encoding.PEM) + self.ca_pem
 
-    @staticmethod
-    def identify(ca_pem: bytes, certificate: bytes, now: Instant) -> ClientIdentity:
-        """Whom a client's certificate names, which the authority of `ca_pem` issued with `certify`.
-
-        Args:
-            certificate: DER, as it came with the connection.
-
-        Raises:
-            Corrupt: `certificate-refused`: it is none, another authority's, of another kind, or out of its time.
-        """
-        try:
-            authority, leaf = x509.load_pem_x509_certificate(ca_pem), x509.load_der_x509_certificate(certificate)
-            leaf.verify_directly_issued_by(authority)
-            uri = _named_uri(leaf)
-        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
-            raise Corrupt("certificate-refused", "the client's certificate is none that this house issued") from error
-        issued, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-        if not issued <= _time(now) < ends:
-            raise Corrupt("certificate-refused", "the client's certificate is out of its time")
-        thumbprint = base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode("ascii")
-        return ClientIdentity(uri, thumbprint, _instant(issued + _SKEW), _instant(ends))
-
-
-def _named_uri(leaf: x509.Certificate) -> str:
-    """The one URI that a client's certificate names. Raises ValueError where it is of another kind."""
-    found = leaf.extensions
-    if found.get_extension_for_class(x509.BasicConstraints).value.ca:
-        raise ValueError("an authority")
-    uses = list(found.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    names = list(found.get_extension_for_class(x509.SubjectAlternativeName).value)
-    if (
-        uses != [ExtendedKeyUsageOID.CLIENT_AUTH]
-        or not found.get_extension_for_class(x509.KeyUsage).value.digital_signature
-    ):
-        raise ValueError("not for clients alone")
-    if (
-        len(names) != 1
-        or not isinstance(names[0], x509.UniformResourceIdentifier)
-        or not _URI.fullmatch(names[0].value)
-    ):
-        raise ValueError("not one URI")
-    return names[0].value
-
 
 def _builder(subject: x509.Name, issuer: x509.Name, public: PublicKey, entropy: Entropy) -> x509.CertificateBuilder:
     serial = int.from_bytes(entropy(20)) >> 1 | 1  # positive, at most 20 octets: RFC 5280, section 4.1.2.2
@@ -265,7 +203,3 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _time(at: Instant) -> datetime:
     return datetime.fromtimestamp(at // SECOND, UTC)
-
-
-def _instant(at: datetime) -> Instant:
-    return Instant(int(at.timestamp()) * SECOND)

@@ -9,6 +9,7 @@ from litestar.params import FromPath, JSONBody
 from fastness.access import KeysProjection, create_principal, enrol, keys, principals, revoke_key
 from fastness.access.login import factors
 from fastness.access.members import Bounds, KeyTerms, code_scope, issue_key
+from fastness.access.possession import Kind, found_keys
 from fastness.app import House
 from fastness.core.clock import SECOND, Instant, later, rfc3339
 from fastness.core.digests import parse_name
@@ -104,15 +105,10 @@ class AccessRoutes(Controller):
         data: JSONBody[control.KeyRequest],
     ) -> control.KeyReply:
         """Create an API key."""
-        if not 0 < data.days <= LONGEST_KEY_DAYS:
-            raise Invalid("key-lifetime", f"a key lives for up to {LONGEST_KEY_DAYS} days", "Give `days` above 0.")
         owner = PrincipalId(data.principal)
         kind = owner.partition(":")[0]
         doors.allow(caller, Action.KEY_CREATE, Resource("principal", owner), owner=owner, owner_kind=kind)
-        limit, most = Limit(data.per_s, data.burst), house.settings.server
-        if limit.per_s > most.max_key_rate or limit.burst > most.max_key_burst:
-            allowed = f"{most.max_key_rate:g} a second and {most.max_key_burst:g} at once"
-            raise Invalid("key-rate", f"a key may ask up to {allowed}", "Ask for less.")
+        limit = key_limit(house, data.per_s, data.burst, data.days)
         now = house.clock.now()
         with house.records.begin(caller.scope, now) as tx:
             maker = bounds_of(tx, caller)
@@ -204,10 +200,29 @@ class AccessRoutes(Controller):
 
 
 def bounds_of(reading: Reading, caller: Caller) -> Bounds:
-    """What the caller's credential is narrowed to: no key that is made with it is wider."""
-    who, key_id = caller.principal, caller.credential.removeprefix("key:")
-    networks = next((key.networks for key in keys(reading) if key.key_id == key_id), ())
+    """What the caller's credential is narrowed to: no credential that is made with it is wider."""
+    who, (kind, _, identifier) = caller.principal, caller.credential.partition(":")
+    networks: tuple[str, ...] = ()
+    if kind == "key":
+        networks = next((key.networks for key in keys(reading) if key.key_id == identifier), ())
+    elif kind in set(Kind):
+        networks = next((key.networks for key in found_keys(reading, Kind(kind)) if key.id == identifier), ())
     return Bounds(who.actions, who.models, networks)
+
+
+def key_limit(house: House, per_s: float, burst: float, days: float) -> Limit:
+    """The rate of a new credential.
+
+    Raises:
+        Invalid: it would be higher than the settings allow, or the credential would live too long.
+    """
+    if not 0 < days <= LONGEST_KEY_DAYS:
+        raise Invalid("key-lifetime", f"a key lives for up to {LONGEST_KEY_DAYS} days", "Give `days` above 0.")
+    limit, most = Limit(per_s, burst), house.settings.server
+    if limit.per_s > most.max_key_rate or limit.burst > most.max_key_burst:
+        allowed = f"{most.max_key_rate:g} a second and {most.max_key_burst:g} at once"
+        raise Invalid("key-rate", f"a key may ask up to {allowed}", "Ask for less.")
+    return limit
 
 
 def parse_action(text: str) -> Action:

@@ -38,13 +38,14 @@ from fastness.interfaces.api.oauth import OAUTH, ClientRoutes, DeviceRoutes, met
 from fastness.interfaces.api.overview import OverviewRoutes
 from fastness.interfaces.api.paging import Page, provide_page
 from fastness.interfaces.api.policies import PolicyRoutes
+from fastness.interfaces.api.possession import CertificateRoutes, SigningKeyRoutes
 from fastness.interfaces.api.quotas import QuotaRoutes
 from fastness.interfaces.api.restrictions import RestrictionRoutes
 from fastness.interfaces.api.reviews import ReviewRoutes
 from fastness.interfaces.api.routes import PROBE, control_routes, entry, own
 from fastness.interfaces.api.scim import SCIM
 from fastness.wire import problems
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 METHOD_NOT_ALLOWED = 405
 ROUTES = (
@@ -71,6 +72,8 @@ ROUTES = (
     ClientRoutes,
     DeviceRoutes,
     ReviewRoutes,
+    CertificateRoutes,
+    SigningKeyRoutes,
 )
 """What stands under `/api/v1`."""
 _HINT = "See /api/v1/openapi.json."

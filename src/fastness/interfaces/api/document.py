@@ -14,11 +14,11 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from fastness.interfaces.api.conditions import plain
 from fastness.interfaces.api.routes import conditional_routes, control_routes
-from fastness.wire import control, directory, federation, oauth, problems, rules
-from fastness.wire.control import Proof, RouteView
+from fastness.wire import control, directory, federation, oauth, overview, possession, problems, rules
+from fastness.wire.overview import Proof, RouteView
 
 Document = dict[str, Any]
-MODULES = (control, directory, federation, oauth, rules)
+MODULES = (control, directory, federation, oauth, overview, possession, rules)
 """Where the messages stand; no two of them have one name."""
 
 _PROBLEM: Document = {
@@ -91,7 +91,14 @@ def completed(
     components = {**document["components"]}
     components["schemas"] = {**components["schemas"], **_messages(), "Problem": _PROBLEM}
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token."}
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token."},
+        "signature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Signature",
+            "description": "Of the request, by RFC 9421.",
+        },
+        "certificate": {"type": "mutualTLS", "description": "Of the connection, where the settings ask for one."},
     }
     paths = {
         path: {method: _completed(method, operation, doors[method.upper(), path]) for method, operation in item.items()}
@@ -138,7 +145,7 @@ def _completed(method: str, operation: Document, door: RouteView) -> Document:
         **operation,
         "parameters": parameters,
         "responses": responses,
-        "security": [{"bearer": []}] if door.proof is Proof.CREDENTIAL else [],
+        "security": [{"bearer": []}, {"signature": []}, {"certificate": []}] if door.proof is Proof.CREDENTIAL else [],
         "x-permission": door.permission,
         "x-proof": door.proof.value,
         "x-limit": {"per_s": door.per_s, "burst": door.burst},

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from fastness.access import AccessDecision, authenticate, decide
+from fastness.access import AccessDecision, decide
 from fastness.access.login import Client, sessions, stepup
+from fastness.access.possession.signatures import SignedRequest
 from fastness.access.restrictions import Asking, Measure
 from fastness.app import House
 from fastness.core.clock import Clock, Instant
@@ -28,12 +29,14 @@ from fastness.core.identity import (
 )
 from fastness.core.limits import LimitKey
 from fastness.foundation.storage import MemoryCounters
+from fastness.interfaces.api import identifying
 from fastness.interfaces.api.approving import REQUIRED, Approvable, Approvals, refusal
 from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_cookie, session_cookies
 from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
+from fastness.interfaces.api.peer import signed_head
 from fastness.interfaces.api.routes import Door, Pace
 from fastness.interfaces.api.separating import record_act, require_apart
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 HERE: Final = "local"
 """What the record says of the address of who comes over the Unix socket, which only the owner of the home can reach."""
@@ -42,7 +45,6 @@ FRESH_S: Final = 300
 STEP_UP: Final = "step-up-required"
 _STEP_UP_HINT: Final = "Give a code: `fastness` asks for it, or POST /api/v1/step-ups and send Fastness-Elevation."
 CSRF: Final = "fastness-csrf"
-_TOKEN: Final = b"Bearer eyJ"
 _LONGEST_RESOURCE: Final = 200  # in an event: a path may be longer than what fits into the log
 
 
@@ -61,6 +63,7 @@ class Caller:
         masked: whether a rule obliges to hide them.
         approvable: what is asked, where others can approve it.
         cookies: what its browser is to keep from now on, whatever the answer is.
+        signed: the signature of the request; the gate holds the body against it.
     """
 
     principal: Principal
@@ -75,6 +78,7 @@ class Caller:
     personal: frozenset[str] = frozenset()
     masked: bool = False
     approvable: Approvable | None = field(default=None, repr=False)
+    signed: SignedRequest | None = None
 
 
 class Doors:
@@ -196,21 +200,19 @@ class Doors:
         """Find out who the caller is, and whether they have stepped up."""
         # Two headers are no key: which one counts would be a matter of taste.
         authorization, cookie = header_of(scope, b"authorization") or None, read_cookie(scope, SESSION)
-        if authorization and cookie:
+        if (authorization or signed_head(scope)) and cookie:
             hint = "Send the header or the cookie, not both."
             raise Unauthenticated("credentials-mixed", "a request has one credential", hint)
         if cookie:
             self._by_session(caller, scope, door, cookie)
+            caller.principal = identifying.proved(self._house, caller.principal, scope, None)
             return
-        if authorization is not None and authorization.startswith(_TOKEN):
-            bearer = self._house.snapshots.verifier().verify(authorization[len(b"Bearer ") :], self.clock.now())
-            who, credential = bearer.principal, f"token:{bearer.token_id}"
-        else:
-            found = authenticate(authorization, self._house.credentials(), self.clock.now(), caller.client.address)
-            who, credential = found.principal, f"key:{found.key_id}"
+        caller.signed = signed = identifying.signed(self._house, scope, self.clock.now())
+        who, credential = identifying.by_header(self._house, scope, authorization, signed, self.clock.now())
         if given := header_of(scope, b"fastness-elevation"):
             who = self._stepped_up(who, credential, given.decode("latin-1"))
         caller.principal, caller.scope, caller.credential = who, Scope(who.tenant, who.id), credential
+        caller.principal = identifying.proved(self._house, who, scope, signed)
 
     def _by_session(self, caller: Caller, scope: Any, door: Door, cookie: str) -> None:
         """Whose session it is; one whose owner has other roles now gets a new cookie."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
+from fastness.access.possession.signatures import SignedRequest
 from fastness.core.errors import FastnessError, Invalid, TooLarge
 from fastness.foundation.storage import replies
 from fastness.interfaces.api.approving import Approvable
@@ -24,7 +25,7 @@ from fastness.interfaces.api.headers import CHANGING, AsgiApp, header_of
 from fastness.interfaces.api.masking import masked
 from fastness.interfaces.api.routes import Door, door_of
 from fastness.wire import problems
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 from fastness.wire.rules import Operation
 
 LARGEST_BODY = 1 << 20
@@ -61,6 +62,8 @@ class Gate:
             body = await _whole(receive)
             form, receive = _fields(scope, body), _replayed(body)
         caller = await asyncio.to_thread(self._doors.come_in, scope, door, form)
+        if caller.signed is not None:
+            receive = await _as_signed(caller.signed, receive, streams=door.streams)
         if door.streams:
             await self._app(scope, receive, _Checked(send, door, caller))
             return
@@ -256,6 +259,33 @@ def _fields(scope: Any, body: bytes) -> dict[str, str]:
     if len(fields) != len(pairs):
         raise malformed
     return fields
+
+
+async def _as_signed(signed: SignedRequest, receive: Any, *, streams: bool) -> Callable[[], Awaitable[Any]]:
+    """`receive`, which gives what was signed and nothing else: held against it before the handler runs, unless it flows.
+
+    Raises:
+        Unauthenticated: the body is another.
+    """
+    if streams:
+        return _held_against(signed, receive)
+    body = await _whole(receive)
+    signed.check(body)
+    return _replayed(body)
+
+
+def _held_against(signed: SignedRequest, receive: Any) -> Callable[[], Awaitable[Any]]:
+    """`receive`, which raises Unauthenticated instead of giving the last of a body that is not the one that was signed."""
+
+    async def checked() -> Any:
+        message = await receive()
+        if message["type"] == "http.request":
+            signed.body.update(message.get("body", b""))
+            if not message.get("more_body", False):
+                signed.body.finish()
+        return message
+
+    return checked
 
 
 def _replayed(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:

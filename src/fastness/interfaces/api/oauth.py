@@ -28,9 +28,10 @@ from fastness.core.limits import Limit
 from fastness.foundation.storage import Reading, Transaction
 from fastness.interfaces.api.doors import FRESH_S, Caller, Doors
 from fastness.interfaces.api.paging import Page, find_one
+from fastness.interfaces.api.peer import peer_of
 from fastness.interfaces.api.routes import READ, WRITE, Pace, entry, guarded, own
 from fastness.wire import oauth as wire
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 TOKEN_PACE: Final = Pace("token", Limit(20.0, 200.0))
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -97,7 +98,7 @@ def _answered(request: Request[Any, Any, Any], house: House, body: bytes, endpoi
         raise Invalid("oauth-request", f"the parameters of a request come as {_FORM}")
     caller: Caller = request.state.caller
     network = house.desk.network(caller.client)
-    asked = read_request(request.method, body, request.headers.get("authorization"), network=network)
+    asked = read_request(request.method, body, request.headers.get("authorization"), peer_of(request.scope), network)
     before = house.records.epoch(TokenKeysProjection.topic)
     with house.records.read(SYSTEM_SCOPE) as reading:
         scope = endpoints.scope_of(reading, house.oauth, asked)

@@ -18,8 +18,8 @@ import uvicorn
 from fastness.app import ControlProcess, Home, Settings, lifeline, load_settings, open_house, write_private
 from fastness.core.errors import FastnessError
 from fastness.interfaces.api.app import create_api
-from fastness.interfaces.api.connections import BoundedProtocol
 from fastness.interfaces.api.headers import AsgiApp
+from fastness.interfaces.api.peer import PeerProtocol
 
 _log = logging.getLogger(__name__)
 _MOST_AT_ONCE = 1000
@@ -80,7 +80,7 @@ async def _serve(home: Home, settings: Settings, passphrase: str | None, url: st
 def _config(api: AsgiApp, uds: str | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         api, uds=uds, lifespan="off", access_log=False, log_level="warning", server_header=False, ws="none",
-        interface="asgi3", timeout_graceful_shutdown=5, proxy_headers=False, http=BoundedProtocol,
+        interface="asgi3", timeout_graceful_shutdown=5, proxy_headers=False, http=PeerProtocol,
         limit_concurrency=_MOST_AT_ONCE,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
@@ -19,7 +20,7 @@ from fastness.core.limits import Limit
 from fastness.gateway import served_routes
 from fastness.interfaces.api.conditions import is_conditional
 from fastness.interfaces.api.headers import CHANGING
-from fastness.wire.control import Proof, RouteView
+from fastness.wire.overview import Proof, RouteView
 
 DOOR = "door"
 
@@ -154,6 +155,18 @@ def _control_doors(app: Litestar) -> Iterator[tuple[RouteView, Door]]:
             yield RouteView("control", str(method), route.path, door.shown, door.proof, limit.per_s, limit.burst), door
 
 
-def all_routes(app: Litestar) -> list[RouteView]:
-    """The routes of both planes, by plane and path."""
-    return sorted([*control_routes(app), *served_routes()], key=lambda view: (view.plane, view.path, view.method))
+def all_routes(app: Litestar, *, certificates: bool) -> list[RouteView]:
+    """The routes of both planes, by plane and path.
+
+    Args:
+        certificates: the listeners ask for them.
+    """
+    views = [_with_credentials(view, certificates=certificates) for view in (*control_routes(app), *served_routes())]
+    return sorted(views, key=lambda view: (view.plane, view.path, view.method))
+
+
+def _with_credentials(view: RouteView, *, certificates: bool) -> RouteView:
+    if view.proof not in {Proof.CREDENTIAL, Proof.PEER}:
+        return view
+    kinds = ["key", "token", *(["session"] if view.plane == "control" else []), "signature"]
+    return msgspec.structs.replace(view, credentials=(*kinds, *(["certificate"] if certificates else [])))

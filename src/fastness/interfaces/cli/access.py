@@ -14,6 +14,7 @@ from fastness.interfaces.cli import (
     keyring,
     limits,
     policies,
+    possession,
     providers,
     reviews,
     sessions,
@@ -52,6 +53,8 @@ app.add_typer(clients.client, name="client")
 app.add_typer(clients.device, name="device")
 app.add_typer(providers.provider, name="provider")
 app.add_typer(providers.identity, name="identity")
+app.add_typer(possession.certificate, name="certificate")
+app.add_typer(possession.signing_key, name="signing-key")
 
 
 @user.command("create")
@@ -319,10 +322,18 @@ def routes(context: typer.Context) -> None:
         print_json(view)
     else:
         rows = [
-            (r.plane, r.method, r.path, r.proof.value, r.permission, f"{r.per_s:g}/s, {r.burst:g} at once")
+            (
+                r.plane,
+                r.method,
+                r.path,
+                r.proof.value,
+                ", ".join(r.credentials),
+                r.permission,
+                f"{r.per_s:g}/s, {r.burst:g} at once",
+            )
             for r in view.routes
         ]
-        show(options, view.routes, ("plane", "method", "path", "proof", "permission", "limit"), rows)
+        show(options, view.routes, ("plane", "method", "path", "proof", "by", "permission", "limit"), rows)
         proofs = ", ".join(f"{count} {name}" for name, count in view.by_proof.items())
         say(
             options,

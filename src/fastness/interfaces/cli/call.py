@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("call")(call)
 
 
-def call(
+def call(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     inputs: Annotated[list[str], typer.Option("--input", "-i", help="NAME=FILE.npy, NAME=FILE.json or NAME=JSON.")],
@@ -37,18 +37,33 @@ def call(
     url: Annotated[
         str, typer.Option(help="Where the gateway listens [where this house runs, or as its settings say].")
     ] = "",
+    cert: Annotated[Path | None, typer.Option(help="Show this certificate, PEM, instead of a key.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(help="Its private key, PEM [CERT with the suffix .key].")] = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="Sign with this private key, PEM, instead of sending a key.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Where the signing key is registered.")] = "default",
 ) -> None:
     """Send arrays to a served model and print its answer.
 
     Example: fastness call digits --input X=pixels.npy
     """
-    from fastness.client import Client
+    from fastness.client import Client, ClientCertificate, RequestSigner
 
     options: Options = context.obj
     home = options.house
     target = url or _listening(home)
     number = version or None
-    with Client(target, key or options.identity().api_key, home.ca) as client:
+    if cert is not None and sign is not None:
+        raise Invalid("credentials-mixed", "a request has one credential", "Give --cert or --sign.")
+    proof: str | ClientCertificate | RequestSigner
+    if cert is not None:
+        proof = ClientCertificate(cert, cert_key or cert.with_suffix(".key"))
+    elif sign is not None:
+        proof = RequestSigner.from_file(sign, tenant)
+    else:
+        proof = key or options.identity().api_key
+    with Client(target, proof, home.ca) as client:
         declared = {str(i["name"]): str(i["datatype"]) for i in _inputs(client.metadata(model, number))}
         arrays = dict(_array(text, declared) for text in inputs)
         result = client.infer(model, arrays, number)

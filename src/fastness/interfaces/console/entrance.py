@@ -21,7 +21,7 @@ from fastness.interfaces.api.doors import Caller
 from fastness.interfaces.api.entering import Entering
 from fastness.interfaces.api.routes import READ, entry, in_form
 from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, go, parse_page, render
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 _APP_CODE = re.compile(r"[0-9]{3} ?[0-9]{3}", re.ASCII)
 _BEGIN = entry(Proof.STEP, READ)

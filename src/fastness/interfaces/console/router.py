@@ -19,7 +19,7 @@ from fastness.interfaces.console.own import OwnPages
 from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, STEP_UP_PAGE, go, parse_page, read_asset, refused
 from fastness.interfaces.console.security import SecurityPages
 from fastness.interfaces.console.sign_on import IdentityPages, SignOnPages
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 _NOBODY = frozenset({"key-missing", "session-refused"})
 

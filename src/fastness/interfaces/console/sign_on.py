@@ -28,7 +28,7 @@ from fastness.interfaces.console.consent import onward
 from fastness.interfaces.console.entrance import login_page, second_page
 from fastness.interfaces.console.pages import HOME, LOGIN, SECURITY, go, parse_page, render
 from fastness.interfaces.console.security import Answered, security_page
-from fastness.wire.control import Proof
+from fastness.wire.overview import Proof
 
 Asking = Request[Any, Any, Any]
 _GOES: Final = entry(Proof.STEP, KNOCK)

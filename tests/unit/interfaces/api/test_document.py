@@ -23,6 +23,8 @@ EXAMPLES = 10
 DOCUMENT = "/api/v1/openapi.json"
 # What these take has a meaning that no schema tells: a signature, a key, a note, the parts of an artifact.
 MEANING = {
+    "POST /certificates",
+    "POST /signing-keys",
     "POST /enrolments",
     "POST /models/{model}/versions",
     "POST /models/{model}/versions/{version}/approvals",
@@ -63,7 +65,9 @@ def operations(bare: Town) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(set(ROUTES) | set(OWN) | OPEN))
 def test_an_operation_does_what_the_document_says(bare: Town, operations: dict[str, Any], name: str, who: str) -> None:
     operation = operations[name]
-    conditional = any(parameter.name == "If-Match" for parameter in operation.headers)  # no tag that is made up is known
+    conditional = any(
+        parameter.name == "If-Match" for parameter in operation.headers
+    )  # no tag that is made up is known
     left_out = [positive_data_acceptance] if name in MEANING or conditional else []
 
     @seed(0)

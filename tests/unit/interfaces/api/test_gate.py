@@ -26,7 +26,7 @@ from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.gate import Gate
 from fastness.interfaces.api.routes import KNOCK, Door, control_routes, guarded
 from fastness.interfaces.cli.inprocess import InProcessTransport
-from fastness.wire import control
+from fastness.wire import control, overview
 from tests.unit.interfaces.api.town import Answer, Town, founded
 
 KEYS = "/api/v1/keys"
@@ -222,7 +222,7 @@ def test_the_document_is_for_those_who_are_known(bare: Town) -> None:
 def test_health_from_elsewhere_takes_a_key(bare: Town) -> None:
     doors = Doors(bare.house)
     scope: dict[str, Any] = {"client": ("192.0.2.7", 1), "method": "GET", "path": "/healthz", "headers": []}
-    door = Door(KNOCK, control.Proof.PEER)
+    door = Door(KNOCK, overview.Proof.PEER)
     with pytest.raises(FastnessError, match="key-missing"):
         doors.come_in(scope, door)
     assert doors.come_in({**scope, "client": ("127.0.0.1", 1)}, door).client.address == "127.0.0.1"

@@ -21,6 +21,7 @@ from tests.unit.interfaces.api.rows import Route, encoded
 from tests.unit.interfaces.api.rows_clients import CLIENT_OWN, CLIENT_ROUTES
 from tests.unit.interfaces.api.rows_directory import DIRECTORY_ROUTES
 from tests.unit.interfaces.api.rows_federation import FEDERATION_OWN, FEDERATION_ROUTES
+from tests.unit.interfaces.api.rows_possession import POSSESSION_ROUTES
 from tests.unit.interfaces.api.rows_rules import RULE_OWN, RULE_ROUTES
 from tests.unit.interfaces.api.town import DECLARED, Town, refused
 from tests.unit.models.release.world import digits_onnx
@@ -348,6 +349,7 @@ ROUTES = {
     **DIRECTORY_ROUTES,
     **CLIENT_ROUTES,
     **FEDERATION_ROUTES,
+    **POSSESSION_ROUTES,
 }  # fmt: skip
 OWN = {
     "DELETE /logins": None,
