@@ -33,6 +33,17 @@ def all_checks() -> tuple[Check, ...]:
 
 
 @cache
+def promises() -> tuple[dict[str, frozenset[str]], int]:
+    """The plug-ins that a name's suffix speaks of, and the length of the longest suffix."""
+    speaking: dict[str, frozenset[str]] = {}
+    plugins: tuple[Reader | Layout, ...] = (*all_readers(), *all_layouts())
+    for plugin in plugins:
+        for suffix in plugin.suffixes:
+            speaking[suffix] = speaking.get(suffix, frozenset()) | {plugin.name}
+    return speaking, max(map(len, speaking))
+
+
+@cache
 def _by_id() -> dict[str, Rule]:
     found: dict[str, Rule] = {}
     plugins: list[Reader | Layout | Check] = [*all_readers(), *all_layouts(), *all_checks()]

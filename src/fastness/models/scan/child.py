@@ -79,6 +79,8 @@ _PDEATHSIG, _SIGKILL = 1, 9
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 32 << 20  # malloc.h; the most that glibc takes
 _FILES = 64
 _FEW = 100
+_WARM = 10
+"""So often Python runs a function before it has settled how: behind the fork, that would copy the pages it is written to."""
 
 
 # --- in the one that forks ------------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ def _warm_up() -> None:
         for data in (b"{}", b"\x80\x04N.", bytes(64)):
             with contextlib.suppress(Exception):
                 list(reader.read(BytesSource("", data), Budget(ScanSettings())))
+    for data in (b"{}", b"\x80\x04N.", bytes(64)) * _WARM:
+        scan_job(Job(BytesSource("", data)))
 
 
 def _fill_caches() -> None:

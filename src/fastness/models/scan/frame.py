@@ -17,7 +17,7 @@ from fastness.core.findings import Finding, Severity, judge
 from fastness.core.sources import RandomAccess
 from fastness.models.scan.budget import Budget, ScanSettings
 from fastness.models.scan.bundles import Bundle
-from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, rule_of
+from fastness.models.scan.catalogue import all_checks, all_layouts, all_readers, promises, rule_of
 from fastness.models.scan.facts import Fact, FactKind, Facts, Layout, Look, Member, Reader, Told, found
 from fastness.models.scan.magics import guess
 from fastness.models.scan.report import Report
@@ -293,11 +293,10 @@ def _judged(facts: Facts, name: str) -> Iterator[Finding]:
 
 def _promised(name: str, formats: list[str]) -> str:
     """The suffix of `name`, if plug-ins promise formats by it and none of these was found; otherwise empty."""
-    lowered = name.rpartition("/")[2].lower()
-    plugins: tuple[Reader | Layout, ...] = (*all_readers(), *all_layouts())
-    promises = [(plugin.name, suffix) for plugin in plugins for suffix in plugin.suffixes if lowered.endswith(suffix)]
-    kept = not promises or any(name in formats for name, _ in promises)
-    return "" if kept else max((suffix for _, suffix in promises), key=len)
+    speaking, longest = promises()
+    end = name.rpartition("/")[2].lower()[-longest:]
+    suffixes = [end[at:] for at in range(len(end)) if end[at:] in speaking]
+    return "" if any(speaking[suffix] & set(formats) for suffix in suffixes) else next(iter(suffixes), "")
 
 
 def _read(reader: Reader, job: Job, state: _Scan, facts: Facts) -> int | None:

@@ -17,6 +17,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
+from fastness.models.scan.facts import Detail
 from fastness.models.scan.machine import catalogue
 
 UNICODE = unicodedata.unidata_version
@@ -43,6 +44,11 @@ class Reach:
     in_calls: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     problem: str = ""
+
+    def detail(self, runs: str) -> dict[str, Detail]:
+        """What a CODE fact says of it. `runs`: when it does: on `load`, in `use`, or `never`."""
+        when, names = ("import", self.at_import) if self.at_import else ("call", self.in_calls)
+        return {"language": "Python", "runs": runs, "reaches": " ".join(names), "when": when}
 
 
 DATA = Path(__file__).with_name("python_names.json")

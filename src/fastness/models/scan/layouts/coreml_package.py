@@ -33,6 +33,7 @@ RULES: tuple[Rule, ...] = (MANIFEST, ESCAPES)
 _MANIFEST = "Manifest.json"
 _COMPILED = "coremldata.bin"
 _WEIGHTS = re.compile(r"(?:^|/)weights/[^/]+\.bin\Z")
+_DATA = re.compile(r"(?:(?<=/)|^)Data/")
 _LARGEST = 1 << 20
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:")
 
@@ -50,15 +51,13 @@ class CoremlPackage:
 
     def reader(self, path: str, bundle: Bundle) -> str:
         """The weights are numbers, and the model has no magic."""
-        for root in _packages(bundle):
-            if not path.startswith(f"{root}Data/"):
-                continue
-            if path.endswith(".mlmodel"):
-                return "coreml"
-            if _WEIGHTS.search(path):
-                return "raw"
-        root = path[: match.start()] if (match := _WEIGHTS.search(path)) else ""
-        return "raw" if match and (f"{root}/{_COMPILED}" if root else _COMPILED) in bundle else ""
+        weights = _WEIGHTS.search(path)
+        if (weights or path.endswith(".mlmodel")) and any(
+            path[: data.start()] + _MANIFEST in bundle for data in _DATA.finditer(path)
+        ):
+            return "raw" if weights else "coreml"
+        root = path[: weights.start()] if weights else ""
+        return "raw" if weights and (f"{root}/{_COMPILED}" if root else _COMPILED) in bundle else ""
 
     def read(self, bundle: Bundle, budget: Budget) -> Iterator[Fact | Finding]:
         """Items that are outside, or missing.

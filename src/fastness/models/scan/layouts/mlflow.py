@@ -113,9 +113,7 @@ def _within(file: str, folder: str) -> bool:
 def _code(bundle: Bundle, path: str) -> Fact:
     source = bundle.source(path)
     reach = reach_of(source.read_at(0, min(source.size, LONGEST)).decode("utf-8", "replace"))
-    names = " ".join(reach.at_import or reach.in_calls)
-    detail = {"language": "Python", "runs": "load", "reaches": names, "when": "import" if reach.at_import else "call"}
-    return Fact(FactKind.CODE, source.name, 0, "code that loading the model imports", detail)
+    return Fact(FactKind.CODE, source.name, 0, "code that loading the model imports", reach.detail("load"))
 
 
 LAYOUT = MlflowLayout

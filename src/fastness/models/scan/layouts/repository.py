@@ -256,14 +256,7 @@ def _named_code(bundle: Bundle, path: str) -> Iterator[Fact]:
             if file and _ASIDE.search(file):
                 source = bundle.source(file)
                 code = source.read_at(0, min(source.size, SMALL)).decode("utf-8", "replace")
-                reach = reach_of(code)
-                names = " ".join(reach.at_import or reach.in_calls)
-                detail = {
-                    "language": "Python",
-                    "runs": "use",
-                    "reaches": names,
-                    "when": "import" if reach.at_import else "call",
-                }
+                detail = reach_of(code).detail("use")
                 yield Fact(FactKind.CODE, source.name, 0, f"the module that {key} names", detail)
 
 

@@ -75,12 +75,7 @@ def _code(name: str, text: str) -> Iterator[Told]:
     reach = reach_of(text)
     if reach.problem:
         yield found(UNREADABLE, name, 0, reach.problem)
-    detail = {"language": "Python", "runs": "never" if _ASIDE.search(name) else "use"}
-    what = "Python source"
-    if reach.at_import:
-        yield Fact(FactKind.CODE, name, 0, what, {**detail, "reaches": " ".join(reach.at_import), "when": "import"})
-    else:
-        yield Fact(FactKind.CODE, name, 0, what, {**detail, "reaches": " ".join(reach.in_calls), "when": "call"})
+    yield Fact(FactKind.CODE, name, 0, "Python source", reach.detail("never" if _ASIDE.search(name) else "use"))
 
 
 def _encoding_of(declared: str) -> str:
