@@ -56,6 +56,7 @@ MODELS: dict[str, Callable[[], object]] = {
     "extra trees": lambda: ExtraTreesClassifier(5),
     "gradient boosting": lambda: GradientBoostingClassifier(n_estimators=2),
     "histogram boosting": lambda: HistGradientBoostingClassifier(max_iter=2),
+    "histogram boosting with categories": lambda: HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]),
     "boosting": lambda: AdaBoostClassifier(n_estimators=2),
     "isolation forest": lambda: IsolationForest(n_estimators=3),
     "tree": DecisionTreeClassifier,
