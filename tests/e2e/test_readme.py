@@ -280,7 +280,8 @@ def help_of(file: str, names: list[str], options: list[str], line: str) -> None:
 
 
 COMMANDS = {
-    "access", "audit", "call", "convert", "demo", "doctor", "init", "models", "push", "rules", "scan", "status", "up",
+    "access", "audit", "call", "convert", "demo", "doctor", "init", "login", "logout", "models", "push", "rules", "scan",
+    "status", "up", "whoami",
 }  # fmt: skip
 ANYWHERE = {"--home", "--as", "--credentials", "--format", "--passphrase-file", "--code", "--help"}
 _HELPS: dict[tuple[str, ...], str] = {}

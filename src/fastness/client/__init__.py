@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastness.client.calls import SecondFactor
     from fastness.client.control import ControlClient
     from fastness.client.inference import Client, InferResult
+    from fastness.client.oauth import TokenCalls, Tokens, Waiting
     from fastness.client.signing import RequestSigner, SignedTransport
     from fastness.client.transport import Body, ClientCertificate, HttpTransport, Reply, Transport
 
@@ -26,7 +27,10 @@ __all__ = [
     "RequestSigner",
     "SecondFactor",
     "SignedTransport",
+    "TokenCalls",
+    "Tokens",
     "Transport",
+    "Waiting",
 ]
 
 _MODULES = {
@@ -40,7 +44,10 @@ _MODULES = {
     "RequestSigner": "signing",
     "SecondFactor": "calls",
     "SignedTransport": "signing",
+    "TokenCalls": "oauth",
+    "Tokens": "oauth",
     "Transport": "transport",
+    "Waiting": "oauth",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -63,9 +64,11 @@ class Calls:
         reason: why others are to approve what takes their word; empty where nobody is to be asked.
     """
 
-    def __init__(self, transport: Transport, key: str, second: SecondFactor | None, reason: str = "") -> None:
+    def __init__(
+        self, transport: Transport, key: str | Callable[[], str], second: SecondFactor | None, reason: str = ""
+    ) -> None:
         self._transport = transport
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._key = key
         self._second = second
         self._reason = reason
 
@@ -109,7 +112,8 @@ class Calls:
         return self._send(method, path, body, kind)
 
     def _send(self, method: str, path: str, body: Body | None, kind: str) -> Reply:
-        headers = dict(self._headers)
+        key = self._key if isinstance(self._key, str) else self._key()
+        headers = {"authorization": f"Bearer {key}"} if key else {}
         if self._second is not None and self._second.elevation:
             headers["fastness-elevation"] = self._second.elevation
         if body is not None:

@@ -267,7 +267,7 @@ class ControlClient:
 
     Args:
         transport: over which the house is reached.
-        key: the principal's API key; empty only for `access.enrol`.
+        key: the principal's API key or access token, or what gives one that is good now; empty only for `access.enrol`.
         second: answers where a second factor is asked for; without one such calls are refused.
         reason: why others are to approve what takes their word; without one they are not asked.
 
@@ -285,7 +285,11 @@ class ControlClient:
     """
 
     def __init__(
-        self, transport: Transport, key: str = "", second: SecondFactor | None = None, reason: str = ""
+        self,
+        transport: Transport,
+        key: str | Callable[[], str] = "",
+        second: SecondFactor | None = None,
+        reason: str = "",
     ) -> None:
         calls = Calls(transport, key, second, reason)
         self.login = LoginCalls(calls)

@@ -15,7 +15,7 @@ from fastness.wire import oauth
 CLI = "fastness-cli"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _FAILED = 400
-_WAITING = {"authorization_pending": 0.0, "slow_down": 5.0}
+_WAITING = {"authorization_pending": 0.0, "slow_down": 5.0, "temporarily_unavailable": 5.0}
 
 
 class ClientCalls:
@@ -35,6 +35,10 @@ class ClientCalls:
     def renew(self, client: str) -> oauth.ClientReply:
         """Another secret for a client."""
         return self._calls.call("POST", f"/clients/{quote(client, safe='')}/secret", oauth.ClientReply)
+
+    def put_keys(self, client: str, keys: oauth.ClientKeys) -> None:
+        """Other public keys for a client that proves itself by keys."""
+        self._calls.call("PUT", f"/clients/{quote(client, safe='')}/keys", None, keys)
 
     def disable(self, client: str) -> None:
         """End a client and all its tokens."""
@@ -57,6 +61,7 @@ class Waiting(msgspec.Struct, frozen=True):
     verification_uri: str
     expires_in: float
     interval: float = 5.0
+    verification_uri_complete: str = ""
 
 
 class Tokens(msgspec.Struct, frozen=True):

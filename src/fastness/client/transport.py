@@ -218,7 +218,10 @@ def _connection(
 
 
 def _context(ca: Path | None, certificate: ClientCertificate | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise Invalid("ca-unreadable", f"{ca} holds no certificates that can be read", "Name a PEM file.") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if certificate is None:
         return context

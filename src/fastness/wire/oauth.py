@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastness.wire.control import Message
 from fastness.wire.shapes import Name, described
@@ -10,6 +10,7 @@ from fastness.wire.shapes import Name, described
 GRANTS = ("authorization_code", "refresh_token", "client_credentials", "device_code", "token-exchange")
 GrantName = Annotated[str, described(enum=list(GRANTS))]
 ScopeText = Annotated[str, described(description="actions, and models as model:NAME, with one space between")]
+Jwk = dict[str, Any]
 
 
 class ClientRequest(Message, frozen=True):
@@ -20,6 +21,7 @@ class ClientRequest(Message, frozen=True):
         principal: the service or agent as whom it acts in its own name; empty where it only acts for people.
         confidential: it gets a secret.
         introspects: it may look at tokens that are not its own.
+        jwks: public keys as JWKs with `kid` and `alg`, by which it proves itself instead of by a secret.
     """
 
     name: Name
@@ -29,6 +31,7 @@ class ClientRequest(Message, frozen=True):
     principal: str = ""
     confidential: bool = False
     introspects: bool = False
+    jwks: tuple[Jwk, ...] = ()
 
 
 class ClientReply(Message, frozen=True):
@@ -38,8 +41,14 @@ class ClientReply(Message, frozen=True):
     secret: str
 
 
+class ClientKeys(Message, frozen=True):
+    """Public keys of a client, as JWKs with `kid` and `alg`, instead of those that it has."""
+
+    keys: tuple[Jwk, ...]
+
+
 class ClientView(Message, frozen=True):
-    """A client without its secret."""
+    """A client without its secret; `keys` names its public keys."""
 
     client: str
     name: str
@@ -50,6 +59,7 @@ class ClientView(Message, frozen=True):
     confidential: bool
     introspects: bool
     active: bool
+    keys: tuple[str, ...] = ()
 
 
 class DeviceCode(Message, frozen=True):

@@ -40,6 +40,9 @@ CLI = "fastness-cli"
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::\d{1,5})?(/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _PRINTABLE = re.compile(r"[!-~]{1,512}", re.ASCII)
 _NO_REDIRECT = ""
+_KEY_NAME = re.compile(r"[!-~]{1,64}", re.ASCII)
+_MEMBERS = frozenset({"kid", "alg", "kty", "crv", "x", "y", "n", "e"})
+_MOST_KEYS = 8
 
 
 class GrantType(StrEnum):
@@ -159,7 +162,7 @@ def create_client(tx: Transaction, oauth: OAuth, wanted: Wanted) -> NewClient:
         tx.scope.tenant,
         wanted.name,
         oauth.digest("client-secret", secret) if secret else None,
-        msgspec.json.encode([dict(jwk) for jwk in wanted.jwks]).decode() if wanted.jwks else "",
+        _stored(wanted.jwks),
         "\n".join(wanted.redirects),
         " ".join(sorted(wanted.grants)),
         parse_scope(wanted.scope).scope(),
@@ -185,6 +188,23 @@ def new_secret(tx: Transaction, oauth: OAuth, client_id: str) -> str:
         raise _unknown(client_id)
     tx.emit(tx.events.make(EventKind.CLIENT_CHANGED, f"client:{client_id}", reason="secret-renewed"))
     return secret
+
+
+def put_keys(tx: Transaction, client_id: str, jwks: tuple[Mapping[str, object], ...]) -> None:
+    """Give a client that proves itself by keys others; one that is left out counts no more, at once.
+
+    Raises:
+        Invalid: they are none that a client can have.
+        NotFound: no such client with keys in the tenant.
+    """
+    if tenant_of(tx, client_id) != tx.scope.tenant:
+        raise _unknown(client_id)
+    if not jwks:
+        raise Invalid("client-keys", "a client has at least one key", "Give a JWK set of public keys.")
+    if records.put_jwks(tx, client_id, _stored(jwks)) != 1:
+        raise _unknown(client_id)
+    details: dict[str, Detail] = {"keys": " ".join(str(jwk["kid"]) for jwk in jwks)}
+    tx.emit(tx.events.make(EventKind.CLIENT_CHANGED, f"client:{client_id}", reason="keys-changed", details=details))
 
 
 def disable_client(tx: Transaction, client_id: str) -> None:
@@ -298,12 +318,26 @@ def _client(row: ClientRow) -> Client:
     )
 
 
+def key_names(row: ClientRow) -> tuple[str, ...]:
+    """The names of a client's keys."""
+    return tuple(_client(row).keys)
+
+
+def _stored(jwks: tuple[Mapping[str, object], ...]) -> str:
+    """The keys as they are kept; empty for none. Raises Invalid where they are none that a client can have."""
+    if len(jwks) > _MOST_KEYS:
+        raise Invalid("client-keys", f"a client has at most {_MOST_KEYS} keys")
+    _keys([dict(jwk) for jwk in jwks])
+    kept = [{name: value for name, value in jwk.items() if name in _MEMBERS} for jwk in jwks]
+    return msgspec.json.encode(kept).decode() if kept else ""
+
+
 def _keys(jwks: list[dict[str, Any]]) -> dict[str, VerifyingKey]:
     found: dict[str, VerifyingKey] = {}
     for jwk in jwks:
         kid, alg = jwk.get("kid"), jwk.get("alg")
-        if not isinstance(kid, str) or not isinstance(alg, str) or not kid or kid in found:
-            raise Invalid("client-keys", "each key of a client has a kid of its own and an alg")
+        if not isinstance(kid, str) or not isinstance(alg, str) or not _KEY_NAME.fullmatch(kid) or kid in found:
+            raise Invalid("client-keys", "each key of a client has a kid of its own, of up to 64 letters, and an alg")
         found[kid] = import_public(jwk, alg, OURS)
     return found
 

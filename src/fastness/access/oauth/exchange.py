@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 from authlib.oauth2.rfc6749 import (
     AccessDeniedError,
     BaseGrant,
@@ -97,9 +98,9 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):
         rights = self._narrowed(subject, client)
         if len(subject.actors) >= MOST_ACTORS:
             raise InvalidGrantError("The chain of those who act one for another is too long.")
-        may = self.server.oauth.permits(
-            subject.principal, Action.TOKEN_DELEGATE, Resource("principal", actor.owner.principal)
-        )
+        # Who acts for whom is no matter of models; what is handed on stays confined to those of the subject's token.
+        person = msgspec.structs.replace(subject.principal, models=None)
+        may = self.server.oauth.permits(person, Action.TOKEN_DELEGATE, Resource("principal", actor.owner.principal))
         if Action.TOKEN_DELEGATE not in subject.rights.actions or not may:
             raise AccessDeniedError
         token = tokens.issue(

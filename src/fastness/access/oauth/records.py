@@ -123,6 +123,13 @@ def put_secret(tx: Transaction, client_id: str, secret_digest: bytes) -> int:
     return change(tx, OAUTH_CLIENT, here, {"secret_digest": secret_digest})
 
 
+def put_jwks(tx: Transaction, client_id: str, jwks: str) -> int:
+    """Give a client of the tenant that has keys others; the number of rows changed."""
+    c = OAUTH_CLIENT.c
+    here = (c.client_id == client_id, c.tenant == tx.scope.tenant, c.jwks != "")
+    return change(tx, OAUTH_CLIENT, here, {"jwks": jwks})
+
+
 def add_family(tx: Transaction, row: FamilyRow) -> None:
     """Write a new family."""
     values = _flat(row._asdict())

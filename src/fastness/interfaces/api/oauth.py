@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from litestar import Controller, Request, Response, Router, get, post
+from litestar import Controller, Request, Response, Router, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, RawBody
 
@@ -161,6 +161,7 @@ class ClientRoutes(Controller):
             frozenset(map(_grant, data.grants)),
             data.redirects,
             data.confidential,
+            data.jwks,
             principal=PrincipalId(data.principal) if data.principal else None,
             introspects=data.introspects,
         )
@@ -180,6 +181,20 @@ class ClientRoutes(Controller):
         doors.allow(caller, Action.CLIENT_CHANGE, Resource("client", client))
         with house.records.begin(caller.scope, house.clock.now()) as tx:
             return wire.ClientReply(client, clients.new_secret(tx, house.oauth, client))
+
+    @put("/{client:str}/keys", status_code=204, sync_to_thread=True, opt=guarded(Action.CLIENT_CHANGE, WRITE))
+    def put_keys(
+        self,
+        house: NamedDependency[House],
+        doors: NamedDependency[Doors],
+        caller: NamedDependency[Caller],
+        client: FromPath[str],
+        data: JSONBody[wire.ClientKeys],
+    ) -> None:
+        """Other keys for a client; those that are left out count no more, at once."""
+        doors.allow(caller, Action.CLIENT_CHANGE, Resource("client", client))
+        with house.records.begin(caller.scope, house.clock.now()) as tx:
+            clients.put_keys(tx, client, data.keys)
 
     @post(
         "/{client:str}/deactivation", status_code=204, sync_to_thread=True, opt=guarded(Action.CLIENT_CHANGE, WRITE)
@@ -264,6 +279,7 @@ def _clients(reading: Reading) -> list[wire.ClientView]:
             row.secret_digest is not None or bool(row.jwks),
             row.introspects,
             not row.disabled,
+            clients.key_names(row),
         )
         for row in clients.find_clients(reading)
     ]

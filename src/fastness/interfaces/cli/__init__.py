@@ -9,7 +9,7 @@ import sys
 import typer
 
 from fastness.core.errors import FastnessError
-from fastness.interfaces.cli import access, audit, call, convert, house, models, scanning
+from fastness.interfaces.cli import access, audit, call, convert, house, logins, models, scanning
 from fastness.interfaces.cli.context import Format, Options, hoist
 from fastness.interfaces.cli.output import fail
 
@@ -57,6 +57,7 @@ def root(  # noqa: PLR0913 - one parameter an option that may stand anywhere
 
 
 house.add_to(app)
+logins.add_to(app)
 app.add_typer(scanning.app, name="scan")
 app.command("rules")(scanning.list_rules)
 convert.add_to(app)

@@ -186,7 +186,7 @@ def create_key(  # noqa: PLR0913 - one parameter an option
 
     options: Options = context.obj
     with options.control() as control:
-        owner = principal or options.identity().principal
+        owner = principal or control.login.me().principal
         request = KeyRequest(
             owner, name, per_s, burst, days, tuple(actions or ()), tuple(models or ()), tuple(networks or ())
         )  # fmt: skip

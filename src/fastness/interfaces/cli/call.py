@@ -62,7 +62,7 @@ def call(  # noqa: PLR0913 - one parameter an option
     elif sign is not None:
         proof = RequestSigner.from_file(sign, tenant)
     else:
-        proof = key or options.identity().api_key
+        proof = key or options.credential()()
     with Client(target, proof, home.ca) as client:
         declared = {str(i["name"]): str(i["datatype"]) for i in _inputs(client.metadata(model, number))}
         arrays = dict(_array(text, declared) for text in inputs)

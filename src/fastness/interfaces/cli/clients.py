@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fastness.core.errors import Invalid
 from fastness.interfaces.cli.context import Format, Options
 from fastness.interfaces.cli.output import console, say, show
+
+if TYPE_CHECKING:
+    from fastness.wire.oauth import ClientView, Jwk
 
 client = typer.Typer(help="OAuth 2 clients: programs that ask for tokens.", no_args_is_help=True)
 device = typer.Typer(help="Devices that ask to be let in.", no_args_is_help=True)
@@ -37,6 +42,9 @@ def create(  # noqa: PLR0913 - one parameter an option
     *,
     secret: Annotated[bool, typer.Option("--secret", help="Give it a secret, shown this once.")] = False,
     introspects: Annotated[bool, typer.Option("--introspects", help="Let it look at the tokens of others.")] = False,
+    jwks: Annotated[
+        Path | None, typer.Option("--jwks", help="JWK set of its public keys, by which it proves itself.")
+    ] = None,
 ) -> None:
     """Make a client.
 
@@ -46,8 +54,15 @@ def create(  # noqa: PLR0913 - one parameter an option
 
     options: Options = context.obj
     request = ClientRequest(
-        name, " ".join(scopes), tuple(grants), tuple(redirects or ()), principal, secret, introspects
-    )  # fmt: skip
+        name,
+        " ".join(scopes),
+        tuple(grants),
+        tuple(redirects or ()),
+        principal,
+        secret,
+        introspects,
+        _public_keys(jwks) if jwks else (),
+    )
     with options.control() as control:
         reply = control.clients.create(request)
     told = f"\n  {reply.secret}\n  [dim]it is not shown again[/dim]" if reply.secret else ""
@@ -60,8 +75,10 @@ def list_clients(context: typer.Context) -> None:
     options: Options = context.obj
     with options.control() as control:
         found = control.clients.list()
-    rows = [(c.client, c.scope, ", ".join(c.grants), c.principal, "yes" if c.active else "ended") for c in found]
-    show(options, found, ("client", "scope", "grants", "acts as", "active"), rows)
+    rows = [
+        (c.client, c.scope, ", ".join(c.grants), c.principal, _proof(c), "yes" if c.active else "ended") for c in found
+    ]
+    show(options, found, ("client", "scope", "grants", "acts as", "proves itself by", "active"), rows)
 
 
 @client.command("renew")
@@ -71,6 +88,26 @@ def renew(context: typer.Context, name: _Client) -> None:
     with options.control() as control:
         reply = control.clients.renew(name)
     say(options, reply, f"[bold green]renewed[/bold green] {name}\n  {reply.secret}")
+
+
+@client.command("keys")
+def put_keys(
+    context: typer.Context,
+    name: _Client,
+    jwks: Annotated[Path, typer.Option("--jwks", help="JWK set of all its public keys from now on.")],
+) -> None:
+    """Other keys for a client that proves itself by keys; to change them over, first give both, then the new ones alone.
+
+    Example: fastness access client keys CLIENT --jwks keys.json
+    """
+    from fastness.wire.oauth import ClientKeys
+
+    options: Options = context.obj
+    keys = _public_keys(jwks)
+    with options.control() as control:
+        control.clients.put_keys(name, ClientKeys(keys))
+    names = [str(key.get("kid", "")) for key in keys]
+    say(options, {"client": name, "keys": names}, f"[bold green]changed[/bold green] the keys of {name}")
 
 
 @client.command("disable")
@@ -98,9 +135,10 @@ def approve(
         asked = control.clients.ask_device(code)
         if options.form is Format.TABLE:
             models = ", ".join(asked.models) or "all models"
-            console().print(
-                f"{asked.name} asks for: {', '.join(asked.actions)} ({models})", soft_wrap=True, markup=False
+            text = (
+                f"{asked.name} asks for: {', '.join(asked.actions)} ({models})\nfrom {asked.network}, {asked.asked_at}"
             )
+            console().print(text, soft_wrap=True, markup=False)
             granted = yes or typer.confirm("Let it in?")
         else:
             granted = True
@@ -116,3 +154,28 @@ def refuse(context: typer.Context, code: _Code) -> None:
     with options.control() as control:
         control.clients.answer_device(code, granted=False)
     say(options, {"granted": False}, "[bold yellow]sent away[/bold yellow]")
+
+
+def _proof(view: ClientView) -> str:
+    return f"keys {', '.join(view.keys)}" if view.keys else "secret" if view.confidential else "nothing (public)"
+
+
+def _public_keys(file: Path) -> tuple[Jwk, ...]:
+    """The keys of a JWK set (RFC 7517, section 5).
+
+    Raises:
+        Invalid: it is none, or holds a key that is not public: that would leave this machine.
+    """
+    import msgspec
+
+    from fastness.wire.oauth import Jwk
+
+    try:
+        whole = msgspec.json.decode(file.read_bytes(), type=Jwk)
+        found = msgspec.convert(whole.get("keys"), list[Jwk])
+    except (OSError, msgspec.MsgspecError) as error:
+        hint = 'Name a JSON file {"keys": [...]}, each key with kid and alg.'
+        raise Invalid("client-keys", f"{file} holds no JWK set that can be read", hint) from error
+    if any({"d", "p", "q", "k"} & key.keys() for key in found):
+        raise Invalid("client-keys-private", f"{file} holds private keys", "Give the public halves alone.")
+    return tuple(found)

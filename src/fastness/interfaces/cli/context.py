@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fastness.core.clock import SystemClock
 from fastness.core.digests import parse_name
-from fastness.core.errors import Invalid, NotFound
+from fastness.core.errors import Conflict, Invalid, NotFound
+from fastness.interfaces.cli.tokens import KeptLogin, read_private
 
 if TYPE_CHECKING:
     from fastness.app import Home, House
-    from fastness.client import ControlClient
+    from fastness.client import ControlClient, Transport
 
 _GLOBAL = ("--home", "--as", "--credentials", "--format", "--passphrase-file", "--code", "--ask")
 
@@ -95,21 +96,61 @@ class Options:
             Invalid: the file is not readable as such, or readable by others.
         """
         path = self.credentials / f"{parse_name(self.who)}.json"
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
+        data = read_private(path)
+        if data is None:
             raise NotFound(
                 "credentials-missing",
                 f"no credentials for {self.who} in {self.credentials}",
-                f"Redeem a one-time code: fastness access enroll CODE --as {self.who}",
-            ) from error
-        with os.fdopen(descriptor, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise Invalid("credentials-exposed", f"{path} can be read by others", f"chmod 600 {path}")
-            try:
-                return msgspec.json.decode(file.read(), type=Identity)
-            except msgspec.MsgspecError as error:
-                raise Invalid("credentials-malformed", f"{path} is not a credentials file") from error
+                f"Redeem a one-time code: fastness access enroll CODE --as {self.who}, or log in: fastness login.",
+            )
+        try:
+            return msgspec.json.decode(data, type=Identity)
+        except msgspec.MsgspecError as error:
+            raise Invalid("credentials-malformed", f"{path} is not a credentials file") from error
+
+    @property
+    def kept_login(self) -> KeptLogin:
+        """The login of that name, if there is one."""
+        return KeptLogin(self.credentials / f"{parse_name(self.who)}.login")
+
+    @property
+    def elevation(self) -> Path:
+        """Where the last second factor is kept."""
+        return self.credentials / f"{parse_name(self.who)}.elevation"
+
+    def require_no_identity(self) -> None:
+        """Return if the name has no API key, which would go before a login.
+
+        Raises:
+            Conflict: it has.
+        """
+        if (self.credentials / f"{parse_name(self.who)}.json").exists():
+            raise Conflict(
+                "credentials-exist",
+                f"{self.who} has an API key in {self.credentials}",
+                "Choose another name with --as.",
+            )
+
+    def credential(self, transport: Transport | None = None) -> Callable[[], str]:
+        """What commands show: the API key of that name, else the token of its login.
+
+        Args:
+            transport: to the house, by which a token is renewed; None takes another one for it.
+
+        Raises:
+            NotFound: there is neither.
+        """
+        kept = self.kept_login
+        login = None if (self.credentials / f"{parse_name(self.who)}.json").exists() else kept.read()
+        if login is None:
+            key = self.identity().api_key
+            return lambda: key
+        clock = SystemClock()
+        if transport is not None:
+            return lambda: kept.token(transport, clock)
+        with self.carried(login.server, login.ca) as carrier:
+            token = kept.token(carrier, clock)
+        return lambda: token
 
     def keep(self, identity: Identity) -> Path:
         """Store credentials; never over others.
@@ -120,7 +161,7 @@ class Options:
         from fastness.app import write_private
 
         path = self.credentials / f"{parse_name(self.who)}.json"
-        if path.exists():
+        if path.exists() or self.kept_login.path.exists():
             raise Invalid("credentials-exist", f"{path} exists already", "Choose another name with --as.")
         self.credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, msgspec.json.format(msgspec.json.encode(identity), indent=1))
@@ -128,22 +169,43 @@ class Options:
 
     @contextlib.contextmanager
     def control(self, *, anonymous: bool = False) -> Iterator[ControlClient]:
-        """The control plane: over the socket of a running house, else in this process under the home's lock."""
-        from fastness.client import ControlClient, HttpTransport
+        """The control plane: where the login of that name is, else over the socket of a running house, else in this
+        process under the home's lock.
+        """
+        from fastness.client import ControlClient
         from fastness.interfaces.cli.second import AtTerminal
 
+        if anonymous:
+            with self.carried() as transport:
+                yield ControlClient(transport)
+            return
+        own = (self.credentials / f"{parse_name(self.who)}.json").exists()
+        login = None if own else self.kept_login.read()
+        if login is None and not own:
+            _ = self.house, self.identity()  # which say what is missing
+        with self.carried(login.server, login.ca) if login else self.carried() as transport:
+            second = AtTerminal(self.elevation, self.code)
+            yield ControlClient(transport, self.credential(transport), second, self.reason)
+
+    @contextlib.contextmanager
+    def carried(self, server: str = "", ca: str = "", timeout_s: float = 600) -> Iterator[Transport]:
+        """The way to a house: to the one at `server`, else to that of the home as `control` says."""
+        from fastness.client import HttpTransport
+
+        if server:
+            with HttpTransport(server, Path(ca) if ca else None, timeout_s) as transport:
+                yield transport
+            return
         home = self.house
-        key = "" if anonymous else self.identity().api_key
-        second = None if anonymous else AtTerminal(self.credentials / f"{self.who}.elevation", self.code)
         if running(home.control_socket):
-            with HttpTransport(home.control_socket, timeout_s=600) as transport:
-                yield ControlClient(transport, key, second, self.reason)
+            with HttpTransport(home.control_socket, timeout_s=timeout_s) as transport:
+                yield transport
             return
         from fastness.interfaces.api import create_api
         from fastness.interfaces.cli.inprocess import InProcessTransport
 
         with self.opened(home) as house, InProcessTransport(create_api(house)) as carrier:
-            yield ControlClient(carrier, key, second, self.reason)
+            yield carrier
 
     @contextlib.contextmanager
     def opened(self, home: Home) -> Iterator[House]:

@@ -27,6 +27,7 @@ from fastness.interfaces.api.routes import WRITE, in_form, own
 from fastness.interfaces.console.pages import HOME, render
 from fastness.interfaces.console.words import WORDS
 
+_Request = Request[Any, Any, Any]
 AUTHORIZE: Final = "/oauth/authorize"
 DEVICE: Final = "/oauth/device"
 _GRANTED: Final = "Let in. You can go back to where the code was shown."
@@ -38,7 +39,7 @@ class ConsentPages(Controller):
 
     @get("/authorize", sync_to_thread=True, opt=own())
     def authorize(
-        self, request: Request[Any, Any, Any], house: NamedDependency[House], caller: NamedDependency[Caller]
+        self, request: _Request, house: NamedDependency[House], caller: NamedDependency[Caller]
     ) -> Response[str]:
         """What a program asks for that sent the browser here."""
         asked = read_request("GET", request.scope["query_string"])
@@ -61,7 +62,7 @@ class ConsentPages(Controller):
 
     @get("/device", sync_to_thread=True, opt=own())
     def device(
-        self, request: Request[Any, Any, Any], house: NamedDependency[House], caller: NamedDependency[Caller]
+        self, request: _Request, house: NamedDependency[House], caller: NamedDependency[Caller]
     ) -> Response[str]:
         """Where the code is typed that a device shows. One in the address is filled in, and not looked up yet."""
         present(house, caller)
@@ -108,15 +109,10 @@ def onward(to: str, caller: Caller | None = None) -> Response[str]:
 
 def _question(found: Asked, caller: Caller, page: str, *, request: str = "", code: str = "") -> Response[str]:
     """The page that asks."""
-    shown: dict[str, Any] = {
-        "asked": found,
-        "host": _host(found.redirect),
-        "words": [] if len(found.actions) == len(Action) else [WORDS[action] for action in found.actions],
-        "asked_at": rfc3339(found.asked_at) if found.asked_at is not None else "",
-        "request": request,
-        "code": code,
-    }
-    return render(page, caller, **shown)
+    words = [] if len(found.actions) == len(Action) else [WORDS[action] for action in found.actions]
+    asked_at = rfc3339(found.asked_at) if found.asked_at is not None else ""
+    host = _host(found.redirect)
+    return render(page, caller, asked=found, host=host, words=words, asked_at=asked_at, request=request, code=code)
 
 
 def _device(caller: Caller, code: str, error: FastnessError | None = None, done: str = "") -> Response[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fastness.access.tokens.jose import make_key, public_jwk
 from fastness.wire import oauth
 from tests.unit.interfaces.api.rows import Route, encoded
 from tests.unit.interfaces.api.town import Town, refused
 
+KEY = {**public_jwk(make_key("ES256").key), "kid": "k", "alg": "ES256"}
 REQUEST = oauth.ClientRequest("web", "model.read", ("authorization_code",), ("https://app.example/cb",))
 
 
@@ -40,6 +42,22 @@ def _renewed(town: Town) -> None:
     assert refused(lambda: admin.renew("nobody")).code == "client-unknown"
 
 
+def _keyed(town: Town) -> None:
+    admin = town.client("admin").clients
+    old, new = ({**public_jwk(make_key("ES256").key), "kid": name, "alg": "ES256"} for name in ("old", "new"))
+    wanted = oauth.ClientRequest(
+        "keyed", "model.read", ("client_credentials",), principal="service:robot", jwks=(old,)
+    )  # fmt: skip
+    made = admin.create(wanted)
+    assert made.secret == ""
+    admin.put_keys(made.client, oauth.ClientKeys((new,)))
+    (view,) = [one for one in admin.list() if one.client == made.client]
+    assert (view.confidential, view.keys) == (True, ("new",))
+    for wrong in ((), ({**new, "d": "AA"},), (new, new), ({"kid": "x"},), ({**new, "alg": "HS256"},), (new,) * 9):
+        assert refused(lambda keys=wrong: admin.put_keys(made.client, oauth.ClientKeys(keys))).exit == 2  # type: ignore[misc]
+    assert refused(lambda: admin.put_keys("nobody", oauth.ClientKeys((new,)))).code == "client-unknown"
+
+
 def _disabled(town: Town) -> None:
     admin = town.client("admin").clients
     made = admin.create(REQUEST)
@@ -54,6 +72,9 @@ CLIENT_ROUTES = {
     "POST /clients": Route("/clients", encoded(REQUEST), "operator", "client.change", "access:clients", _created),
     "POST /clients/{client}/secret": Route(
         "/clients/x/secret", None, "operator", "client.change", "client:x", _renewed
+    ),
+    "PUT /clients/{client}/keys": Route(
+        "/clients/x/keys", encoded(oauth.ClientKeys((KEY,))), "operator", "client.change", "client:x", _keyed
     ),
     "POST /clients/{client}/deactivation": Route(
         "/clients/x/deactivation", None, "operator", "client.change", "client:x", _disabled

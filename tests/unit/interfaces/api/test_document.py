@@ -38,6 +38,7 @@ MEANING = {
     "POST /clients",
     "POST /providers",
     "PUT /providers/{provider}",
+    "PUT /clients/{client}/keys",
     "POST /policies",
     "POST /policies/tests",
     "GET /access/explanations",

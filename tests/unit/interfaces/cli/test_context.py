@@ -62,8 +62,9 @@ def test_credentials_behind_a_link_are_not_used(options: Options, tmp_path: Path
     path = options.keep(IDENTITY)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(NotFound):
+    with pytest.raises(Invalid) as caught:
         options.identity()
+    assert caught.value.code == "credentials-exposed"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"principal": 1}'])
