@@ -19,6 +19,7 @@ certificate = typer.Typer(help="Client certificates, for mutual TLS.", no_args_i
 signing_key = typer.Typer(help="Public keys by which requests are signed.", no_args_is_help=True)
 
 _LARGEST = 1 << 20
+_DASHED = {"ignore_unknown_options": True}  # an id may begin with a hyphen
 _For = Annotated[str, typer.Option("--for", help="Whose it is, such as service:web [yourself].")]
 _Name = Annotated[str, typer.Option("--name", help="What it is for.")]
 _Days = Annotated[float, typer.Option(help="Days until it ends.", min=0.001, max=730)]
@@ -135,7 +136,7 @@ def list_certificates(context: typer.Context) -> None:
     show(options, found, ("certificate", *_COLUMNS), _rows(found))
 
 
-@certificate.command("revoke")
+@certificate.command("revoke", context_settings=_DASHED)
 def revoke_certificate(
     context: typer.Context, certificate_id: Annotated[str, typer.Argument(help="Id of the certificate.")]
 ) -> None:
@@ -187,7 +188,7 @@ def list_signing_keys(context: typer.Context) -> None:
     show(options, found, ("key", *_COLUMNS), _rows(found))
 
 
-@signing_key.command("revoke")
+@signing_key.command("revoke", context_settings=_DASHED)
 def revoke_signing_key(
     context: typer.Context, signing_key_id: Annotated[str, typer.Argument(help="Id of the key, without its tenant.")]
 ) -> None:

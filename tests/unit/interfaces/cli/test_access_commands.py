@@ -107,3 +107,31 @@ def test_a_review_is_started_decided_and_reported(run: Run) -> None:
     assert len(sheet) == len(items) + 1
     assert sheet[0].startswith("number,kind,principal")
     assert "quarter" in run("access review list", "auditor", "table")[1]
+
+
+@pytest.mark.parametrize("kind", ["certificate", "signing-key"])
+@pytest.mark.parametrize(
+    "identifier", ["-IareFKrnpxcfyyxHZ4YnO2NVRfh7rT7o-UZgEdd6wY", "--areFKrnpxcfyyxHZ4YnO2NVRfh7rT7o-UZgEdd6wY"]
+)
+def test_an_id_may_begin_with_a_hyphen(run: Run, kind: str, identifier: str) -> None:
+    status, out = run(f"access {kind} revoke {identifier}")
+    assert (status, msgspec.json.decode(out)["code"]) == (66, f"{kind}-unknown")
+
+
+def test_certificates_and_signing_keys(run: Run, tmp_path: Path) -> None:
+    out, key = tmp_path / "web.pem", tmp_path / "web.key"
+    status, said = run(f"access certificate issue {out} --for service:robot --days 2 --model digits --name web")
+    assert status == 0, said
+    made = msgspec.json.decode(said)
+    assert key.stat().st_mode & 0o077 == 0
+    assert msgspec.json.decode(run(f"access certificate issue {out} --for service:robot")[1])["code"] == "file-exists"
+    (found,) = msgspec.json.decode(run("access certificate list", "auditor")[1])
+    assert (found["id"], found["models"], found["name"]) == (made["certificate_id"], ["digits"], "web")
+    assert "digits" in run("access certificate list", form="table")[1]
+    status, said = run(f"access certificate add {out} --key {key} --for service:robot")
+    assert (status, msgspec.json.decode(said)["code"]) == (75, "certificate-taken")
+    assert msgspec.json.decode(run(f"access certificate add {out}")[1])["code"] == "certificate-unproven"
+    assert msgspec.json.decode(run(f"access signing-key add {out}")[1])["code"] == "key-malformed"
+    assert msgspec.json.decode(run(f"access signing-key add {tmp_path}/none")[1])["code"] == "file-unreadable"
+    assert run(f"access certificate revoke {made['certificate_id']}")[0] == 0
+    assert "revoked" in run("access certificate list", form="table")[1]
