@@ -38,7 +38,7 @@ OTHER_STATUS = {
     "fastness scan": {0, 1, 3},
     "fastness models rollback": {75},  # there is nothing before the first revision
 }
-ENDLESS = re.compile(r"--follow|fastness up|fastness demo|fastness login")  # the last waits for a person: see `test_consent`
+ENDLESS = re.compile(r"--follow|fastness up|fastness demo|fastness login")  # a login waits for a person
 
 
 @dataclass(frozen=True)
