@@ -1,22 +1,25 @@
-"""Attacks on the control plane by who has no key yet: headers without an end, and requests that name two hosts.
+"""Attacks on the control plane by who has no key yet: headers without an end, bodies that drip, requests that name two hosts.
 
-Success rate: 0. Known limit: a body may come slowly; its size is bounded.
+Success rate: 0. What is said of bodies does not depend on how fast the machine is: the loop goes by a clock of the test's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
-from fastness.interfaces.api.connections import MOST_HEADER_BYTES, MOST_HEADERS, BoundedProtocol
+from fastness.interfaces.api.connections import BODY_STEP, MOST_HEADER_BYTES, MOST_HEADERS, BoundedProtocol
 
 
 class Hasty(BoundedProtocol):
@@ -109,3 +112,127 @@ def test_who_sends_a_header_now_and_then_is_cut_off(door: Path) -> None:
 
 def test_who_says_nothing_is_cut_off(door: Path) -> None:
     assert said(door) == b""
+
+
+# --- bodies ------------------------------------------------------------------------------------------------------------
+
+
+class Turned(asyncio.SelectorEventLoop):
+    """A loop whose clock the test turns."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@dataclass
+class Line:
+    """One connection to a protocol of the control plane, and whether its application reads."""
+
+    loop: Turned
+    ours: socket.socket
+    reads: asyncio.Event
+    early: bool = False
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self.early:
+            await self.reads.wait()
+        await app(scope, _nothing if self.early else receive, send)
+
+    def send(self, data: bytes, then_s: float = 0.0) -> None:
+        self.ours.sendall(data)
+        self.turn(0)
+        self.turn(then_s)
+
+    def turn(self, seconds: float) -> None:
+        self.loop.now += seconds
+        for _ in range(20):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    def got(self) -> bytes | None:
+        """What came back; None while there is nothing, b"" once the connection is closed."""
+        try:
+            return self.ours.recv(65_536)
+        except BlockingIOError:
+            return None
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    loop = Turned()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    made = Line(loop, ours, asyncio.Event())
+    made.reads.set()
+    config = uvicorn.Config(
+        made.app, lifespan="off", access_log=False, log_level="critical", ws="none", interface="asgi3"
+    )
+    config.load()
+    protocol = BoundedProtocol(config, ServerState(), {}, loop)
+    loop.run_until_complete(loop.connect_accepted_socket(lambda: protocol, theirs))
+    yield made
+    ours.close()
+    made.turn(0)
+    loop.close()
+
+
+LONG = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(("head", "piece"), [(LONG, b"a"), (CHUNKED, b"1\r\na\r\n"), (LONG, b"")])
+def test_who_sends_a_body_now_and_then_is_cut_off(line: Line, head: bytes, piece: bytes) -> None:
+    line.send(head)
+    for _ in range(5):
+        line.send(piece, 5.9)
+        assert line.got() is None
+    line.send(piece, 0.6)
+    assert line.got() == b""
+
+
+def test_a_body_that_is_large_may_take_its_time(line: Line) -> None:
+    line.send(CHUNKED)
+    for _ in range(50):
+        line.send(b"%x\r\n%s\r\n" % (BODY_STEP, b"a" * BODY_STEP), 29.0)
+        assert line.got() is None
+    line.send(b"0\r\n\r\n")
+    assert (line.got() or b"").endswith(b"asked")
+
+
+def test_nobody_is_late_while_the_house_does_not_read(line: Line) -> None:
+    line.reads.clear()
+    line.send(LONG + b"a" * 100_000)
+    line.turn(31)
+    line.turn(31)
+    assert line.got() is None
+    line.reads.set()
+    line.send(b"a" * 100_000, 29)
+    assert line.got() is None
+    line.turn(31)
+    line.turn(31)
+    assert line.got() == b""
+
+
+def test_an_answer_does_not_make_the_rest_of_a_body_welcome(line: Line) -> None:
+    line.early = True
+    line.send(LONG + b"a")
+    assert (line.got() or b"").endswith(b"asked")
+    for _ in range(6):
+        line.send(b"a", 4.9)
+    line.turn(2)
+    assert line.got() == b""
+
+
+def test_a_body_that_has_ended_is_not_waited_for(line: Line) -> None:
+    line.reads.clear()
+    line.send(CHUNKED + b"1\r\na\r\n0\r\n\r\n")
+    line.turn(1000)
+    assert line.got() is None
+    line.reads.set()
+    line.turn(0)
+    assert (line.got() or b"").endswith(b"asked")
