@@ -30,7 +30,7 @@ class ScanSettings:
     opcodes: int = 20_000_000
     stack: int = 2_000_000
     depth: int = 8
-    members: int = 10_000
+    members: int = 32_000
     inflated_bytes: int = 4 << 30
     header_bytes: int = 16 << 20
     fields: int = 20_000_000

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import ClassVar
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar, TypeGuard
 
 from fastness.core.findings import Rule, Severity
 from fastness.core.sources import RandomAccess
@@ -50,6 +51,7 @@ BITS = {
     "U64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 _METADATA = "__metadata__"
+_FIELDS = {"dtype", "shape", "data_offsets"}
 
 
 class _Wrong(Exception):
@@ -80,10 +82,9 @@ class SafetensorsReader:
         try:
             start, header = _header(source, budget)
             metadata = _metadata(header)
-            tensors = sorted(
-                (_tensor(name, value) for name, value in header.items()), key=lambda one: (one.start, one.size)
-            )
-            _cover([(one.start, one.start + one.size) for one in tensors], source.size - start)
+            tensors = [_tensor(name, header.pop(name), start) for name in list(header)]
+            tensors.sort(key=lambda one: (one.start, one.size))
+            _cover(tensors, start, source.size)
         except _Wrong as wrong:
             yield found(wrong.rule, source.name, 8, str(wrong))
             return
@@ -95,7 +96,7 @@ class SafetensorsReader:
                 yield item
         yield span(source.name, 0, source.size)
         yield from search_payloads(source, start, source.size, budget)
-        yield from odd_weights(source, [replace(one, start=start + one.start) for one in tensors])
+        yield from odd_weights(source, tensors)
 
 
 def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object]]:
@@ -114,11 +115,20 @@ def _header(source: RandomAccess, budget: Budget) -> tuple[int, dict[str, object
     return 8 + length, header
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique(pairs: list[tuple[str, object]]) -> object:
+    """An object of the header. What describes a tensor is made small at once: a header may name a hundred thousand."""
     made = dict(pairs)
     if len(made) != len(pairs):
         raise _Wrong(DUPLICATE, "a name stands twice")
-    return made
+    return _described(made) if made.keys() == _FIELDS else made
+
+
+def _described(made: dict[str, object]) -> object:
+    """Type, elements, first byte and end; the object as it is where it is wrong, which is told when its name is known."""
+    kind, shape, offsets = made["dtype"], made["shape"], made["data_offsets"]
+    if not isinstance(kind, str) or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        return made
+    return sys.intern(kind), math.prod(shape), *offsets
 
 
 def _metadata(header: dict[str, object]) -> dict[str, str]:
@@ -129,33 +139,32 @@ def _metadata(header: dict[str, object]) -> dict[str, str]:
     return value
 
 
-def _tensor(name: str, value: object) -> Tensor:
-    """Where a tensor's bytes stand within the data; they must fit its shape."""
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+def _tensor(name: str, value: object, data: int) -> Tensor:
+    """Where a tensor's bytes stand in the file, whose data begin at byte `data`; they must fit its shape."""
+    if isinstance(value, dict) and value.keys() == _FIELDS:
+        raise _Wrong(MALFORMED, f"tensor {name[:80]!a} has a type, shape or offsets that are none")
+    if not isinstance(value, tuple):
         raise _Wrong(MALFORMED, f"tensor {name[:80]!a} is not dtype, shape and data_offsets")
-    shape, offsets = value["shape"], value["data_offsets"]
-    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
-        raise _Wrong(MALFORMED, f"tensor {name[:80]!a} has a shape or offsets that are not whole numbers")
-    bits = BITS.get(value["dtype"]) if isinstance(value["dtype"], str) else None
-    if bits is None:
+    kind, elements, start, end = value
+    if kind not in BITS:
         raise _Wrong(DTYPE, f"tensor {name[:80]!a} is of an unknown type")
-    start, end = offsets
-    if (end - start) * 8 != math.prod(shape) * bits:
+    if (end - start) * 8 != elements * BITS[kind]:
         raise _Wrong(OFFSETS, f"tensor {name[:80]!a} has {end - start} bytes, and its shape asks for others")
-    return Tensor(name, str(value["dtype"]), start, end - start)
+    return Tensor(name, kind, data + start, end - start)
 
 
-def _whole(value: object) -> bool:
+def _whole(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and len(value) <= 64 and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
-def _cover(tensors: list[tuple[int, int]], size: int) -> None:
+def _cover(tensors: list[Tensor], data: int, size: int) -> None:
     """Check that the tensors stand side by side from the first data byte to the last."""
-    edges = [(0, 0), *tensors, (size, size)]
-    for (_, end), (start, _) in pairwise(edges):
-        if start != end:
-            what = "overlap" if start < end else "leave a hole or bytes behind them"
-            raise _Wrong(OFFSETS, f"the tensors {what} at data byte {min(start, end)}")
+    at = data
+    for start, end in chain(((one.start, one.start + one.size) for one in tensors), ((size, size),)):
+        if start != at:
+            what = "overlap" if start < at else "leave a hole or bytes behind them"
+            raise _Wrong(OFFSETS, f"the tensors {what} at data byte {min(start, at) - data}")
+        at = end
 
 
 READER = SafetensorsReader
