@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Float, Row, Select, Table, delete, insert, select, update
 
 from fastness.access.sealing.seals import forged, holds, seal
 from fastness.access.sealing.tables import SEAL_SUM, covered, sealed_tables, sealing_of
@@ -75,7 +75,7 @@ def put(tx: Transaction, table: Table, *rows: Values, recorded: bool = True) -> 
     columns, run = covered(table), tx.execute if recorded else tx.execute_unrecorded
     added: list[tuple[str, bytes | None, bytes | None]] = []
     for row in rows:
-        whole = dict.fromkeys(columns) | {"tenant": tx.scope.tenant} | dict(row)
+        whole = _as_read(table, dict.fromkeys(columns) | {"tenant": tx.scope.tenant} | dict(row))
         fresh = seal(tx, table.name, columns, whole)
         run(insert(table).values(**whole, seal=fresh))
         added.append((str(whole["tenant"]), None, fresh))
@@ -92,13 +92,19 @@ def change(tx: Transaction, table: Table, where: Where, values: Values, *, recor
     run = tx.execute if recorded else tx.execute_unrecorded
     moved: list[tuple[str, bytes | None, bytes | None]] = []
     for row in genuine(tx, table, select(table).where(*where)):
-        whole = row._asdict() | dict(values)
+        whole = _as_read(table, row._asdict() | dict(values))
         here = [column == getattr(row, column.name) for column in table.primary_key.columns]
         fresh = seal(tx, table.name, columns, whole)
         if run(update(table).where(*here, *where).values(**values, seal=fresh)).count:
             moved.append((row.tenant, row.seal, fresh))
     _move(tx, table, moved)
     return len(moved)
+
+
+def _as_read(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """The row as the database gives it back, which is what a seal is held against: a whole number of a float column is 1.0."""
+    floats = (column.name for column in table.columns if isinstance(column.type, Float))
+    return row | {name: float(row[name]) for name in floats if row[name] is not None}
 
 
 def remove(tx: Transaction, table: Table, where: Where, *, recorded: bool = True) -> int:
