@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fastness.core.errors import FastnessError
 from fastness.core.events import EventKind
 from fastness.foundation.crypto import sign_statement
 from fastness.wire import control, directory
@@ -97,6 +98,17 @@ def test_one_session_does_not_do_both_halves(town: Town) -> None:
     other = client.access.create_key(control.KeyRequest("user:everything", "another"))
     town.keys["everything"], town.seconds["everything"].elevation = other.api_key, ""
     assert refused(lambda: town.client("everything").policies.propose("{}")).code == "policies-signature"
+
+
+def test_what_was_refused_was_not_done(town: Town) -> None:
+    """A proposal that nobody signed bars nobody from giving roles, and one made before it still does."""
+    town.enrol("clumsy", ("administrator", "security-officer"))
+    client = town.client("clumsy")
+    assert refused(lambda: client.policies.propose("{}")).code == "policies-signature"
+    client.directory.grant(directory.GrantRequest("user:viewer", "viewer", "digits"))
+    with pytest.raises(FastnessError, match="nobody"):
+        client.directory.grant(directory.GrantRequest("user:nobody", "viewer", "digits"))
+    assert refused(lambda: client.policies.propose("{}")).code == "duties-in-session"
 
 
 def test_who_approved_does_not_deploy_in_that_session(town: Town) -> None:

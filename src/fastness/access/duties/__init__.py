@@ -1,6 +1,6 @@
 """Separation of duties beyond single policies: toxic combinations of roles, and of acts in one session."""
 
-from fastness.access.duties.separation import CONFLICT, RULES, conflicts, note, require_separate
+from fastness.access.duties.separation import CONFLICT, RULES, conflicts, note, require_separate, unnote
 from fastness.access.duties.toxic import ACTS, ROLES
 
-__all__ = ["ACTS", "CONFLICT", "ROLES", "RULES", "conflicts", "note", "require_separate"]
+__all__ = ["ACTS", "CONFLICT", "ROLES", "RULES", "conflicts", "note", "require_separate", "unnote"]

@@ -28,6 +28,13 @@ def add_act(tx: Transaction, session: str, action: str, subject: str) -> None:
     put(tx, SESSION_ACT, key | {"principal": tx.scope.principal, "at": tx.now})
 
 
+def drop_act(tx: Transaction, session: str, action: str, subject: str, at: Instant) -> None:
+    """Forget what was written at an instant; that it did not come about is recorded by who refused it."""
+    c = SESSION_ACT.c
+    here = (c.tenant == tx.scope.tenant, c.session == session, c.action == action, c.subject == subject, c.at == at)
+    remove(tx, SESSION_ACT, here, recorded=False)
+
+
 def find_acts(reading: Reading, session: str, subject: str) -> list[ActRow]:
     """What was done to a subject in a session, oldest first."""
     c = SESSION_ACT.c

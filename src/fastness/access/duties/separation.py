@@ -66,15 +66,25 @@ def _found(principal: PrincipalId, roles: frozenset[Role], grants: list[Grant]) 
                 )
 
 
-def note(tx: Transaction, session: str, action: Action, subject: str) -> None:
+def note(tx: Transaction, session: str, action: Action, subject: str) -> bool:
     """Keep that `action` was done to `subject` in a session; call it in the transaction of the act, which has its event.
 
     Args:
         session: id of the session, elevation or credential.
         subject: such as `model:digits/3`; the same for both halves of a pair.
+
+    Returns:
+        Whether it was the first time.
     """
     records.drop_acts(tx, Instant(tx.now - _KEPT_NS))
+    first = all(row.action != action for row in records.find_acts(tx, session, subject))
     records.add_act(tx, session, action, subject)
+    return first
+
+
+def unnote(tx: Transaction, session: str, action: Action, subject: str, at: Instant) -> None:
+    """Forget what was noted at `at`, for the first time, and did not come about; noted again since, it stays."""
+    records.drop_act(tx, session, action, subject, at)
 
 
 def require_separate(reading: Reading, session: str, action: Action, subject: str) -> None:

@@ -35,7 +35,7 @@ from fastness.interfaces.api.cookies import DEVICE, FORGOTTEN, SESSION, read_coo
 from fastness.interfaces.api.headers import CHANGING, header_of, require_own_page
 from fastness.interfaces.api.peer import signed_head
 from fastness.interfaces.api.routes import Door, Pace
-from fastness.interfaces.api.separating import record_act, require_apart
+from fastness.interfaces.api.separating import Noted, Separation
 from fastness.wire.overview import Proof
 
 HERE: Final = "local"
@@ -64,6 +64,7 @@ class Caller:
         approvable: what is asked, where others can approve it.
         cookies: what its browser is to keep from now on, whatever the answer is.
         signed: the signature of the request; the gate holds the body against it.
+        noted: what its session is said to have done, for the first time, with this request.
     """
 
     principal: Principal
@@ -79,6 +80,7 @@ class Caller:
     masked: bool = False
     approvable: Approvable | None = field(default=None, repr=False)
     signed: SignedRequest | None = None
+    noted: list[Noted] = field(default_factory=list, repr=False)
 
 
 class Doors:
@@ -88,6 +90,7 @@ class Doors:
         self._house = house
         self._counters = MemoryCounters()
         self.approvals = Approvals(house)
+        self.separation = Separation(house)
 
     @property
     def clock(self) -> Clock:
@@ -182,7 +185,7 @@ class Doors:
                 decision.message,
             )
         with self.noting(caller):
-            require_apart(self._house, caller.scope, caller.credential, action, resource)
+            self.separation.require(caller.scope, caller.credential, action, resource)
         self._record(caller, EventKind.ACCESS_ALLOWED, str(resource), reason, action, resource)
         caller.decided.add(action)
         return decision
@@ -299,7 +302,7 @@ class Doors:
             )
 
         if isinstance(action, Action) and act is not None:
-            record_act(self._house, caller.scope, caller.credential, (action, act), make)
+            caller.noted += self.separation.record(caller.scope, caller.credential, (action, act), make)
         else:
             self._house.record(caller.scope, make)
 

@@ -109,10 +109,14 @@ class Gate:
             answer.mask(scope["state"]["caller"])
 
     async def _settle(self, caller: Caller, status: int) -> None:
-        """Give back the approvals that were taken for what was then refused. After a fault nobody knows: they stay used."""
+        """Take back what was put down for what was then refused. After a fault nobody knows what came of it: it stays."""
+        if not _GOOD <= status < FastnessError.status:
+            return
         asked = caller.approvable
-        if asked is not None and asked.taken and _GOOD <= status < FastnessError.status:
+        if asked is not None and asked.taken:
             await asyncio.to_thread(self._doors.approvals.give_back, asked)
+        if caller.noted:
+            await asyncio.to_thread(self._doors.separation.forget, caller.scope, caller.credential, caller.noted)
 
     async def _once(self, scope: Any, receive: Any, answer: _Held, key: str) -> None:
         """Have a request with an idempotency key done once, and answer its repetition as it was answered first."""

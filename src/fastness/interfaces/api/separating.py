@@ -6,10 +6,12 @@ they are done, since who makes approvers needs no particular model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from fastness.access.duties import ACTS, note, require_separate
+from fastness.access.duties import ACTS, note, require_separate, unnote
 from fastness.app import House
+from fastness.core.clock import Instant
 from fastness.core.events import Event, EventFactory
 from fastness.core.identity import Action, Resource, Scope
 
@@ -18,25 +20,52 @@ _LONGEST = 128
 _LONGEST_SESSION = 64
 
 
-def require_apart(house: House, scope: Scope, session: str, action: Action, resource: Resource) -> None:
-    """Return if nothing that was done in this session bars it from `action`.
+class Noted(NamedTuple):
+    """What a session is said to have done."""
 
-    Raises:
-        Forbidden: `duties-in-session`.
+    action: Action
+    subject: str
+    at: Instant
+
+
+class Separation:
+    """What the sessions of one house did.
+
+    Args:
+        house: whose records they are in.
     """
-    for subject in _subjects(action, resource) if session else ():
-        with house.records.read(scope) as reading:
-            require_separate(reading, session[:_LONGEST_SESSION], action, subject)
 
+    def __init__(self, house: House) -> None:
+        self._house = house
 
-def record_act(
-    house: House, scope: Scope, session: str, act: tuple[Action, Resource], make: Callable[[EventFactory], Event]
-) -> None:
-    """Record that an act was permitted, and that this session did it."""
-    with house.records.begin(scope, house.clock.now()) as tx:
-        tx.emit(make(tx.events))
-        for subject in _subjects(*act) if session else ():
-            note(tx, session[:_LONGEST_SESSION], act[0], subject)
+    def require(self, scope: Scope, session: str, action: Action, resource: Resource) -> None:
+        """Return if nothing that was done in this session bars it from `action`.
+
+        Raises:
+            Forbidden: `duties-in-session`.
+        """
+        for subject in _subjects(action, resource) if session else ():
+            with self._house.records.read(scope) as reading:
+                require_separate(reading, session[:_LONGEST_SESSION], action, subject)
+
+    def record(
+        self, scope: Scope, session: str, act: tuple[Action, Resource], make: Callable[[EventFactory], Event]
+    ) -> list[Noted]:
+        """Record that an act was permitted, and that this session did it; what had not been noted before."""
+        with self._house.records.begin(scope, self._house.clock.now()) as tx:
+            tx.emit(make(tx.events))
+            subjects = _subjects(*act) if session else ()
+            return [
+                Noted(act[0], subject, tx.now)
+                for subject in subjects
+                if note(tx, session[:_LONGEST_SESSION], act[0], subject)
+            ]
+
+    def forget(self, scope: Scope, session: str, noted: Sequence[Noted]) -> None:
+        """Forget what was permitted and then refused, as a version that does not exist is: it was not done."""
+        with self._house.records.begin(scope, self._house.clock.now()) as tx:
+            for act in noted:
+                unnote(tx, session[:_LONGEST_SESSION], act.action, act.subject, act.at)
 
 
 def _subjects(action: Action, resource: Resource) -> Iterator[str]:
