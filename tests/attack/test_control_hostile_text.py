@@ -154,6 +154,47 @@ def test_at_every_place_of_a_body(stolen: Stolen, name: str) -> None:
         send(stolen, who, name, path, msgspec.json.encode(body).replace(marked, value))
 
 
+def within(value: Any) -> Iterator[Any]:
+    """The same with a field more in one of the objects inside of it, for each that there is."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        for changed in ([{**one, "tenant": "other"}] if isinstance(one, dict) and one else []) + list(within(one)):
+            if isinstance(value, dict):
+                yield {**value, key: changed}
+            else:
+                yield [*value[:key], changed, *value[key + 1 :]]
+
+
+@pytest.mark.parametrize("name", BODIED)
+def test_a_field_that_nobody_offered_is_refused_inside_of_a_body_too(stolen: Stolen, name: str) -> None:
+    content = stolen.operation(name).get("requestBody", {}).get("content", {})
+    if "application/json" not in content:
+        return
+    made = whole(content["application/json"]["schema"], stolen.document)
+    who, path = who_may(stolen, name), stolen.path(name)
+    for body in within(made):
+        answer = send(stolen, who, name, path, msgspec.json.encode(body))
+        assert (answer.status, answer.code) == (400, "request-malformed"), (body, answer)
+
+
+def test_what_a_directory_sends_about_somebody_gives_nothing_that_it_may_not(stolen: Stolen) -> None:
+    """Mass assignment by SCIM: fields of the house's own are not taken over."""
+    sent = {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "mass@example.com", "id": "chosen", "tenant": "other",
+        "principal": "user:admin", "roles": [{"value": "administrator"}], "groups": [{"value": stolen.ids["group"]}],
+        "meta": {"version": "9"}, "seal": "x", "kind": "service", "entitlements": [{"value": "model.deploy"}],
+    }  # fmt: skip
+    _, before = standing(stolen)
+    made = send(stolen, "admin", "POST /", "/scim/v2/Users", msgspec.json.encode(sent))
+    assert made.status in {201, 400}
+    people = stolen.town.client("auditor").access.principals()
+    (view,) = [one for one in people if one.principal.startswith("user:mass-")]
+    assert (view.roles, made.problem["id"] == "chosen") == ((), False)
+    (group,) = [one for one in stolen.town.client("auditor").directory.groups() if one.group == stolen.ids["group"]]
+    assert view.principal not in group.members
+    assert standing(stolen)[1] - before == {("default", view.principal)}
+
+
 @pytest.mark.parametrize("name", CREDENTIAL)
 def test_in_every_parameter(stolen: Stolen, name: str) -> None:
     parameters = [p["name"] for p in stolen.operation(name)["parameters"] if p["in"] in {"path", "query"}]

@@ -47,7 +47,10 @@ MAKES = {
 }
 """What may answer well, because a name means something else in each tenant."""
 SQL = ("x' OR '1'='1", 'x"; DROP TABLE principal; --', "1); DELETE FROM event; --", "%' UNION SELECT * FROM api_key --")
-PRIVILEGED = ("tenant", "id", "author", "principal", "roles", "actor", "is_admin", "approved", "used", "created_at")
+PRIVILEGED = (
+    "tenant", "id", "author", "principal", "roles", "actor", "is_admin", "approved", "used", "created_at", "seal", "strength",
+    "stepped_up", "revoked_at",
+)  # fmt: skip
 HEADERS = (
     "authorization",
     "fastness-elevation",

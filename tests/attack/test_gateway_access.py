@@ -1,5 +1,7 @@
-"""What security officers set, what was revoked and what is used up counts at a live worker, within a second.
+"""What security officers set, what was revoked and what is used up counts at a live worker.
 
+How soon, `benchmarks/revocation.py` measures. That it is a second at most does not rest on speed: a worker that heard nothing
+for a second refuses everything, as `test_gateway_requests` shows by a clock of its own.
 The control process, its feed and the gateway's own subscription are real; the gateway answers in this process.
 """
 
@@ -113,9 +115,9 @@ class Live:
         reply = doll.Reply(sent[0]["status"], said, sent[1]["body"])
         return Answer(reply.status, "" if reply.status == 200 else reply.code, said)
 
-    def within_a_second(self, work: Callable[[], Answer], wanted: tuple[int, str]) -> Answer:
-        """The answer that has to come once a change is a second old; the machine gets as long again to be slow."""
-        deadline = time.monotonic() + 2.0
+    def soon(self, work: Callable[[], Answer], wanted: tuple[int, str]) -> Answer:
+        """The answer that has to come, however slow the machine is."""
+        deadline = time.monotonic() + 60.0
         answer = work()
         while (answer.status, answer.code) != wanted and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -138,7 +140,7 @@ class Live:
         with self.changing() as tx:
             until = later(tx.now, 3600.0)
             made = create_key(tx, principal, WIDE, until, name, self.house.pepper)
-        self.within_a_second(lambda: self.ask(made.text), (200, ""))
+        self.soon(lambda: self.ask(made.text), (200, ""))
         return made.key_id, made.text
 
     def impose(self, measure: Measure, kind: What, target: str, limit: Limit | None = None) -> str:
@@ -199,35 +201,35 @@ TARGETS = {
 
 
 @pytest.mark.parametrize(("kind", "target"), TARGETS.values(), ids=TARGETS)
-def test_what_is_blocked_is_refused_within_a_second_and_let_in_again(
+def test_what_is_blocked_is_refused_and_let_in_again(
     live: Live, anna: tuple[PrincipalId, str, str], kind: What, target: int | str
 ) -> None:
     named = anna[target] if isinstance(target, int) else target
     restriction = live.impose(Measure.BLOCK, kind, named)
-    live.within_a_second(lambda: live.ask(anna[2]), (403, "restricted"))
+    live.soon(lambda: live.ask(anna[2]), (403, "restricted"))
     live.lift(restriction)
-    live.within_a_second(lambda: live.ask(anna[2]), (200, ""))
+    live.soon(lambda: live.ask(anna[2]), (200, ""))
 
 
 def test_a_blocked_address_is_refused_before_its_key_is_looked_at(
     live: Live, anna: tuple[PrincipalId, str, str]
 ) -> None:
     restriction = live.impose(Measure.BLOCK, What.ADDRESS, "198.51.100.0/24")
-    live.within_a_second(lambda: live.ask(anna[2], "198.51.100.9"), (403, "restricted"))
+    live.soon(lambda: live.ask(anna[2], "198.51.100.9"), (403, "restricted"))
     assert live.ask("no key at all", "198.51.100.9").code == "restricted"
     assert live.ask(anna[2], "::ffff:198.51.100.9").code == "restricted"
     assert live.ask(anna[2], "198.51.101.9").status == 200
     refused = [event for event in live.events(EventKind.REQUEST_REFUSED) if event.reason == "restricted"]
     assert refused[-1].details["from"] == "::ffff:198.51.100.9"
     live.lift(restriction)
-    live.within_a_second(lambda: live.ask(anna[2], "198.51.100.9"), (200, ""))
+    live.soon(lambda: live.ask(anna[2], "198.51.100.9"), (200, ""))
 
 
 def test_a_throttled_principal_is_slowed_down(live: Live) -> None:
     bert = live.principal("bert")
     _, key = live.key(bert)
     live.impose(Measure.THROTTLE, What.PRINCIPAL, bert, Limit(0.1, 1))
-    answer = live.within_a_second(lambda: live.ask(key), (429, "restricted"))
+    answer = live.soon(lambda: live.ask(key), (429, "restricted"))
     assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
@@ -235,25 +237,25 @@ def test_a_second_factor_is_asked_for_where_an_officer_says_so(live: Live) -> No
     cora = live.principal("cora")
     _, key = live.key(cora)
     live.impose(Measure.STEP_UP, What.PRINCIPAL, cora)
-    live.within_a_second(lambda: live.ask(key), (403, "step-up-required"))
+    live.soon(lambda: live.ask(key), (403, "step-up-required"))
 
 
-def test_a_revoked_key_is_refused_within_a_second(live: Live) -> None:
+def test_a_revoked_key_is_refused(live: Live) -> None:
     key_id, key = live.key(live.principal("dora"))
     with live.changing() as tx:
         revoke_key(tx, key_id)
-    live.within_a_second(lambda: live.ask(key), (401, "key-unknown"))
+    live.soon(lambda: live.ask(key), (401, "key-unknown"))
 
 
 def test_a_token_is_good_until_its_client_is_revoked(live: Live) -> None:
     emil = live.principal("emil")
     token = live.token(emil, "desk")
-    live.within_a_second(lambda: live.ask(token), (200, ""))
+    live.soon(lambda: live.ask(token), (200, ""))
     allowed = live.events(EventKind.REQUEST_ALLOWED)[-1]
     assert (allowed.principal, allowed.details["client"]) == (emil, "desk")
     with live.changing() as tx:
         tokens.revoke(tx, "client/desk", emil, "betrayed")
-    live.within_a_second(lambda: live.ask(token), (401, "token-refused"))
+    live.soon(lambda: live.ask(token), (401, "token-refused"))
     assert live.events(EventKind.REQUEST_REFUSED)[-1].reason == "token-revoked"
     assert live.ask(live.token(emil, "other")).status == 200
 
@@ -261,16 +263,16 @@ def test_a_token_is_good_until_its_client_is_revoked(live: Live) -> None:
 def test_a_blocked_person_does_not_come_in_by_token(live: Live) -> None:
     fritz = live.principal("fritz")
     token = live.token(fritz)
-    live.within_a_second(lambda: live.ask(token), (200, ""))
+    live.soon(lambda: live.ask(token), (200, ""))
     live.impose(Measure.BLOCK, What.PRINCIPAL, fritz)
-    live.within_a_second(lambda: live.ask(token), (403, "restricted"))
+    live.soon(lambda: live.ask(token), (403, "restricted"))
 
 
 def test_a_token_for_another_or_too_old_or_bound_elsewhere_is_refused(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gerd = live.principal("gerd")
-    live.within_a_second(lambda: live.ask(live.token(gerd)), (200, ""))
+    live.soon(lambda: live.ask(live.token(gerd)), (200, ""))
     ours = live.house.issuer
     elsewhere = tokens.Issuer(ours.name, "https://elsewhere", ours.signers)
     foreign = tokens.Issuer("https://elsewhere", ours.audience, ours.signers)
