@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -13,17 +14,20 @@ from hypothesis import strategies as st
 from fastness.access import oauth
 from fastness.access.federation.discovery import read_document, read_keys
 from fastness.access.federation.fetching import read_address
+from fastness.access.members import UNBOUND, KeyTerms
 from fastness.access.oauth import doors
 from fastness.access.oauth.clients import redirect_matches
-from fastness.access.signatures import Head, RequestKeysProjection, open_request
+from fastness.access.possession import PossessionProjection, SignatureSettings, add_signing_key
+from fastness.access.possession.signatures import Head, Rule, open_request
 from fastness.access.tokens import Rights, Verifier, parse_scope
 from fastness.access.tokens.jose import base64url, make_key, public_jwk, sign, strict_object, unbase64
 from fastness.access.tokens.snapshot import Holder, PublicKey, TokenKeys
 from fastness.access.tokens.verifier import judged
-from fastness.core.clock import Instant
+from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Corrupt, Invalid, Unauthenticated
 from fastness.core.identity import Action, PrincipalKind, Role
-from fastness.foundation.storage.seen import MemorySeen
+from fastness.core.limits import Limit
+from fastness.foundation.crypto import SoftwareSigner
 from tests.unit.access.authority import Authority
 from tests.unit.access.federated import settled
 from tests.unit.access.house import ADMIN, House
@@ -256,14 +260,25 @@ def test_any_json_is_a_key_set_or_refused(value: object) -> None:
 
 
 SIGNED = House()
-SIGNED.person("alice")
+_alice = SIGNED.person("alice").id
+with SIGNED.begin() as _tx:
+    _terms = KeyTerms(Limit(1, 1), Instant(NOW + 3600 * SECOND))
+    SIGNING_KEY = add_signing_key(_tx, _alice, SoftwareSigner.create(os.urandom).public_pem, _terms, UNBOUND)
 with SIGNED.records.read(ADMIN) as _reading:
-    REQUEST_KEYS = RequestKeysProjection().load(_reading)
+    SIGNING_KEYS = PossessionProjection().load(_reading)
+RULE = Rule(SignatureSettings(), frozenset({"a.example"}))
 FIELD = st.text(max_size=120) | st.builds(
     lambda names, rest: "fastness=(" + " ".join(f'"{name}"' for name in names) + ")" + rest,
     st.lists(st.sampled_from(["@method", "@authority", "@path", "@query", "@status", "host", "x"]), max_size=5),
     st.sampled_from(
-        ["", ";created=1700000000", ';created=1700000000;keyid="x";tag="fastness"', ";created=x", ';tag="fastness"']
+        [
+            "",
+            ";created=1700000000",
+            ";created=x",
+            ';tag="fastness"',
+            ';created=1700000000;keyid="x";tag="fastness"',
+            f';created=1700000000;keyid="{SIGNING_KEY.tenant}/{SIGNING_KEY.id}";nonce="0123456789abcdef01";tag="fastness"',
+        ]
     )
     | st.text(max_size=30),
 )
@@ -278,4 +293,4 @@ def test_any_field_is_no_signature(described: str, signature: str, path: str) ->
     fields = (("host", "a.example"), ("signature-input", described), ("signature", signature))
     head = Head("GET", "a.example", "/" + path, "", fields)
     with pytest.raises(Unauthenticated, match="signature-refused"):
-        open_request(head, REQUEST_KEYS, MemorySeen(), frozenset({"a.example"}), NOW)
+        open_request(head, SIGNING_KEYS, RULE, NOW, None)
