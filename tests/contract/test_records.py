@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,8 @@ from fastness.core.clock import Instant, system_entropy
 from fastness.core.errors import Conflict, FastnessError, Forbidden, Invalid, Unavailable
 from fastness.core.events import Event, EventKind, decode_event
 from fastness.core.identity import DEFAULT_TENANT, PrincipalId, Scope, TenantId
-from fastness.foundation.storage import METADATA, Records, SqliteRecords, Transaction
-from fastness.foundation.storage.contracts import Exempt, Job, StorageSettings, Unrecorded
+from fastness.foundation.storage import METADATA, Reading, Records, SqliteRecords, Transaction
+from fastness.foundation.storage.contracts import Exempt, Job, Kept, StorageSettings, Unrecorded
 
 SHELVES = Table("contract_shelves", METADATA, Column("name", String, primary_key=True))
 BOOKS = Table(
@@ -383,3 +383,50 @@ def _run_all(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
+
+
+class Short:
+    """A constraint: of what was foreseen, no title is longer than it was."""
+
+    def before(self, reading: Reading, kept: Kept, what: str, values: Mapping[str, object]) -> None:
+        kept.setdefault(what, frozenset(self._lengths(reading)))
+        assert values == {"id": 1}
+
+    def after(self, reading: Reading, kept: Kept) -> None:
+        if not self._lengths(reading) <= kept["books"] | {1, 2, 3}:
+            raise Conflict("title-long", "a title grew")
+
+    @staticmethod
+    def _lengths(reading: Reading) -> set[object]:
+        return {len(row.title) for row in reading.execute(select(BOOKS.c.title))}
+
+
+def test_a_constraint_holds_at_the_end_of_every_transaction(tmp_path: Path) -> None:
+    made = SqliteRecords(tmp_path / "records.db", system_entropy, constraint=Short())
+    made.create_all()
+
+    def write(*names: str, exempt: Exempt | None = None) -> None:
+        opened = made.begin(SCOPE, NOW) if exempt is None else made.begin_unrecorded(SCOPE, NOW, exempt)
+        with opened as tx:
+            for name in names:
+                tx.foresee("books", {"id": 1})
+                tx.execute(delete(BOOKS))
+                add(tx, name, id=1)
+            note(tx)
+
+    write("one")
+    write("longer", "two")  # the end counts
+    for exempt in (None, Exempt.LEASE):
+        with pytest.raises(Conflict, match="grew"):
+            write("six", "three", exempt=exempt)
+    assert titles(made) == ["two"]
+    assert len(logged(made)) == 2
+    with made.begin(SCOPE, NOW) as tx:
+        tx.foresee("books", {"id": 1})
+        tx.execute(update(BOOKS).values(title="four"))
+        with pytest.raises(Conflict):
+            tx.check()
+        tx.execute(update(BOOKS).values(title="ten"))
+        note(tx)
+    write("two")
+    made.close()

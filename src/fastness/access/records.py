@@ -196,9 +196,11 @@ def _standings(
 
 def put_roles(tx: Transaction, principal: PrincipalId, roles: Iterable[Role]) -> None:
     """Give the principal these roles and no others."""
-    r = PRINCIPAL_ROLE.c
-    remove(tx, PRINCIPAL_ROLE, (r.tenant == tx.scope.tenant, r.principal == principal))
-    put(tx, PRINCIPAL_ROLE, *({"principal": principal, "role": role.value} for role in sorted(roles)))
+    r, wanted = PRINCIPAL_ROLE.c, {role.value for role in roles}
+    here = (r.tenant == tx.scope.tenant, r.principal == principal)
+    present = {row.role for row in genuine(tx, PRINCIPAL_ROLE, select(PRINCIPAL_ROLE).where(*here))}
+    put(tx, PRINCIPAL_ROLE, *({"principal": principal, "role": role} for role in sorted(wanted - present)))
+    remove(tx, PRINCIPAL_ROLE, (*here, r.role.not_in(wanted)))
 
 
 def mark_enrolled(tx: Transaction, principal: PrincipalId) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fastness.access import Credentials, Policies, create_principal, decide, enrol
+from fastness.access.duties import Separation
 from fastness.access.federation import Federation, Fetcher, References
 from fastness.access.integrity import Watch, seal_once
 from fastness.access.login import App, Desk, factors
@@ -108,7 +109,7 @@ class House:
         self.entropy: Entropy = system_entropy
         self.mended: Corrupt | None = None
         with contextlib.ExitStack() as opened:
-            self.records = SqliteRecords(home.records, self.entropy, seal=keyring.mac(Purpose.ROWS))
+            self.records = _records(home, settings, keyring)
             opened.callback(self.records.close)
             self.sequencer = Sequencer(
                 home.ledger,
@@ -255,6 +256,11 @@ class House:
     def close(self) -> None:
         """Give back files, locks and connections."""
         self._opened.close()
+
+
+def _records(home: Home, settings: Settings, keyring: SealedKeyRing) -> SqliteRecords:
+    apart = Separation() if settings.duties.refuses else None
+    return SqliteRecords(home.records, system_entropy, seal=keyring.mac(Purpose.ROWS), constraint=apart)
 
 
 def look_through(house: House) -> None:

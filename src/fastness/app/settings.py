@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from fastness.access.approvals import ApprovalSettings
+from fastness.access.duties import DutySettings
 from fastness.access.federation import FederationSettings
 from fastness.access.login import LoginSettings
 from fastness.access.possession import Nonces, SignatureSettings
@@ -178,6 +179,7 @@ class Settings:
     tokens: TokenSettings = field(default_factory=TokenSettings)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     signatures: SignatureSettings = field(default_factory=SignatureSettings)
+    duties: DutySettings = field(default_factory=DutySettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     secrets: references.SecretsSettings = field(default_factory=references.SecretsSettings)

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from fastness.access import Policies
 from fastness.core.clock import Instant, ManualClock
 from fastness.core.errors import Unavailable
-from fastness.core.findings import Finding, Severity, Verdict, judge
+from fastness.core.findings import Decision, Finding, Severity, Verdict, judge
 from fastness.core.settings import InvalidSetting
 from fastness.foundation.telemetry import Metrics
 from fastness.gateway import Gateway, GatewaySettings
@@ -150,6 +151,24 @@ def test_a_policy_set_swapped_in_the_snapshot_takes_effect_at_once(house: House)
     house.publish_keys("caller")
     assert ask(house, json_body()).reply.status == 401
     house.publish_keys()
+    assert ask(house, json_body()).reply.status == 200
+
+
+@pytest.mark.parametrize("effect", ["permit", "forbid"])
+@pytest.mark.parametrize("obligation", ["mask", "two-persons", "step-up"])
+def test_what_the_gateway_cannot_carry_out_is_refused(house: House, effect: str, obligation: str) -> None:
+    """No answer of a model can be masked here, and nobody is asked for a second factor or a second person."""
+    assert ask(house, json_body()).reply.status == 200
+    text = f'@id("obliged") @obliges("{obligation}") {effect} (principal, action == Action::"model.infer", resource);'
+    house.policies.shipped = Policies.from_texts({**Policies.shipped().texts, "own.cedar": text})
+    calls = house.predictor.calls
+    reply = ask(house, json_body()).reply
+    assert (reply.status, reply.code, house.predictor.calls) == (403, "access-denied", calls)
+    event = house.event(reply.request_id)
+    assert (event.decision, event.action) == (Decision.DENY, "model.infer")
+    house.policies.shipped = Policies.from_texts(
+        {**Policies.shipped().texts, "own.cedar": text.replace(obligation, "log")}
+    )
     assert ask(house, json_body()).reply.status == 200
 
 

@@ -14,7 +14,7 @@ from itertools import chain
 
 from fastness.access import records as people
 from fastness.access.duties import records
-from fastness.access.duties.toxic import ACTS, ROLES
+from fastness.access.duties.toxic import ACTS, pairs_in
 from fastness.core.clock import SECOND, Instant
 from fastness.core.errors import Forbidden
 from fastness.core.findings import Finding, Rule, Severity, Verdict, judge
@@ -49,21 +49,16 @@ def conflicts(reading: Reading, granted: Iterable[tuple[PrincipalId, Grant]] = (
     )
 
 
-def _found(principal: PrincipalId, roles: frozenset[Role], grants: list[Grant]) -> Iterable[Finding]:
-    by_model: dict[str, frozenset[Role]] = {"": roles}
-    for grant in grants:
-        by_model[grant.model] = by_model.get(grant.model, roles) | {grant.role}
-    for model, held in sorted(by_model.items()):
-        for pair in ROLES:
-            if {pair.one, pair.two} <= held and (not model or not {pair.one, pair.two} <= roles):
-                where = f" on {model}" if model else ""
-                yield Finding(
-                    CONFLICT.id,
-                    pair.severity,
-                    f"principal:{principal}",
-                    f"{principal} is {pair.one} and {pair.two}{where}: {pair.why}",
-                    {"one": pair.one, "two": pair.two, "model": model},
-                )
+def _found(principal: PrincipalId, roles: frozenset[Role], grants: Iterable[Grant]) -> Iterable[Finding]:
+    for pair, model in pairs_in(roles, grants):
+        where = f" on {model}" if model else ""
+        yield Finding(
+            CONFLICT.id,
+            pair.severity,
+            f"principal:{principal}",
+            f"{principal} is {pair.one} and {pair.two}{where}: {pair.why}",
+            {"one": pair.one, "two": pair.two, "model": model},
+        )
 
 
 def note(tx: Transaction, session: str, action: Action, subject: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fastness.core.findings import Severity
-from fastness.core.identity import Action, Role
+from fastness.core.identity import Action, Grant, Role
 
 
 class ToxicRoles(NamedTuple):
@@ -50,3 +51,18 @@ ACTS = (
     ToxicActs(Action.PROVIDER_CHANGE, Action.APPROVAL_GIVE, "who says whom to believe about people gives no approvals"),
     ToxicActs(Action.KEYRING_ROTATE, Action.AUDIT_EXPORT, "who holds the keys does not vouch for the record"),
 )
+
+
+def pairs_in(roles: frozenset[Role], grants: Iterable[Grant]) -> Iterator[tuple[ToxicRoles, str]]:
+    """The pairs of roles in one hand that do not go together, each with the model on which they meet; empty for everywhere.
+
+    Args:
+        grants: roles on single models; they meet the roles held everywhere, and each other on the same model.
+    """
+    by_model: dict[str, frozenset[Role]] = {"": roles}
+    for grant in grants:
+        by_model[grant.model] = by_model.get(grant.model, roles) | {grant.role}
+    for model, held in sorted(by_model.items()):
+        for pair in ROLES:
+            if {pair.one, pair.two} <= held and (not model or not {pair.one, pair.two} <= roles):
+                yield pair, model

@@ -59,8 +59,10 @@ def admit(tx: Transaction, proven: Proven) -> Admitted:
     if row is None or not row.active or row.kind is not PrincipalKind.USER:
         refuse_identity("principal-inactive")
     if provider.groups_claim:
+        wanted = {one for group in groups for one in provider.memberships.get(group, ())}
+        _leave_groups(tx, provider, row, wanted)  # first: what somebody gives up stands in the way of nothing
         _give_roles(tx, provider, row, groups)
-        _give_groups(tx, provider, row, groups)
+        _join_groups(tx, provider, row, wanted)
     row = members.find_principals(tx, principal)[principal]
     details: dict[str, Detail] = {"provider": provider.name, "strength": int(proven.strength)}
     tx.emit(tx.events.make(EventKind.AUTHENTICATION_SUCCEEDED, f"principal:{principal}", details=details))
@@ -98,26 +100,49 @@ def _give_roles(tx: Transaction, provider: Provider, row: PrincipalRow, held: fr
         set_roles(tx, row.id, frozenset(roles))
     except Conflict:  # the last administrator stays one, and comes in to make another
         _note_kept(tx, row.id, provider)
+        return
+    try:
+        tx.check()
+    except Conflict:  # they do not go together: what is gone is gone, and nothing new is given
+        set_roles(tx, row.id, frozenset(roles & row.direct))
+        _note_kept(tx, row.id, provider)
 
 
-def _give_groups(tx: Transaction, provider: Provider, row: PrincipalRow, held: frozenset[str]) -> None:
-    """Membership in the settled groups of the house, as the person's groups say; groups that are gone are passed over."""
-    wanted = {one for group in held for one in provider.memberships.get(group, ())}
-    for group in sorted({one for given in provider.memberships.values() for one in given}):
+def _leave_groups(tx: Transaction, provider: Provider, row: PrincipalRow, wanted: set[str]) -> None:
+    """Out of the settled groups of the house that their groups no longer give; those that are gone are passed over."""
+    settled = {one for given in provider.memberships.values() for one in given}
+    for group in sorted((settled - wanted) & row.groups):
         try:
-            if group in wanted and group not in row.groups:
-                _join(tx, group, row.id, provider)
-            elif group not in wanted and group in row.groups:
-                house_groups.remove_member(tx, group, row.id)
+            house_groups.remove_member(tx, group, row.id)
+        except (NotFound, Forbidden, Conflict):
+            _note_kept(tx, row.id, provider)
+
+
+def _join_groups(tx: Transaction, provider: Provider, row: PrincipalRow, wanted: set[str]) -> None:
+    """Into the groups of the house that their groups give; those that are gone are passed over."""
+    for group in sorted(wanted - row.groups):
+        try:
+            _join(tx, group, row.id, provider)
         except (NotFound, Forbidden, Conflict):
             _note_kept(tx, row.id, provider)
 
 
 def _join(tx: Transaction, group: str, principal: PrincipalId, provider: Provider) -> None:
-    """Put the person into a group. Raises as `add_member`, and Forbidden where they settled that themselves."""
+    """Put the person into a group.
+
+    Raises:
+        NotFound: as `add_member`.
+        Forbidden: they settled that themselves.
+        Conflict: as `add_member`, or its roles do not go with theirs (`roles-conflict`).
+    """
     if provider.settled_by == principal:
         raise Forbidden("own-roles", "nobody changes their own roles or groups")
     house_groups.add_member(tx, group, principal)
+    try:
+        tx.check()
+    except Conflict:
+        house_groups.remove_member(tx, group, principal)
+        raise
 
 
 def _note_kept(tx: Transaction, principal: PrincipalId, provider: Provider) -> None:

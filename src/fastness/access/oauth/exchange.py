@@ -6,6 +6,7 @@ a principal of its own, exchanges it here. The new token still speaks of the per
 - ends no later than the old one, whatever is asked;
 - is for the same audience: there is no other;
 - can be exchanged again only as often as the chain of actors has room, and only while `token.delegate` is left in it;
+- is refused where actors and person together hold roles that one hand must not, in a house that refuses those;
 - dies with the old one, with its family, with any actor in the chain, and with any token it came from.
 
 A token that is bound to a certificate is exchanged only over a connection with that certificate.
@@ -28,14 +29,15 @@ from authlib.oauth2.rfc6749 import (
 )
 
 from fastness.access import tokens
+from fastness.access.duties import DELEGATION
 from fastness.access.oauth.clients import Client, GrantType
 from fastness.access.oauth.grants import machine
 from fastness.access.oauth.server import METHODS, Server, ServerRequest, rights_of
 from fastness.access.tokens import Bearer, Grantee, Rights
 from fastness.access.tokens.inside import verify_in
 from fastness.access.tokens.verifier import MOST_ACTORS
-from fastness.core.errors import Unauthenticated
-from fastness.core.identity import Action, Resource
+from fastness.core.errors import Conflict, Unauthenticated
+from fastness.core.identity import Action, PrincipalId, Resource
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name of RFC 8693
 _KNOWN = frozenset(
@@ -103,6 +105,7 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):
         may = self.server.oauth.permits(person, Action.TOKEN_DELEGATE, Resource("principal", actor.owner.principal))
         if Action.TOKEN_DELEGATE not in subject.rights.actions or not may:
             raise AccessDeniedError
+        self._keep_apart(actor.owner.principal, subject)
         token = tokens.issue(
             self.server.tx,
             self.server.oauth.issuer,
@@ -127,6 +130,14 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):
             "scope": rights.scope(),
         }
         return 200, reply, self.TOKEN_RESPONSE_HEADER
+
+    def _keep_apart(self, actor: PrincipalId, subject: Bearer) -> None:
+        """Return if who acts and who is acted for hold nothing that one hand must not hold."""
+        people = (actor, *subject.actors, subject.principal.id)
+        try:
+            self.server.tx.foresee(DELEGATION, {"principals": " ".join(people)})
+        except Conflict as error:
+            raise AccessDeniedError(description=f"{error.code}: {error.message}") from error
 
     def _subject(self) -> Bearer:
         data = self.request.form["subject_token"].encode("utf-8", "replace")

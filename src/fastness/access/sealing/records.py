@@ -76,6 +76,7 @@ def put(tx: Transaction, table: Table, *rows: Values, recorded: bool = True) -> 
     added: list[tuple[str, bytes | None, bytes | None]] = []
     for row in rows:
         whole = _as_read(table, dict.fromkeys(columns) | {"tenant": tx.scope.tenant} | dict(row))
+        tx.foresee(str(table.name), whole)
         fresh = seal(tx, table.name, columns, whole)
         run(insert(table).values(**whole, seal=fresh))
         added.append((str(whole["tenant"]), None, fresh))
@@ -93,6 +94,7 @@ def change(tx: Transaction, table: Table, where: Where, values: Values, *, recor
     moved: list[tuple[str, bytes | None, bytes | None]] = []
     for row in genuine(tx, table, select(table).where(*where)):
         whole = _as_read(table, row._asdict() | dict(values))
+        tx.foresee(str(table.name), whole)
         here = [column == getattr(row, column.name) for column in table.primary_key.columns]
         fresh = seal(tx, table.name, columns, whole)
         if run(update(table).where(*here, *where).values(**values, seal=fresh)).count:

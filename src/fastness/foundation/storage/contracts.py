@@ -29,6 +29,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 AnyRow = Row[*tuple[Any, ...]]
 Parameters = Sequence[Mapping[str, object]]
+Kept = dict[str, frozenset[object]]
 
 LARGEST_ENTRY = 65_535
 """Bytes of one event's JSON: an entry bundle of the ledger holds lengths of 16 bits."""
@@ -169,6 +170,22 @@ class Seal(Protocol):
         ...
 
 
+class Constraint(Protocol):
+    """What has to hold at the end of every transaction, whoever writes and by which way."""
+
+    def before(self, reading: Reading, kept: Kept, what: str, values: Mapping[str, object]) -> None:
+        """Look at what stands there while it still does; see `Transaction.foresee`.
+
+        Args:
+            kept: what this transaction's `after` is to know; empty at first.
+        """
+        ...
+
+    def after(self, reading: Reading, kept: Kept) -> None:
+        """Return if what was written may stay. Raises a FastnessError where it may not."""
+        ...
+
+
 class Reading(Protocol):
     """One consistent view of the records."""
 
@@ -226,6 +243,18 @@ class Transaction(Reading, Protocol):
         Raises:
             Conflict: a job of that id is there.
         """
+        ...
+
+    def foresee(self, what: str, values: Mapping[str, object]) -> None:
+        """Tell the constraint of these records, if they have one, what is about to be written.
+
+        Args:
+            what: the table, or a word for what has no row.
+        """
+        ...
+
+    def check(self) -> None:
+        """Have the constraint look at what was written so far, as it does at the end, where what it raises undoes everything."""
         ...
 
     def execute_unrecorded(self, statement: Executable, parameters: Parameters | None = None) -> Rows:

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -42,8 +42,10 @@ from fastness.core.events import Event, EventFactory
 from fastness.core.identity import SYSTEM_SCOPE, Scope
 from fastness.foundation.storage.combining import GroupCommit
 from fastness.foundation.storage.contracts import (
+    Constraint,
     Exempt,
     Job,
+    Kept,
     Parameters,
     Reading,
     Rows,
@@ -76,6 +78,7 @@ class SqliteRecords:
         path: the database file, made with mode 0600 if it is not there, or ":memory:".
         entropy: for the ids of events.
         seal: for rows that packages seal; without one nothing is sealed, and no seal is asked for.
+        constraint: has to hold at the end of every transaction.
 
     Raises:
         Unavailable: the file cannot be opened or made.
@@ -88,8 +91,10 @@ class SqliteRecords:
         entropy: Entropy,
         settings: StorageSettings | None = None,
         seal: Seal | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self._entropy = entropy
+        self._constraint = constraint
         self._seal = seal
         self._settings = settings or StorageSettings()
         self._durable = path != _IN_MEMORY
@@ -130,7 +135,7 @@ class SqliteRecords:
     @contextmanager
     def _begin(self, scope: Scope, now: Instant, exempt: Exempt | None) -> Iterator[Transaction]:
         events = EventFactory(scope.tenant, scope.principal, now, self._entropy)
-        transaction = _SqliteTransaction(self._group, self._writer, scope, events, self._seal)
+        transaction = _SqliteTransaction(self._group, self._writer, scope, events, (self._seal, self._constraint))
         try:
             yield transaction
         except BaseException:
@@ -296,10 +301,11 @@ class _SqliteTransaction:
         writer: _Writer,
         scope: Scope,
         events: EventFactory,
-        seal: Seal | None,
+        guarded: tuple[Seal | None, Constraint | None],
     ) -> None:
         self.scope = scope
-        self.seal = seal
+        self.seal, self._constraint = guarded
+        self._foreseen: Kept = {}
         self.events = events
         self.now = events.now
         self._group = group
@@ -349,6 +355,14 @@ class _SqliteTransaction:
             )
         )
 
+    def foresee(self, what: str, values: Mapping[str, object]) -> None:
+        if self._constraint is not None:
+            self._constraint.before(self, self._foreseen, what, values)
+
+    def check(self) -> None:
+        if self._constraint is not None and self._foreseen:
+            self._constraint.after(self, self._foreseen)
+
     def undo(self) -> None:
         """Take everything back."""
         self._open = False
@@ -360,7 +374,12 @@ class _SqliteTransaction:
                 self._group.drop()
 
     def finish(self, exempt: Exempt | None) -> None:
-        """Become durable, unless rows were written that no event tells of."""
+        """Become durable, unless the constraint refuses it, or rows were written that no event tells of."""
+        try:
+            self.check()
+        except BaseException:
+            self.undo()
+            raise
         self._open = False
         if self._wrote and not self._rows and exempt is None:
             self.undo()
