@@ -273,6 +273,18 @@ def test_what_cannot_be_followed_is_for_review() -> None:
         assert "index-unfollowed" in rules_of(report)
 
 
+@pytest.mark.parametrize("kind", ["V8", "S8", "f8", "U2", "M8", "m8", "c8"])
+def test_nodes_whose_fields_are_no_whole_numbers_are_for_review(kind: str) -> None:
+    """Found by fuzzing: a comparison of fields that hold raw bytes ended the reader."""
+    data = pickle.dumps(tree(), 2)
+    report = report_of(data.replace(b"i8", kind.encode()), "m.pkl")
+    assert (report.outcome, "index-unfollowed" in rules_of(report), "reader-failed" in rules_of(report)) == (
+        Outcome.REVIEW,
+        True,
+        False,
+    )
+
+
 def test_a_tree_in_the_place_of_an_estimator_is_for_review() -> None:
     report = report_of(pickle.dumps({"model": tree().tree_}))
     assert rules_of(report) == {"index-unfollowed"}

@@ -151,6 +151,13 @@ def within(numbers: Extent, size: int, what: str) -> None:
         raise LeadsOut(f"{what} is {worst}, of {size}")
 
 
+def _known(nodes: Numbers, *names: str) -> None:
+    """Return if nodes are a row of structures with these fields, each a whole number."""
+    fields = nodes.dtype.fields or {}
+    if len(nodes.shape) != 1 or any(name not in fields or fields[name][0].kind not in "iub" for name in names):
+        raise NotFollowed("the nodes of a tree have other fields")
+
+
 def columns_of(nodes: Numbers, used: int, names: tuple[str, str, str], leaf: str = "") -> int:
     """How many columns of data a tree reads: one more than its greatest feature.
 
@@ -166,8 +173,7 @@ def columns_of(nodes: Numbers, used: int, names: tuple[str, str, str], leaf: str
         LeadsOut: a child or feature is none, or leads back.
         NotFollowed: the nodes are not in a known form, or too many.
     """
-    if not {*names, *([leaf] if leaf else [])} <= set(nodes.dtype.names or ()) or len(nodes.shape) != 1:
-        raise NotFollowed("the nodes of a tree have other fields")
+    _known(nodes, *names, *([leaf] if leaf else []))
     if not 0 < used <= nodes.count:
         raise LeadsOut(f"a tree of {nodes.count} nodes says that it has {used}")
     if used > MOST_NODES:
@@ -211,8 +217,7 @@ def categories(nodes: Numbers, rows: int) -> bool:
         LeadsOut: a row is none.
         NotFollowed: the nodes are not in a known form.
     """
-    if not {"is_categorical", "bitset_idx"} <= set(nodes.dtype.names or ()):
-        raise NotFollowed("the nodes of a tree have other fields")
+    _known(nodes, "is_categorical", "bitset_idx")
     some = False
     for window in nodes.windows():
         chosen = window["bitset_idx"][window["is_categorical"] != 0]
@@ -229,8 +234,7 @@ def ranges(nodes: Numbers, points: int) -> None:
         LeadsOut: one does not.
         NotFollowed: the nodes are not in a known form.
     """
-    if not {"idx_start", "idx_end", "is_leaf"} <= set(nodes.dtype.names or ()):
-        raise NotFollowed("the nodes of a tree of points have other fields")
+    _known(nodes, "idx_start", "idx_end", "is_leaf")
     start = 0
     for window in nodes.windows():
         first, behind = window["idx_start"], window["idx_end"]
