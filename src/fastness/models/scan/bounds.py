@@ -153,8 +153,12 @@ def within(numbers: Extent, size: int, what: str) -> None:
 
 def _known(nodes: Numbers, *names: str) -> None:
     """Return if nodes are a row of structures with these fields, each a whole number."""
-    fields = nodes.dtype.fields or {}
-    if len(nodes.shape) != 1 or any(name not in fields or fields[name][0].kind not in "iub" for name in names):
+    fields = nodes.dtype.fields
+    if (
+        fields is None
+        or len(nodes.shape) != 1
+        or any(name not in fields or fields[name][0].kind not in "iub" for name in names)
+    ):
         raise NotFollowed("the nodes of a tree have other fields")
 
 
