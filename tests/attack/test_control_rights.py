@@ -28,7 +28,8 @@ from tests.unit.interfaces.api.rows_directory import someone
 from tests.unit.interfaces.api.rows_rules import OFFICER, answer, propose
 from tests.unit.interfaces.api.test_scim import PATCH, USER
 from tests.unit.interfaces.api.test_scim import ask as scim
-from tests.unit.interfaces.api.town import Town, founded, refused
+from tests.unit.interfaces.api.town import DECLARED, Town, founded, refused
+from tests.unit.models.release.world import digits_onnx
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
@@ -46,6 +47,35 @@ def may(town: Town, who: str) -> bool:
     assert len({found.status for found in answers}) == 1
     assert answers[0].status in {200, 401, 403}, answers[0]
     return answers[0].status == 200
+
+
+def test_a_push_whose_key_is_revoked_on_the_way_brings_nothing_in(town: Town) -> None:
+    """The key is good when the first byte comes and none when the last one does."""
+    admin = town.client("admin").access
+    town.enrol("hasty", ("publisher",))
+    key = next(key.key_id for key in town.all_keys() if key.principal == "user:hasty")
+    data = digits_onnx(2.0)
+
+    def body() -> Iterator[bytes]:
+        yield data[:100]
+        admin.revoke_key(key)
+        yield data[100:]
+
+    pushing = refused(lambda: town.client("hasty").models.push("hasty", "model.onnx", body(), DECLARED, lambda _: None))
+    assert (pushing.status, [one.model for one in town.client("auditor").models.list()]) == (401, ["served"])
+
+
+def test_a_push_whose_role_goes_on_the_way_brings_nothing_in(town: Town) -> None:
+    town.enrol("moved", ("publisher",))
+    data = digits_onnx(3.0)
+
+    def body() -> Iterator[bytes]:
+        yield data[:100]
+        town.client("admin").access.set_roles("user:moved", ("viewer",))
+        yield data[100:]
+
+    pushing = refused(lambda: town.client("moved").models.push("moved", "model.onnx", body(), DECLARED, lambda _: None))
+    assert (pushing.status, [one.model for one in town.client("auditor").models.list()]) == (403, ["served"])
 
 
 # --- the ways a right goes: each gives it to `who`, and returns what takes it ------------------------------------------

@@ -7,12 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from fastness.access import authenticate
+from fastness.access.login import Client, sessions
 from fastness.access.possession import Kind, Shown, proofs
 from fastness.access.possession.certificates import by_certificate
 from fastness.access.possession.signatures import Rule, SignedRequest, open_request, refuse_replay
 from fastness.app import ClientCertificates, House
 from fastness.core.clock import Instant
-from fastness.core.identity import Principal
+from fastness.core.identity import SYSTEM_SCOPE, Principal
+from fastness.interfaces.api.cookies import SESSION, read_cookie
+from fastness.interfaces.api.headers import header_of
 from fastness.interfaces.api.peer import peer_of, signed_head
 
 _TOKEN: Final = b"Bearer eyJ"
@@ -56,6 +59,21 @@ def by_header(
         return held.principal, f"{Kind.CERTIFICATE}:{held.key_id}"
     found = authenticate(authorization, house.credentials(), now, address)
     return found.principal, f"key:{found.key_id}"
+
+
+def again(house: House, scope: Any, client: Client, signature: SignedRequest | None) -> Principal:
+    """Who asks, found out once more: of a request that takes long, whose credential may have ended meanwhile.
+
+    Raises:
+        Unauthenticated: it does not count any more.
+    """
+    now = house.clock.now()
+    if cookie := read_cookie(scope, SESSION):
+        with house.records.read(SYSTEM_SCOPE) as reading:
+            who = sessions.validate(reading, house.desk, cookie, client, now).principal
+    else:
+        who, _ = by_header(house, scope, header_of(scope, b"authorization") or None, signature, now)
+    return proved(house, who, scope, signature)
 
 
 def proved(house: House, who: Principal, scope: Any, signature: SignedRequest | None) -> Principal:

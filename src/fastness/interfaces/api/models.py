@@ -16,7 +16,7 @@ from fastness.app import House
 from fastness.core.digests import parse_name
 from fastness.core.errors import Invalid
 from fastness.core.identity import Action, Resource
-from fastness.interfaces.api import push
+from fastness.interfaces.api import identifying, push
 from fastness.interfaces.api.doors import Caller, Doors
 from fastness.interfaces.api.paging import Page
 from fastness.interfaces.api.routes import WRITE, guarded
@@ -74,7 +74,12 @@ class ModelRoutes(Controller):
             number, digest = admission.version.manifest.number, admission.version.digest
             return control.AdmissionReply(name, "allow", number, digest, findings=findings)
 
-        upload = push.Upload(file[:255], request.stream())
+        def confirm() -> None:
+            with doors.noting(caller):
+                caller.principal = identifying.again(house, request.scope, caller.client, caller.signed)
+            doors.allow(caller, Action.MODEL_PUSH, Resource("model", name))
+
+        upload = push.Upload(file[:255], request.stream(), confirm)
         pushing = push.Pushing(upload, work)
         await upload.taken.wait()
         return Stream(pushing.lines(), media_type="application/x-ndjson")

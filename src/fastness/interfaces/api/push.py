@@ -24,12 +24,16 @@ Work = Callable[["Upload", Progress], AdmissionReply]
 class Upload:
     """The body of a request, as a byte source for a worker thread: each piece is fetched when it is asked for.
 
+    Args:
+        confirm: called when the body is whole, before anything comes of it; raises if its sender may not send it any more.
+
     Attributes:
         taken: set once nothing more is read of the body.
     """
 
-    def __init__(self, name: str, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, name: str, body: AsyncIterator[bytes], confirm: Callable[[], object]) -> None:
         self.name = name
+        self._confirm = confirm
         self.taken = asyncio.Event()
         self._body = body
         self._loop = asyncio.get_running_loop()
@@ -40,11 +44,13 @@ class Upload:
         Raises:
             Unavailable: the sender went away.
             TooLarge: it sends more than the control plane takes.
+            FastnessError: it may not send it any more.
         """
         try:
             while (piece := asyncio.run_coroutine_threadsafe(_next(self._body), self._loop).result()) is not None:
                 if piece:
                     yield piece
+            self._confirm()
         except (OSError, RuntimeError, HTTPException) as error:
             if getattr(error, "status_code", 0) == TooLarge.status:
                 raise TooLarge("artifact-too-large", "the artifact is larger than the control plane takes") from error
