@@ -83,7 +83,7 @@ def test_what_takes_a_reader_over_can_reach_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim:
         run = subprocess.run(
             [sys.executable, "-c", TAKEN_OVER, str(victim.pid), str(secret)],
-            capture_output=True, check=False, timeout=60, env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+            capture_output=True, check=False, timeout=60, env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
         victim.communicate(b"\n")
     assert run.returncode == 0, run.stderr.decode()
@@ -102,7 +102,7 @@ def test_the_acts_are_possible_where_nothing_is_locked(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim:
         run = subprocess.run(
             [sys.executable, "-c", unlocked, str(victim.pid), str(tmp_path / "secret")],
-            capture_output=True, check=False, timeout=60, env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+            capture_output=True, check=False, timeout=60, env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
         victim.communicate(b"\n")
     assert {"read a file", "write a file", "open a socket", "signal its thread"} <= set(json.loads(run.stdout))
@@ -142,7 +142,7 @@ def test_what_takes_a_reader_over_holds_its_file_and_its_answer_and_nothing_of_o
     """Over the socket of the one that forks come the files of other scans; whoever holds it takes them, or shuts it."""
     run = subprocess.run(
         [sys.executable, "-c", HOLDS], capture_output=True, text=True, check=False, timeout=60,
-        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     for held in json.loads(run.stdout):
@@ -179,7 +179,7 @@ def test_no_file_makes_its_reader_hold_more_than_it_may(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     run = subprocess.run(
         [sys.executable, "-c", BOMBED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=110,
-        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     *told, peak = run.stdout.splitlines()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastness.core.clock import Instant
@@ -391,6 +391,7 @@ LIMITS: tuple[Callable[[], Rate | Cap], ...] = (
 
 @settings(max_examples=30)
 @given(steps=STEPS)
+@example(steps=[(0, 0, 1, -1), (1, 7, 1, -1), (-1, 0, 1, 4), (0, 0, 1, -1)])  # a refusal, then a clock that goes back
 def test_memory_and_redis_never_differ(server: RedisProcess, steps: list[tuple[int, int, int, int]]) -> None:
     """Any sequence of charges and settlements, the clock going either way: the same answers, waits included."""
     benches = [Bench("memory", None), Bench("redis", server)]

@@ -112,6 +112,14 @@ class Flow:
         self.amount = amount
         self.unit = 0  # what one unit cost when it was last charged
 
+    def kept(self) -> tuple[int, int, int]:
+        """What `drain` may change; see `put_back`."""
+        return self.at_us, self.debt, self.amount
+
+    def put_back(self, kept: tuple[int, ...]) -> None:
+        """Be as before: what is refused leaves no trace, so that a clock that goes back finds nothing that is later."""
+        self.at_us, self.debt, self.amount = kept
+
     def drain(self, now_us: int, rate: Rate) -> None:
         """Bring it to `now_us`, or to the latest time seen; a changed rate keeps the time that is owed."""
         if now_us > self.at_us:
@@ -155,6 +163,14 @@ class Count:
         self.start_us, self.end_us = window_at(window, start_us)
         self.used = used
         self.before = before
+
+    def kept(self) -> tuple[int, int, int, int]:
+        """What `turn` may change; see `put_back`."""
+        return self.start_us, self.end_us, self.used, self.before
+
+    def put_back(self, kept: tuple[int, ...]) -> None:
+        """Be as before: what is refused leaves no trace."""
+        self.start_us, self.end_us, self.used, self.before = kept
 
     def turn(self, now_us: int) -> None:
         """Bring it to the window of `now_us`; never back."""

@@ -77,19 +77,23 @@ class _Rooms:
         room = self._rooms.get(_kind(key))
         return None if room is None else room.states.get(key)
 
-    def look(self, key: LimitKey, limit: Rate | Cap, cost: int, now_us: int) -> tuple[Flow | Count, float]:
-        """The state of a counter, brought to now, and how long `cost` has to wait; nothing is taken or kept yet."""
+    def look(
+        self, key: LimitKey, limit: Rate | Cap, cost: int, now_us: int
+    ) -> tuple[Flow | Count, float, tuple[int, ...]]:
+        """The state of a counter, brought to now, how long `cost` has to wait, and what it was; nothing is taken or kept yet."""
         state = self.find(key)
         if state is None:
             if not self.has_room(key, now_us):
-                return Flow(now_us, 0, 1), _FULL_WAIT_US
+                full = Flow(now_us, 0, 1)
+                return full, _FULL_WAIT_US, full.kept()
             state = Flow(now_us, 0, limit.amount) if isinstance(limit, Rate) else Count(limit.window, now_us)
+        kept = state.kept()
         if isinstance(state, Flow) and isinstance(limit, Rate):
             state.drain(now_us, limit)
-            return state, state.wait_us(limit, cost, now_us)
+            return state, state.wait_us(limit, cost, now_us), kept
         if isinstance(state, Count) and isinstance(limit, Cap) and state.window is limit.window:
             state.turn(now_us)
-            return state, state.wait_us(limit, cost, now_us)
+            return state, state.wait_us(limit, cost, now_us), kept
         raise Invalid("limit-kind", "the counter is used as another sort of limit")
 
     def write(self, charge: Charge, limit: Rate | Cap, state: Flow | Count) -> None:
@@ -198,13 +202,15 @@ class MemoryCounters:
             found = []
             for place, charge in enumerate(checked(charges)):
                 limit = self._shared(charge.limit)
-                state, wait = self._rooms.look(charge.key, limit, charge.cost, now_us)
-                found.append((charge, limit, state))
+                state, wait, kept = self._rooms.look(charge.key, limit, charge.cost, now_us)
+                found.append((charge, limit, state, kept))
                 if wait > worst:
                     worst, refused = wait, place
-            if refused is None:
-                for charge, limit, state in found:
+            for charge, limit, state, kept in found:
+                if refused is None:
                     self._rooms.write(charge, limit, state)
+                else:
+                    state.put_back(kept)
         return Charged(charges, refused, worst / SECOND_US, now_us)
 
     def correct(self, charged: Charged, used: tuple[int, ...]) -> None:
@@ -223,7 +229,7 @@ class MemoryCounters:
     def _correct_one(self, charge: Charge, difference: int, at_us: int) -> None:
         state = self._rooms.find(charge.key)
         if state is None and difference > 0 and self._rooms.has_room(charge.key, at_us):
-            state, _ = self._rooms.look(charge.key, charge.limit, 0, at_us)
+            state, _, _ = self._rooms.look(charge.key, charge.limit, 0, at_us)
             self._rooms.keep(charge.key, state)
         limit = self._shared(charge.limit)
         if isinstance(state, Flow) and isinstance(limit, Rate):
@@ -243,7 +249,7 @@ class MemoryCounters:
         with self._lock:
             (charge,) = checked((charge,))
             limit = self._shared(charge.limit)
-            state, wait = self._rooms.look(charge.key, limit, max(check_cost(least), 1), now_us)
+            state, wait, _ = self._rooms.look(charge.key, limit, max(check_cost(least), 1), now_us)
             if wait:
                 return 0, wait
             most = _left(state, limit, now_us)
