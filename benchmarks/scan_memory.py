@@ -129,6 +129,32 @@ def many_names(count: int) -> Callable[[Path], object]:
     return make
 
 
+def many_arrays(count: int) -> Callable[[Path], object]:
+    """An honest npz of many small arrays."""
+    array = npy_head(0).replace(b"'shape': (0,)", b"'shape': (8,)") + bytes(8)
+
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for at in range(count):
+                archive.writestr(f"layer.{at // 100}.weight.{at % 100}.npy", array)
+
+    return make
+
+
+def many_tensors(count: int) -> bytes:
+    """Honest safetensors of many small tensors."""
+    described = {
+        f"model.layers.{at // 1536}.experts.{at % 1536}.weight": {
+            "dtype": "U8",
+            "shape": [2, 4],
+            "data_offsets": [8 * at, 8 * at + 8],
+        }
+        for at in range(count)
+    }
+    head = json.dumps(described).encode()
+    return struct.pack("<Q", len(head)) + head + bytes(8 * count)
+
+
 def cases(*, quick: bool) -> Iterator[Case]:
     """Name of the file, how it is made, and whether it is honest."""
     size = 300 if quick else 1000
@@ -143,7 +169,7 @@ def cases(*, quick: bool) -> Iterator[Case]:
         print("      zstd is left out: zstandard is not installed")
     yield "deflate.zip", zipped(size), False
     yield "nested.zip", zipped(50, 3), False
-    yield "members.tar", many_members(30_000), False
+    yield "members.tar", many_members(60_000), False
     yield "names.zip", many_names(60_000), False
     yield "doubling.pkl", wrote(doubling()), False
     yield "deep.pkl", wrote(b"\x80\x04" + b"]" * 1_000_000 + b"a" * 999_999 + b"."), False
@@ -157,6 +183,8 @@ def cases(*, quick: bool) -> Iterator[Case]:
     yield "deep.json", wrote(lambda: b'{"a":' * 1_000_000), False
     yield "fields.onnx", wrote(lambda: b"\x08\x08" + b"\x10\x01" * 10_000_000), False
     yield "large.safetensors", large(safetensors_head(size), size), True
+    yield "tensors.safetensors", wrote(lambda: many_tensors(90_000)), True
+    yield "arrays.npz", many_arrays(30_000), True
     yield "large.npy", large(npy_head(size), size), True
 
 
